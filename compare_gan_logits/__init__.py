@@ -1,0 +1,11 @@
+"""Feedforward inversion of classifiers: what do a network's logits keep?
+
+The method of "Understanding Invariance via Feedforward Inversion of
+Discriminatively Trained Classifiers" (Teterwak, Zhang, Krishnan, Mozer,
+ICML 2021), as a thin layer over a fresh port of compare_gan's ModularGAN.
+
+Nothing is imported here: TensorFlow takes seconds to load, and a command that
+only prints its help should not pay for it.
+"""
+
+__version__ = "0.1.0"
