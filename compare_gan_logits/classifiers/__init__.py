@@ -1,0 +1,250 @@
+"""The classifier feature stage: any pretrained classifier, images to logits.
+
+  classifier = classifiers.load("efficientnet_lite0")
+  logits = classifier.predict(images)      # numpy in, numpy out
+  logits = classifier(images)              # inside a graph, frozen
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+
+import gin
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import files
+from compare_gan_logits.classifiers import convert
+from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers.hub import Spec
+from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.classifiers.zoo import ZOO
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import nearest
+
+
+# Written by training.py into the folder of every classifier that it exports.
+DESCRIPTION = "classifier.json"
+_KERAS = "keras:"
+_SPEC_FIELDS = {f.name for f in dataclasses.fields(Spec)} - {"preprocessing"}
+_PREPROCESSING_FIELDS = {f.name for f in dataclasses.fields(Preprocessing)}
+
+
+class Classifier:
+  """A frozen classifier with its preprocessing.
+
+  Attributes:
+    spec: hub.Spec, complete (sizes read off the module filled in).
+    path: folder of the SavedModel.
+    num_logits: int.
+    class_names: list of str, one per logit; generic where they are not known.
+    digest: str, of the weights and of everything that decides what comes out.
+    cache_dir: folder of cached logits bound beside it, or None (see logit_cache).
+  """
+
+  def __init__(self, spec, path):
+    """Args: spec: hub.Spec; path: folder of its SavedModel.
+
+    Raises:
+      UserError: the spec names what the module does not offer.
+    """
+    self._binding = hub.bind(spec, path)
+    self.spec = dataclasses.replace(
+        spec, preprocessing=_fitted(spec, self._binding.input_shape))
+    self.path = path
+    self.cache_dir = None
+    self._graph = None
+    self._session = None
+    self._feeds = {}
+    self.num_logits = self._count_logits()
+    self.class_names = list(spec.class_names or ())
+    if len(self.class_names) != self.num_logits:
+      self.class_names = [f"class {i}" for i in range(self.num_logits)]
+    self.digest = self._digest()
+
+  def __call__(self, images):
+    """Images [b, h, w, c] in [0, 1] -> logits [b, num_logits], in the graph.
+
+    Height, width and c (1 or 3) are known in advance; any values will do.
+    Differentiable with respect to the images; the classifier's weights are local
+    variables (see hub.load_frozen). Outputs of a higher rank are flattened.
+    """
+    logits = hub.call(self.path, self._binding, self.spec.preprocessing.apply(images))
+    if logits.shape.rank != 2:
+      logits = tf.layers.flatten(logits)
+    if self.spec.softmax:
+      logits = tf.log(tf.maximum(logits, np.finfo(np.float32).tiny))
+    column = self.spec.drop_column
+    if column is not None:
+      logits = tf.concat([logits[:, :column], logits[:, column + 1:]], axis=1)
+    return logits
+
+  def predict(self, images, batch_size=128):
+    """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
+    images = np.asarray(images, np.float32)
+    feed, logits = self._feed(images.shape[1:])
+    parts = [self._session.run(logits, {feed: images[i:i + batch_size]})
+             for i in range(0, len(images), batch_size)]
+    return np.concatenate(parts) if parts else np.zeros([0, self.num_logits], "f")
+
+  def describe(self):
+    """JSON-able dict for from_description: the spec and the digest."""
+    facts = dataclasses.asdict(self.spec)
+    facts["digest"] = self.digest
+    return json.loads(json.dumps(facts))
+
+  def _feed(self, shape):
+    """Placeholder and logits for images of `shape`, in one graph and session."""
+    if self._graph is None:
+      self._graph = tf.Graph()
+    if shape not in self._feeds:
+      with self._graph.as_default():
+        feed = tf.placeholder(tf.float32, [None] + list(shape))
+        self._feeds[shape] = feed, self(feed)
+        if self._session is None:
+          self._session = tf.Session(graph=self._graph)
+          self._session.run([tf.local_variables_initializer(),
+                             tf.tables_initializer()])
+    return self._feeds[shape]
+
+  def _count_logits(self):
+    shape = self._binding.output_shape
+    if shape is None or len(shape) != 2 or shape[1] is None:
+      size = self.spec.preprocessing.size or 64
+      return self._run_once([1, size, size, self.spec.preprocessing.colors])
+    return shape[1] - (self.spec.drop_column is not None)
+
+  def _run_once(self, shape):
+    feed, logits = self._feed(tuple(shape[1:]))
+    return self._session.run(logits, {feed: np.zeros(shape)}).shape[1]
+
+  def _digest(self):
+    facts = dataclasses.asdict(self.spec)
+    for name in ("name", "handle", "weights", "class_names", "licence", "source",
+                 "verified"):
+      del facts[name]
+    facts = json.dumps([facts, hub.digest(self.path)], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def load(name, **overrides):
+  """Loads a classifier with its matching preprocessing.
+
+  Args:
+    name: name in the zoo, folder of a TF-Hub module, SavedModel or classifier
+      exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL, or
+      "keras:Name" for one of tf.keras.applications.
+    **overrides: fields of hub.Spec and of Preprocessing that differ from the
+      entry's, e.g. output="features", size=128.
+
+  Raises:
+    UserError: there is no such classifier, or it does not offer what is asked.
+  """
+  spec, path = _find(name, overrides)
+  unknown = set(overrides) - _SPEC_FIELDS - _PREPROCESSING_FIELDS
+  if unknown:
+    raise UserError(f"no classifier setting {min(unknown)!r}; "
+                    f"{nearest(min(unknown), _SPEC_FIELDS | _PREPROCESSING_FIELDS)}")
+  own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
+  steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
+  spec = dataclasses.replace(
+      spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own)
+  return Classifier(spec, path)
+
+
+def _find(name, overrides):
+  """Spec and SavedModel folder of what `load` takes."""
+  if name in ZOO:
+    spec = ZOO[name]
+    return spec, _locate(overrides.get("handle", spec.handle), spec.weights)
+  if name.startswith(_KERAS):
+    application = name[len(_KERAS):]
+    weights = overrides.get("weights", "imagenet")
+    spec = Spec(name=application, handle=name, weights=weights,
+                preprocessing=convert.keras_preprocessing(application),
+                source="tf.keras.applications, which names licence and accuracy",
+                verified="preprocessing equals preprocess_input, by test")
+    return spec, _locate(name, weights)
+  if not ("://" in name or os.path.exists(os.path.expanduser(name))):
+    raise UserError(f"no classifier {name!r}: no file or folder, and in the zoo "
+                    f"{nearest(name, ZOO)}")
+  path = _locate(name)
+  handle = name if "://" in name else os.path.abspath(os.path.expanduser(name))
+  description = os.path.join(path, DESCRIPTION)
+  if os.path.exists(description):
+    return Spec(**{**files.read_json(description)["spec"], "handle": handle}), path
+  return Spec(name=os.path.basename(handle), handle=handle), path
+
+
+def _locate(handle, weights="imagenet"):
+  """SavedModel folder of a handle, converted if it is of another format."""
+  if handle.startswith(_KERAS):
+    return convert.keras_application(handle[len(_KERAS):], weights)
+  file = os.path.abspath(os.path.expanduser(handle))
+  if os.path.isfile(file):
+    return convert.keras_file(file)
+  return hub.locate(handle)
+
+
+def _fitted(spec, shape):
+  """The spec's preprocessing with what the module's input shape settles.
+
+  Raises:
+    UserError: the module takes another size or number of colours.
+  """
+  wanted = spec.preprocessing
+  if shape is None or len(shape) != 4:
+    return wanted
+  height, width, colors = shape[1:]
+  if height != width:
+    raise UserError(f"{spec.name} takes images of {height} x {width} px; this program "
+                    "feeds square ones")
+  if height is not None and wanted.resize != "none":
+    if wanted.size not in (None, height):
+      raise UserError(f"{spec.name} takes images of {height} px, not {wanted.size}")
+    wanted = dataclasses.replace(wanted, size=height)
+  if colors is not None:
+    wanted = dataclasses.replace(wanted, colors=colors)
+  return wanted
+
+
+@gin.configurable("classifier")
+def from_gin(handle=None, cache_dir=None, signature=None, input_name=None,
+             output=None, extra_inputs=None, softmax=None, drop_column=None,
+             weights=None, size=None, resize=None, low=None, high=None, mean=None,
+             std=None, channel_order=None):
+  """The classifier that gin binds, or None.
+
+  Args:
+    handle: what `load` takes; None: no classifier.
+    cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
+    signature: this and the others override the entry's field of that name (see
+      hub.Spec and Preprocessing) unless None.
+  """
+  if handle is None:
+    return None
+  overrides = dict(
+      signature=signature, input_name=input_name, output=output,
+      extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
+      weights=weights, size=size, resize=resize, low=low, high=high, mean=mean,
+      std=std, channel_order=channel_order)
+  classifier = load(handle, **{k: v for k, v in overrides.items() if v is not None})
+  classifier.cache_dir = cache_dir
+  return classifier
+
+
+def from_description(description):
+  """The classifier that `Classifier.describe` described.
+
+  Raises:
+    UserError: it is gone, or is no longer the one described.
+  """
+  facts = dict(description)
+  digest = facts.pop("digest")
+  spec = Spec(**facts)
+  classifier = Classifier(spec, _locate(spec.handle, spec.weights))
+  if classifier.digest != digest:
+    raise UserError(f"the classifier at {spec.handle} has changed since this was made "
+                    "with it; bring the old one back, or name a classifier yourself")
+  return classifier

@@ -1,0 +1,350 @@
+"""Finds a classifier's module, reads what it offers, and loads it frozen.
+
+Every format ends as a SavedModel folder: TF-Hub modules (TF1 format), TF2
+SavedModels, and what convert.py makes of Keras models. Which tensors to feed and
+fetch is read from the signatures in saved_model.pb, without building a graph.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import socket
+from collections.abc import Mapping
+from typing import Optional
+from typing import Union
+
+import tensorflow.compat.v1 as tf
+import tensorflow_hub
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import nearest
+
+
+# Name, in a description, of a SavedModel that is called as an object because it
+# has no signatures.
+CALL = "__call__"
+# File in a converted model's folder, with the digest of what it was made from.
+SOURCE_DIGEST = "source.sha256"
+# A hub server that does not answer within this many seconds counts as unreachable.
+_PATIENCE = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """One classifier: where it is, which tensors to use, what it expects.
+
+  Attributes:
+    name: short name.
+    handle: folder, TF-Hub URL, .h5 or .keras file, or "keras:Name" of
+      tf.keras.applications.
+    signature: name; None: "serving_default", else "default", else the only one.
+    input_name: the image input; None: the only one of rank 4.
+    output: name, or index into the sorted names; None: "logits", else "default",
+      else the only one of rank 2.
+    extra_inputs: constants for the signature's other inputs.
+    softmax: the output is a probability, whose logarithm is taken. A softmax has
+      lost the logits' common shift, which is then lost to the inverter as well.
+    drop_column: index of an output that is no class (the background class of
+      1001-way ImageNet models).
+    preprocessing: what is done to images in [0, 1].
+    class_names: one per logit, or None.
+    weights: for "keras:Name" only, "imagenet", a weights file, or None (random).
+    licence: of the weights.
+    source: where the facts of this entry come from.
+    verified: what of them was checked, and how.
+  """
+
+  name: str
+  handle: str
+  signature: Optional[str] = None
+  input_name: Optional[str] = None
+  output: Optional[Union[str, int]] = None
+  extra_inputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  softmax: bool = False
+  drop_column: Optional[int] = None
+  preprocessing: Preprocessing = Preprocessing()
+  class_names: Optional[tuple[str, ...]] = None
+  weights: Optional[str] = "imagenet"
+  licence: str = "unknown"
+  source: str = ""
+  verified: str = "not verified"
+
+  def __post_init__(self):
+    if isinstance(self.preprocessing, Mapping):
+      object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
+    if self.class_names is not None:
+      object.__setattr__(self, "class_names", tuple(self.class_names))
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+  """Inputs and outputs of one signature: name -> shape (None: rank unknown)."""
+
+  inputs: dict[str, Optional[tuple[Optional[int], ...]]]
+  outputs: dict[str, Optional[tuple[Optional[int], ...]]]
+
+  def offer(self):
+    return (f"inputs {_listed(self.inputs)}; outputs {_listed(self.outputs)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+  """A signature with its image input and its output chosen."""
+
+  signature: str
+  input_name: Optional[str]
+  input_shape: Optional[tuple[Optional[int], ...]]
+  output: Optional[str]
+  output_shape: Optional[tuple[Optional[int], ...]]
+  extra_inputs: Mapping[str, float]
+
+
+def locate(handle):
+  """Folder of the SavedModel behind a path or a URL.
+
+  Local folders come first; TF-Hub URLs go through TFHUB_CACHE_DIR.
+
+  Raises:
+    UserError: it is no SavedModel, or the server does not answer.
+  """
+  path = os.path.abspath(os.path.expanduser(handle))
+  if os.path.isdir(path):
+    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+      raise UserError(f"{path} holds no saved_model.pb; a classifier is a TF-Hub "
+                      "module, a SavedModel, or a .h5 or .keras file")
+    return path
+  if "://" not in handle:
+    raise UserError(f"no classifier at {path}; give a folder or a TF-Hub URL")
+  try:
+    with _bounded_wait():
+      return tensorflow_hub.resolve(handle)
+  except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+    raise UserError(
+        f"cannot fetch {handle} ({error}); fetch it where there is a network, unpack "
+        "it, and bind classifier.handle to its folder, or set TFHUB_CACHE_DIR to a "
+        "cache that has it") from error
+
+
+@contextlib.contextmanager
+def _bounded_wait():
+  """TF-Hub opens its connection without a time-out of its own."""
+  before = socket.getdefaulttimeout()
+  socket.setdefaulttimeout(_PATIENCE)
+  try:
+    yield
+  finally:
+    socket.setdefaulttimeout(before)
+
+
+def signatures(path):
+  """What a SavedModel offers: {signature name: Signature}.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  saved_model = saved_model_pb2.SavedModel()
+  file = os.path.join(path, "saved_model.pb")
+  try:
+    with open(file, "rb") as f:
+      saved_model.ParseFromString(f.read())
+  except DecodeError as error:
+    raise UserError(f"{file} is damaged ({error}); copy it again") from error
+  # TF-Hub's TF1 format has a graph for inference (no tags) and may have others.
+  graph = min(saved_model.meta_graphs, key=lambda g: len(g.meta_info_def.tags))
+  return {name: Signature(inputs=_shapes(definition.inputs),
+                          outputs=_shapes(definition.outputs))
+          for name, definition in graph.signature_def.items()
+          if not name.startswith("__")}
+
+
+def _shapes(tensors):
+  return {name: None if info.tensor_shape.unknown_rank else tuple(
+      None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+          for name, info in tensors.items()}
+
+
+def _listed(tensors):
+  return ", ".join(f"{name} {'of unknown rank' if shape is None else list(shape)}"
+                   for name, shape in sorted(tensors.items()))
+
+
+def bind(spec, path):
+  """Chooses signature, image input and output of the module at `path`.
+
+  Raises:
+    UserError: a name is wrong or the choice is not unique; says what is offered.
+  """
+  offered = signatures(path)
+  if not offered:
+    return Binding(CALL, None, None, spec.output, None, spec.extra_inputs)
+  name = _choose_signature(spec, offered)
+  signature = offered[name]
+  image = _choose_input(spec, signature)
+  output = _choose_output(spec, signature)
+  others = set(signature.inputs) - {image}
+  if others != set(spec.extra_inputs):
+    raise UserError(
+        f"{spec.name}: the inputs beside the image are {sorted(others)} but "
+        f"classifier.extra_inputs has {sorted(spec.extra_inputs)}; {signature.offer()}")
+  return Binding(name, image, signature.inputs[image], output,
+                 signature.outputs[output], spec.extra_inputs)
+
+
+def _choose_signature(spec, offered):
+  if spec.signature is not None:
+    if spec.signature not in offered:
+      raise UserError(f"{spec.name}: no signature {spec.signature!r}; "
+                      f"{nearest(spec.signature, offered)}")
+    return spec.signature
+  for name in ("serving_default", "default"):
+    if name in offered:
+      return name
+  if len(offered) == 1:
+    return next(iter(offered))
+  raise UserError(f"{spec.name}: bind classifier.signature to one of "
+                  f"{', '.join(sorted(offered))}")
+
+
+def _choose_input(spec, signature):
+  if spec.input_name is not None:
+    if spec.input_name not in signature.inputs:
+      raise UserError(f"{spec.name}: no input {spec.input_name!r}; "
+                      f"{signature.offer()}")
+    return spec.input_name
+  images = [name for name, shape in signature.inputs.items()
+            if shape is not None and len(shape) == 4]
+  candidates = images or list(signature.inputs)
+  if len(candidates) != 1:
+    raise UserError(f"{spec.name}: bind classifier.input_name to the image input; "
+                    f"{signature.offer()}")
+  return candidates[0]
+
+
+def _choose_output(spec, signature):
+  names = sorted(signature.outputs)
+  if isinstance(spec.output, int):
+    if not 0 <= spec.output < len(names):
+      raise UserError(f"{spec.name}: no output number {spec.output}; "
+                      f"{signature.offer()}")
+    return names[spec.output]
+  if spec.output is not None:
+    if spec.output not in signature.outputs:
+      raise UserError(f"{spec.name}: no output {spec.output!r}; {signature.offer()}")
+    return spec.output
+  for name in ("logits", "default"):
+    if name in signature.outputs:
+      return name
+  flat = [name for name in names
+          if signature.outputs[name] is not None and len(signature.outputs[name]) == 2]
+  candidates = flat or names
+  if len(candidates) != 1:
+    raise UserError(f"{spec.name}: bind classifier.output to the logits; "
+                    f"{signature.offer()}")
+  return candidates[0]
+
+
+def digest(path):
+  """SHA-256 (hex) of the model at `path`.
+
+  Of a converted model it is the digest of what it was made from: saved_model.pb
+  numbers its functions by what else the process did.
+  """
+  source = os.path.join(path, SOURCE_DIGEST)
+  if os.path.exists(source):
+    with open(source, encoding="utf-8") as f:
+      return f.read()
+  names = []
+  for folder, _, found in os.walk(path):
+    names += [os.path.relpath(os.path.join(folder, name), path) for name in found]
+  parts = [f"{name} {file_digest(os.path.join(path, name))}" for name in sorted(names)
+           if name == "saved_model.pb" or name.startswith(("variables", "assets"))]
+  return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def file_digest(path):
+  """SHA-256 (hex) of a file."""
+  total = hashlib.sha256()
+  with open(path, "rb") as f:
+    for block in iter(lambda: f.read(1 << 20), b""):
+      total.update(block)
+  return total.hexdigest()
+
+
+def call(path, binding, images):
+  """Output tensors of the frozen module, for images as the module wants them."""
+  module = load_frozen(path)
+  extra = dict(binding.extra_inputs)
+  if binding.signature == CALL:
+    outputs = _call_object(module, images, extra)
+    return _pick(outputs, binding.output)
+  function = module.signatures[binding.signature]
+  specs = function.structured_input_signature[1]
+  extra = {name: tf.constant(value, specs[name].dtype)
+           for name, value in extra.items()}
+  return function(**{binding.input_name: images}, **extra)[binding.output]
+
+
+def _call_object(module, images, extra):
+  """Calls a signature-less SavedModel, in inference mode where it has modes."""
+  try:
+    return module(images, training=False, **extra)
+  except ValueError:
+    return module(images, **extra)
+
+
+def _pick(outputs, name):
+  if not isinstance(outputs, Mapping):
+    return outputs
+  name = name or ("logits" if "logits" in outputs else "default")
+  if name not in outputs:
+    raise UserError(f"no output {name!r}; the module offers {sorted(outputs)}")
+  return outputs[name]
+
+
+def load_frozen(path):
+  """The module at `path` in the default graph, loaded once, as local variables.
+
+  Local variables are initialised (here: read from the module's files) in every
+  new session, after a resume as well, are written into no checkpoint, and no
+  optimiser or moving average finds them.
+
+  Raises:
+    RuntimeError: called eagerly; Classifier.predict serves there.
+  """
+  # Out of tf.data functions, device loops and the like, where a variable has no
+  # place.
+  with tf.init_scope():
+    if tf.executing_eagerly():
+      raise RuntimeError("a classifier is a graph function; call its predict()")
+    graph = tf.get_default_graph()
+    # A tuple as key keeps the object out of exported meta graphs.
+    key = ("frozen_classifier", path, _replica())
+    if not graph.get_collection_ref(key):
+      with _variables_made_local(graph):
+        graph.add_to_collection(key, tensorflow_hub.load(path))
+    return graph.get_collection_ref(key)[0]
+
+
+def _replica():
+  context = tf.distribute.get_replica_context()
+  return None if context is None else str(context.replica_id_in_sync_group)
+
+
+@contextlib.contextmanager
+def _variables_made_local(graph):
+  """Moves what is created inside from the global to the local variables."""
+  collections = (tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.TRAINABLE_VARIABLES,
+                 tf.GraphKeys.MODEL_VARIABLES)
+  before = {id(v) for name in collections for v in graph.get_collection(name)}
+  yield
+  created = {}
+  for name in collections:
+    kept = graph.get_collection_ref(name)
+    created.update({id(v): v for v in kept if id(v) not in before})
+    kept[:] = [v for v in kept if id(v) in before]
+  for variable in created.values():
+    graph.add_to_collection(tf.GraphKeys.LOCAL_VARIABLES, variable)

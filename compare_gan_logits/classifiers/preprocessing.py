@@ -1,0 +1,162 @@
+"""From images in [0, 1] at any size to what a classifier expects, as data.
+
+A `Preprocessing` says size, resize method, colours, channel order, value range,
+mean and deviation; `apply` carries it out in the graph, with operations that
+compile for TPUs and that gradients flow through.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import nearest
+
+
+# ITU-R BT.601 luma, as in tf.image.rgb_to_grayscale.
+_LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
+
+
+def _triangle(x):
+  return np.maximum(0.0, 1.0 - np.abs(x))
+
+
+def _keys_cubic(x, a=-0.5):
+  """Keys' cubic convolution kernel (a = -0.5: TensorFlow's and Pillow's)."""
+  x = np.abs(x)
+  inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
+  outer = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+  return np.where(x < 1, inner, np.where(x < 2, outer, 0.0))
+
+
+def _box(x):
+  return np.logical_and(x > -0.5, x <= 0.5).astype(np.float64)
+
+
+# Kernel and its half width in source pixels, before it is widened to antialias.
+KERNELS = {
+    "bilinear": (_triangle, 1.0),
+    "bicubic": (_keys_cubic, 2.0),
+    "area": (_box, 0.5),
+}
+RESIZE_METHODS = tuple(sorted(KERNELS)) + ("none",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+  """What is done to an image before the classifier sees it, in this order.
+
+  Attributes:
+    size: side in pixels that images are resized to; None: as they come.
+    resize: "bilinear", "bicubic" or "area", antialiased when shrinking (the
+      kernel is widened as Pillow does), pixel centres at half integers; "none"
+      feeds images at their own size. The paper feeds 64x64 images without
+      saying whether they were enlarged: "none" is the other reading.
+    colors: channels that the classifier takes, 1 or 3. Grey images are repeated
+      to three channels, colour images are reduced to their BT.601 luma.
+    channel_order: "rgb" or "bgr".
+    low: what 0 is mapped to, before mean and deviation.
+    high: what 1 is mapped to.
+    mean: subtracted, one value per channel in `channel_order`.
+    std: divided by, likewise.
+  """
+
+  size: Optional[int] = None
+  resize: str = "bilinear"
+  colors: int = 3
+  channel_order: str = "rgb"
+  low: float = 0.0
+  high: float = 1.0
+  mean: tuple[float, ...] = (0.0,)
+  std: tuple[float, ...] = (1.0,)
+
+  def __post_init__(self):
+    if self.resize not in RESIZE_METHODS:
+      raise UserError(f"unknown resize {self.resize!r}: "
+                      f"{nearest(self.resize, RESIZE_METHODS)}")
+    if self.channel_order not in ("rgb", "bgr"):
+      raise UserError(f"channel_order is 'rgb' or 'bgr', not {self.channel_order!r}")
+    if self.colors not in (1, 3):
+      raise UserError(f"a classifier takes 1 or 3 colours, not {self.colors}")
+    for name in ("mean", "std"):
+      value = getattr(self, name)
+      value = (value,) if np.isscalar(value) else value
+      value = tuple(float(v) for v in value)
+      if len(value) not in (1, self.colors):
+        raise UserError(f"{name} has {len(value)} values for {self.colors} channels; "
+                        f"give one or {self.colors}")
+      object.__setattr__(self, name, value)
+
+  def apply(self, images):
+    """Images [b, h, w, c] in [0, 1] -> [b, size, size, colors] for the classifier.
+
+    Raises:
+      UserError: height and width are not known, or channels are not 1 or 3.
+    """
+    if self.size is not None and self.resize != "none":
+      images = resize(images, self.size, self.resize)
+    images = convert_colors(images, self.colors)
+    if self.channel_order == "bgr":
+      images = tf.reverse(images, axis=[-1])
+    images = self.low + (self.high - self.low) * images
+    return (images - np.float32(self.mean)) / np.float32(self.std)
+
+
+def resize_weights(source, target, method):
+  """Weights [target, source] (float32, rows sum to 1) of a one-axis resize.
+
+  Target pixel i samples the source at (i + 1/2) source / target - 1/2. When
+  shrinking, the kernel is widened by source / target, which antialiases.
+  """
+  kernel, half_width = KERNELS[method]
+  ratio = source / target
+  widen = max(ratio, 1.0)
+  centres = (np.arange(target) + 0.5) * ratio
+  distance = (np.arange(source) + 0.5)[None, :] - centres[:, None]
+  weights = np.where(np.abs(distance) <= half_width * widen,
+                     kernel(distance / widen), 0.0)
+  return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def resize(images, size, method="bilinear"):
+  """Resizes [b, h, w, c] to [b, size, size, c], antialiased.
+
+  A separable resize is a matrix product along each axis. Written so, it runs on
+  every device: the kernel behind tf.image.resize(antialias=True) has neither a
+  GPU nor a TPU form.
+
+  Raises:
+    UserError: the images' height or width is not known in advance.
+  """
+  height, width, channels = images.shape.as_list()[1:]
+  if None in (height, width, channels):
+    raise UserError("a resize needs the images' height, width and colours in "
+                    f"advance, not {images.shape}; set their shape first")
+  if height != size:
+    rows = tf.constant(resize_weights(height, size, method))
+    images = tf.reshape(images, [-1, height, width * channels])
+    images = tf.einsum("ty,byz->btz", rows, images)
+  if width != size:
+    columns = tf.constant(resize_weights(width, size, method))
+    images = tf.reshape(images, [-1, size, width, channels])
+    images = tf.einsum("tx,byxc->bytc", columns, images)
+  return tf.reshape(images, [-1, size, size, channels])
+
+
+def convert_colors(images, colors):
+  """Images with 1 or 3 channels -> images with `colors` (1 or 3) channels.
+
+  Raises:
+    UserError: the images have another number of channels.
+  """
+  channels = images.shape[-1]
+  if channels not in (1, 3):
+    raise UserError(f"images have {channels} channels; a classifier takes grey (1) "
+                    "or RGB (3) images")
+  if channels == colors:
+    return images
+  if colors == 3:
+    return tf.tile(images, [1, 1, 1, 3])
+  return tf.reduce_sum(images * _LUMA, axis=-1, keepdims=True)
