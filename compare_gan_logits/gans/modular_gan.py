@@ -1,0 +1,357 @@
+"""The trainer: a GAN put together by gin from networks, loss and penalty.
+
+One training step is disc_iters discriminator updates and one generator update,
+all in one session call. With a classifier bound, 'label' is the logit vector of
+the real image, which conditions both networks (Figure 2 of the paper).
+"""
+
+import gin
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import utils
+from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import resnet_biggan
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import nearest
+from compare_gan_logits.gans import abstract_gan
+from compare_gan_logits.gans import consts
+from compare_gan_logits.gans import loss_lib
+from compare_gan_logits.gans import penalty_lib
+from compare_gan_logits.tpu import tpu_random
+from compare_gan_logits.tpu import tpu_summaries
+
+
+_GRID_ROWS = 8  # image pairs in the summary of originals beside reconstructions
+
+
+@gin.configurable("z")
+def sample_z(shape, seed, distribution_fn=tf.random.stateless_normal, minval=None,
+             maxval=None, stddev=None):
+  """The generator's noise.
+
+  Args:
+    shape: [batch, z_dim].
+    seed: integer tensor [2].
+    distribution_fn: tf.random.normal, tf.random.uniform, their stateless forms or
+      any function of (shape, seed). A stateful one is replaced by the stateless
+      one of the same distribution, so that a resumed run draws what it would have.
+    minval, maxval, stddev: passed on where the function takes them.
+  """
+  given = {"minval": minval, "maxval": maxval, "stddev": stddev}
+  return utils.call_with_accepted_args(
+      tpu_random.stateless_counterpart(distribution_fn), shape=shape, seed=seed,
+      **{name: value for name, value in given.items() if value is not None})
+
+
+@gin.configurable("eval_z")
+def sample_eval_z(shape, seed, distribution_fn=tf.random.stateless_normal, **kwargs):
+  """The noise of evaluations; as sample_z."""
+  return sample_z(shape, seed, distribution_fn, **kwargs)
+
+
+def _check_inputs(name, inputs):
+  """Whether a network takes the condition: [] no, ['label'] yes."""
+  for value in inputs:
+    if value != consts.LABEL:
+      raise UserError(f"ModularGAN.{name} has {value!r}: "
+                      f"{nearest(value, [consts.LABEL])}")
+  return bool(inputs)
+
+
+@gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
+class ModularGAN(abstract_gan.AbstractGAN):
+  """A conditional or unconditional GAN.
+
+  Args:
+    deprecated_split_disc_calls: score real and generated images in two calls.
+    experimental_joint_gen_for_disc: make the images of all discriminator updates in
+      one generator call, with common batch moments.
+    experimental_force_graph_unroll: accepted; the step is always one graph.
+    g_use_ema: keep an exponential moving average of the generator's weights.
+    ema_decay: of that average.
+    ema_start_step: before this step the average is the weights themselves.
+    g_optimizer_fn, d_optimizer_fn: function of (learning_rate, name); d defaults to g.
+    g_lr, d_lr: learning rates; d_lr None means g_lr.
+    conditional: condition both networks on 'label'.
+    fit_label_distribution: without a classifier, draw the labels of generated images
+      from the data's distribution instead of uniformly.
+    g_inputs, d_inputs: what each network is conditioned on, ['label'] or []; None
+      means ['label'] where `conditional` is on.
+  """
+
+  def __init__(self, dataset, parameters, model_dir, classifier=None,
+               deprecated_split_disc_calls=False,
+               experimental_joint_gen_for_disc=False,
+               experimental_force_graph_unroll=False, g_use_ema=False,
+               ema_decay=0.9999, ema_start_step=40000,
+               g_optimizer_fn=tf.train.AdamOptimizer, d_optimizer_fn=None,
+               g_lr=0.0002, d_lr=None, conditional=False,
+               fit_label_distribution=False, g_inputs=None, d_inputs=None):
+    super().__init__(dataset, parameters, model_dir, classifier)
+    del experimental_force_graph_unroll  # a mode of the reference's TPU code
+    self._split_disc_calls = deprecated_split_disc_calls
+    self._joint_gen_for_disc = experimental_joint_gen_for_disc
+    self.g_use_ema = g_use_ema
+    self._ema_decay = ema_decay
+    self._ema_start_step = ema_start_step
+    self._g_optimizer_fn = g_optimizer_fn
+    self._d_optimizer_fn = d_optimizer_fn or g_optimizer_fn
+    self._g_lr = g_lr
+    self._d_lr = g_lr if d_lr is None else d_lr
+    self._fit_label_distribution = fit_label_distribution
+    default = [consts.LABEL] if conditional else []
+    self._g_conditional = _check_inputs(
+        "g_inputs", default if g_inputs is None else g_inputs)
+    self._d_conditional = _check_inputs(
+        "d_inputs", default if d_inputs is None else d_inputs)
+    if (self._g_conditional or self._d_conditional) and not conditional:
+      raise UserError("gin binds ModularGAN.g_inputs or d_inputs, but not "
+                      "ModularGAN.conditional = True; bind it or drop the inputs")
+    if classifier is not None and not conditional:
+      raise UserError("gin binds classifier.handle, but ModularGAN.conditional is "
+                      "False, so the logits would not be used; set it to True")
+    self.generator, self.discriminator = self._make_networks()
+
+  def _make_networks(self):
+    architecture = self._parameters["architecture"]
+    image_shape = (self._dataset.resolution, self._dataset.resolution,
+                   self._dataset.colors)
+    if architecture != consts.RESNET_BIGGAN_ARCH:
+      raise UserError(f"options.architecture {architecture!r}: "
+                      f"{nearest(architecture, consts.ARCHITECTURES)}")
+    return (resnet_biggan.Generator(image_shape=image_shape),
+            resnet_biggan.Discriminator())
+
+  @property
+  def conditioning(self):
+    """What the generator is told: "logits", "labels" or "none"."""
+    if not self._g_conditional:
+      return "none"
+    return "labels" if self._classifier is None else "logits"
+
+  @property
+  def condition_size(self):
+    """Length of the condition: the number of logits, or of classes."""
+    if self._classifier is not None:
+      return self._classifier.num_logits
+    return self._dataset.num_classes
+
+  # Inputs --------------------------------------------------------------------
+
+  @property
+  def num_sub_steps(self):
+    return self._parameters["disc_iters"] + 1
+
+  def input_fn(self, params, start_step=0, logits=None, shard=0, num_shards=1):
+    """Features of whole training steps: images [sub steps * batch, h, w, c].
+
+    Args:
+      params: dict with batch_size, that of one replica.
+      start_step: training step to go on from; the images before it are passed over.
+      logits: cached logits [num examples, n] or None.
+      shard, num_shards: which part of the data this worker reads.
+    """
+    batch_size = params["batch_size"] * self.num_sub_steps
+    dataset = self._dataset.train(
+        batch_size, start=start_step * batch_size, shard=shard,
+        num_shards=num_shards, with_logits=logits)
+
+    def to_features(element):
+      features = {"images": element["image"], "labels": element["label"]}
+      if logits is not None:
+        features["logits"] = element["logits"]
+      return features
+
+    return dataset.map(to_features).prefetch(2)
+
+  def condition(self, features):
+    """The condition of real images: logits, or one-hot labels. No gradient."""
+    if self._classifier is None:
+      return tf.one_hot(features["labels"], self.condition_size)
+    if "logits" in features:
+      return features["logits"]
+    return tf.stop_gradient(self._classifier(features["images"]))
+
+  def _fake_condition(self, condition, seed):
+    """The condition of generated images.
+
+    Logits belong to an image, so generated images take those of the real ones.
+    """
+    if self._classifier is not None or self._fit_label_distribution:
+      return condition
+    labels = tf.random.stateless_uniform(
+        [condition.shape[0]], seed, 0, self.condition_size, dtype=tf.int32)
+    return tf.one_hot(labels, self.condition_size)
+
+  # Networks ------------------------------------------------------------------
+
+  def generate(self, z, y):
+    return self.generator(z, y if self._g_conditional else None, is_training=False)
+
+  def discriminate(self, images, y):
+    """Scores [batch, 1] for inference."""
+    y = y if self._d_conditional else None
+    return self.discriminator(images, y, is_training=False)[1]
+
+  def _fake(self, z, y):
+    return self.generator(z, y if self._g_conditional else None, is_training=True)
+
+  def _score(self, images, y):
+    """(probability, score) of images [batch, h, w, c] in training."""
+    y = y if self._d_conditional else None
+    return self.discriminator(images, y, is_training=True)[:2]
+
+  def _score_pair(self, real, fake, y_real, y_fake):
+    """Scores of real and generated images, as one batch.
+
+    Returns:
+      dict of d_real, d_fake, d_real_logits, d_fake_logits, each [batch, 1].
+    """
+    if self._split_disc_calls:
+      d_real, d_real_logits = self._score(real, y_real)
+      d_fake, d_fake_logits = self._score(fake, y_fake)
+    else:
+      d_both, d_both_logits = self._score(
+          tf.concat([real, fake], 0), tf.concat([y_real, y_fake], 0))
+      d_real, d_fake = tf.split(d_both, 2)
+      d_real_logits, d_fake_logits = tf.split(d_both_logits, 2)
+    return {"d_real": d_real, "d_fake": d_fake, "d_real_logits": d_real_logits,
+            "d_fake_logits": d_fake_logits}
+
+  # One training step ---------------------------------------------------------
+
+  def model_fn(self, features, labels, params, mode):
+    """Builds one whole training step; `features` as input_fn makes them."""
+    del labels, mode  # inference graphs are export.py's
+    batch_size = params["batch_size"]
+    step = tf.train.get_or_create_global_step()
+    seed = params.get("seed", 0)
+    z = sample_z([self.num_sub_steps * batch_size, self._parameters["z_dim"]],
+                 tpu_random.step_seed(seed, "z", step))
+    condition = self.condition(features)
+    fake_condition = self._fake_condition(
+        condition, tpu_random.step_seed(seed, "labels", step))
+    summaries = tpu_summaries.TpuSummaries(
+        self._model_dir, params.get("save_summary_steps", 100))
+    train_op, losses = self.train_step(
+        features["images"], z, condition, fake_condition, params.get("use_tpu", False),
+        summaries)
+    return tf.estimator.tpu.TPUEstimatorSpec(
+        mode=tf.estimator.ModeKeys.TRAIN, loss=losses["d_loss"] + losses["g_loss"],
+        train_op=train_op, host_call=summaries.get_host_call())
+
+  def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
+    """disc_iters discriminator updates, then one generator update.
+
+    All inputs hold disc_iters + 1 sub-batches, one after the other.
+
+    Args:
+      images: real images [sub steps * batch, h, w, c] in [0, 1].
+      z: noise [sub steps * batch, z_dim].
+      y_real, y_fake: conditions of the real and the generated images.
+      use_tpu: whether gradients are summed over TPU cores.
+      summaries: tpu_summaries.TpuSummaries or None.
+
+    Returns:
+      (op of the whole step, dict of the last losses).
+    """
+    d_optimizer = _optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
+    g_optimizer = _optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+    global_step = tf.train.get_or_create_global_step()
+    global_step_disc = tf.get_variable(
+        "global_step_disc", [], tf.int32, tf.zeros_initializer(), trainable=False,
+        use_resource=True, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+    sub_steps = [dict(zip(("x", "z", "y_real", "y_fake"), sub_batch)) for sub_batch
+                 in zip(*(tf.split(t, self.num_sub_steps)
+                          for t in (images, z, y_real, y_fake)))]
+    *d_steps, g_step = sub_steps
+
+    # All images are made from the weights at the start of the step.
+    with arch_ops.network_pass() as g_pass:
+      d_fakes = [tf.stop_gradient(fake) for fake in self._fakes_for_disc(d_steps)]
+      generated = self._fake(g_step["z"], g_step["y_fake"])
+
+    previous = []
+    for sub_step, fake in zip(d_steps, d_fakes):
+      with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
+        scores = self._score_pair(sub_step["x"], fake, sub_step["y_real"],
+                                  sub_step["y_fake"])
+        d_losses = loss_lib.get_losses(**scores)
+        penalty = self._penalty(sub_step, fake)
+        d_loss = d_losses[0] + self._parameters["lamba"] * penalty
+        update = d_optimizer.minimize(
+            d_loss, global_step_disc, self.discriminator.trainable_variables)
+        previous = [update] + d_pass.updates
+
+    with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
+      g_loss = self._generator_loss(g_step, generated)
+      g_update = g_optimizer.minimize(
+          g_loss, global_step, self.generator.trainable_variables)
+    updates = [g_update] + g_pass.updates + d_pass.updates
+    if self.g_use_ema:
+      with tf.control_dependencies([g_update]):
+        updates.append(self._ema_update(global_step))
+
+    losses = {"d_loss": d_loss, "d_loss_real": d_losses[1], "d_loss_fake": d_losses[2],
+              "g_loss": g_loss, "penalty": penalty}
+    if summaries is not None:
+      self._summarize(summaries, losses, scores, g_step["x"], generated)
+    return tf.group(*updates), losses
+
+  def _fakes_for_disc(self, d_steps):
+    if not self._joint_gen_for_disc:
+      return [self._fake(s["z"], s["y_fake"]) for s in d_steps]
+    joint = self._fake(tf.concat([s["z"] for s in d_steps], 0),
+                       tf.concat([s["y_fake"] for s in d_steps], 0))
+    return tf.split(joint, len(d_steps))
+
+  def _penalty(self, sub_step, fake):
+    kernels = [v for v in self.discriminator.trainable_variables
+               if v.op.name.endswith("kernel")]
+    return penalty_lib.get_penalty_loss(
+        discriminator=lambda x: self._score(x, sub_step["y_real"])[1],
+        x=sub_step["x"], x_fake=fake, kernels=kernels)
+
+  def _generator_loss(self, g_step, generated):
+    """The generator's loss needs the scores of generated images only.
+
+    Unless the discriminator has batch statistics, to which real images belong.
+    """
+    if self.discriminator.has_batch_statistics:
+      scores = self._score_pair(g_step["x"], generated, g_step["y_real"],
+                                g_step["y_fake"])
+    else:
+      d_fake, d_fake_logits = self._score(generated, g_step["y_fake"])
+      # The losses of real images are computed along, and not used.
+      scores = {"d_real": d_fake, "d_fake": d_fake, "d_real_logits": d_fake_logits,
+                "d_fake_logits": d_fake_logits}
+    return loss_lib.get_losses(**scores)[3]
+
+  def ema(self, step=None):
+    """The moving average of the generator's weights; decay 0 before its start."""
+    decay = self._ema_decay
+    if step is not None:
+      decay *= tf.cast(tf.greater_equal(step, self._ema_start_step), tf.float32)
+    return tf.train.ExponentialMovingAverage(decay)
+
+  def _ema_update(self, global_step):
+    return self.ema(global_step.read_value()).apply(self.generator.trainable_variables)
+
+  def _summarize(self, summaries, losses, scores, x, generated):
+    for name, value in losses.items():
+      summaries.scalar(f"loss/{name}", value)
+    for name in ("d_real", "d_fake"):
+      mean, variance = tf.nn.moments(scores[f"{name}_logits"], [0, 1])
+      summaries.scalar(f"scores/{name}_mean", mean)
+      summaries.scalar(f"scores/{name}_deviation", tf.sqrt(variance))
+    rows = min(_GRID_ROWS, x.shape[0])
+    pairs = tf.concat([x[:rows], tf.cast(generated, tf.float32)[:rows]], axis=2)
+    _, height, width, colors = pairs.shape
+    summaries.image("originals_and_reconstructions",
+                    tf.reshape(pairs, [1, rows * height, width, colors]))
+
+
+def _optimizer(optimizer_fn, learning_rate, name, use_tpu):
+  optimizer = optimizer_fn(learning_rate=learning_rate, name=name)
+  return tf.tpu.CrossShardOptimizer(optimizer) if use_tpu else optimizer
