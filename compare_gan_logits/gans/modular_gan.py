@@ -114,13 +114,21 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
   def _make_networks(self):
     architecture = self._parameters["architecture"]
-    image_shape = (self._dataset.resolution, self._dataset.resolution,
-                   self._dataset.colors)
     if architecture != consts.RESNET_BIGGAN_ARCH:
       raise UserError(f"options.architecture {architecture!r}: "
                       f"{nearest(architecture, consts.ARCHITECTURES)}")
-    return (resnet_biggan.Generator(image_shape=image_shape),
+    return (resnet_biggan.Generator(image_shape=self.image_shape),
             resnet_biggan.Discriminator())
+
+  @property
+  def image_shape(self):
+    """(height, width, colors)."""
+    resolution = self._dataset.resolution
+    return (resolution, resolution, self._dataset.colors)
+
+  @property
+  def z_dim(self):
+    return self._parameters["z_dim"]
 
   @property
   def conditioning(self):
@@ -226,7 +234,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
     batch_size = params["batch_size"]
     step = tf.train.get_or_create_global_step()
     seed = params.get("seed", 0)
-    z = sample_z([self.num_sub_steps * batch_size, self._parameters["z_dim"]],
+    z = sample_z([self.num_sub_steps * batch_size, self.z_dim],
                  tpu_random.step_seed(seed, "z", step))
     condition = self.condition(features)
     fake_condition = self._fake_condition(
@@ -253,7 +261,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
       summaries: tpu_summaries.TpuSummaries or None.
 
     Returns:
-      (op of the whole step, dict of the last losses).
+      (op of the whole step, dict of losses: d_loss_<k> of each update, the others of
+      the last one).
     """
     d_optimizer = _optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
     g_optimizer = _optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
@@ -272,14 +281,15 @@ class ModularGAN(abstract_gan.AbstractGAN):
       d_fakes = [tf.stop_gradient(fake) for fake in self._fakes_for_disc(d_steps)]
       generated = self._fake(g_step["z"], g_step["y_fake"])
 
-    previous = []
-    for sub_step, fake in zip(d_steps, d_fakes):
+    losses, previous = {}, []
+    for update_number, (sub_step, fake) in enumerate(zip(d_steps, d_fakes)):
       with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
         scores = self._score_pair(sub_step["x"], fake, sub_step["y_real"],
                                   sub_step["y_fake"])
         d_losses = loss_lib.get_losses(**scores)
         penalty = self._penalty(sub_step, fake)
         d_loss = d_losses[0] + self._parameters["lamba"] * penalty
+        losses[f"d_loss_{update_number}"] = d_loss
         update = d_optimizer.minimize(
             d_loss, global_step_disc, self.discriminator.trainable_variables)
         previous = [update] + d_pass.updates
@@ -293,8 +303,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
       with tf.control_dependencies([g_update]):
         updates.append(self._ema_update(global_step))
 
-    losses = {"d_loss": d_loss, "d_loss_real": d_losses[1], "d_loss_fake": d_losses[2],
-              "g_loss": g_loss, "penalty": penalty}
+    losses.update(d_loss=d_loss, d_loss_real=d_losses[1], d_loss_fake=d_losses[2],
+                  g_loss=g_loss, penalty=penalty)
     if summaries is not None:
       self._summarize(summaries, losses, scores, g_step["x"], generated)
     return tf.group(*updates), losses

@@ -1,0 +1,199 @@
+"""From a checkpoint to a module that others load.
+
+A module folder holds the TF-Hub module (TF1 format), a TF2 SavedModel of the
+same in saved_model/, and inversion.json, which says what it inverts.
+"""
+
+import datetime
+import os
+
+import gin
+import tensorflow.compat.v1 as tf
+import tensorflow.compat.v2 as tf2
+import tensorflow_hub as hub
+
+from compare_gan_logits import files
+from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.command import UserError
+from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.tpu import tpu_random
+
+
+FORMAT = 1
+DESCRIPTION = "inversion.json"
+SAVED_MODEL = "saved_model"
+_UPDATE_ACCUS = "update_accus"
+
+
+@gin.configurable("export", allowlist=["standing_images", "standing_batch_size"])
+def export_module(gan, dataset, classifier, architecture, checkpoint_path, module_dir,
+                  seed=0, standing_images=4096, standing_batch_size=256):
+  """Writes the module folder of one checkpoint, whole or not at all.
+
+  Args:
+    gan: modular_gan.ModularGAN.
+    dataset: datasets.ImageDataset that it was trained on.
+    classifier: classifiers.Classifier, or None.
+    architecture: its name, options.architecture.
+    checkpoint_path: prefix of the checkpoint.
+    module_dir: folder to write; what it holds is replaced.
+    seed: of the images and the noise of the standing statistics.
+    standing_images: training images over whose logits batch-norm statistics are
+      accumulated. They depend on the condition, so it is never a random one.
+    standing_batch_size: images per batch of that pass.
+
+  Returns:
+    The description written to inversion.json.
+
+  Raises:
+    UserError: the checkpoint does not fit the configuration.
+  """
+  standing_batch_size = min(standing_batch_size, standing_images)
+  with files.atomic_dir(module_dir, overwrite=True) as folder:
+    with tf.Graph().as_default():
+      step, standing = _accumulate(
+          gan, dataset, checkpoint_path, seed,
+          standing_images // standing_batch_size, standing_batch_size,
+          os.path.join(folder, "standing"))
+    _export_hub(gan, standing, folder)
+    for name in tf.io.gfile.glob(standing + "*"):
+      tf.io.gfile.remove(name)
+    _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
+    description = _describe(gan, dataset, classifier, architecture, step)
+    files.write_json(os.path.join(folder, DESCRIPTION), description)
+  return description
+
+
+def _describe(gan, dataset, classifier, architecture, step):
+  return {
+      "format": FORMAT,
+      "architecture": architecture,
+      "classifier": classifier.describe() if classifier else None,
+      "class_names": list(classifier.class_names if classifier
+                          else dataset.class_names),
+      "colors": dataset.colors,
+      "conditioning": gan.conditioning,
+      "created": datetime.datetime.now(datetime.timezone.utc).isoformat(
+          timespec="seconds"),
+      "dataset": dataset.name,
+      "gin_config": gin.operative_config_str() or gin.config_str(),
+      "image_size": dataset.resolution,
+      "num_logits": 0 if gan.conditioning == "none" else gan.condition_size,
+      "step": step,
+      "z_dim": gan.z_dim,
+  }
+
+
+def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, path):
+  """Standing statistics over real logits, with the weights that are exported.
+
+  Saves a checkpoint in which the generator's weights are their moving average, if
+  the run keeps one.
+
+  Returns:
+    (training step of the checkpoint, path of the new checkpoint).
+  """
+  element = dataset.train(batch_size).make_one_shot_iterator().get_next()
+  features = {"images": element["image"], "labels": element["label"]}
+  y = gan.condition(features)
+  position = tf.placeholder(tf.int32, [], "position")
+  z = modular_gan.sample_eval_z(
+      [batch_size, gan.z_dim],
+      tpu_random.step_seed(seed, "standing statistics", position))
+  with arch_ops.network_pass(accumulate=True):
+    images = gan.generate(z, y)
+  gan.discriminate(images, y)
+  weights = gan.generator.variables + gan.discriminator.variables
+  step = tf.train.get_or_create_global_step()
+  switches = [v for v in weights if v.op.name.endswith(_UPDATE_ACCUS)]
+  turn = {value: [v.assign(value) for v in switches] for value in (0, 1)}
+  saver = tf.train.Saver(weights)
+  with tf.Session() as session:
+    session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+    _restore(session, gan, weights + [step], checkpoint_path)
+    if switches:
+      session.run(turn[1])
+      for batch in range(num_batches):
+        session.run(images.op, {position: batch})
+      session.run(turn[0])
+    return int(session.run(step)), saver.save(session, path, write_meta_graph=False)
+
+
+def _restore(session, gan, variables, checkpoint_path):
+  ema = gan.ema()
+  averaged = set()
+  if gan.g_use_ema:
+    averaged = {v.op.name for v in gan.generator.trainable_variables}
+  names = {ema.average_name(v) if v.op.name in averaged else v.op.name: v
+           for v in variables}
+  try:
+    tf.train.Saver(names).restore(session, checkpoint_path)
+  except (tf.errors.OpError, ValueError) as error:
+    raise UserError(
+        f"checkpoint {checkpoint_path} does not fit this configuration, or is damaged "
+        f"({str(error).splitlines()[0]}); use the gin file it was trained "
+        "with") from error
+
+
+def _module_fn(gan):
+  """The module's graph: signatures of generator and discriminator."""
+
+  def build():
+    images = tf.placeholder(tf.float32, [None, *gan.image_shape], "images")
+    z = tf.placeholder(tf.float32, [None, gan.z_dim], "z")
+    y, condition = None, {}
+    if gan.conditioning != "none":
+      y = tf.placeholder(tf.float32, [None, gan.condition_size], gan.conditioning)
+      condition = {gan.conditioning: y}
+    generated = gan.generate(z, y)
+    for name in ("generator", None):
+      hub.add_signature(name, inputs={"z": z, **condition},
+                        outputs={"generated": generated, "default": generated})
+    hub.add_signature("discriminator", inputs={"images": images, **condition},
+                      outputs={"prediction": gan.discriminate(images, y)})
+
+  return build
+
+
+def _export_hub(gan, checkpoint_path, folder):
+  spec = hub.create_module_spec(_module_fn(gan))
+  # TF-Hub refuses a folder that exists; its files move into ours.
+  inner = os.path.join(folder, "module")
+  spec.export(inner, checkpoint_path=checkpoint_path)
+  for name in os.listdir(inner):
+    os.rename(os.path.join(inner, name), os.path.join(folder, name))
+  os.rmdir(inner)
+
+
+class _Inversion(tf2.Module):
+  """The module as a TF2 object: callable, with trainable variables."""
+
+  def __init__(self, loaded, signature):
+    super().__init__()
+    self._loaded = loaded  # keeps the variables
+    self._generate = loaded.signatures["generator"]
+    self._inputs = signature
+    self.__call__ = tf2.function(self._call, input_signature=[signature])
+
+  def _call(self, inputs):
+    return self._generate(**inputs)["default"]
+
+
+def _export_saved_model(module_dir, gan, path):
+  """Loads the TF-Hub module and saves it again in TF2's format.
+
+  `hub.load(path)({"z": z, "logits": logits})` and the signatures "generator",
+  "discriminator" and "serving_default" give what the module gives.
+  """
+  sizes = {"z": gan.z_dim}
+  if gan.conditioning != "none":
+    sizes[gan.conditioning] = gan.condition_size
+  inputs = {name: tf2.TensorSpec([None, size], tf.float32, name)
+            for name, size in sizes.items()}
+  with tf2.init_scope():
+    loaded = tf2.saved_model.load(module_dir, tags=[])
+    inversion = _Inversion(loaded, inputs)
+    signatures = {"serving_default": loaded.signatures["default"],
+                  "generator": loaded.signatures["generator"],
+                  "discriminator": loaded.signatures["discriminator"]}
+    tf2.saved_model.save(inversion, path, signatures=signatures)

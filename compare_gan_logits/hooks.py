@@ -1,0 +1,100 @@
+"""Session hooks of the training loop: progress, and a stop at the first NaN."""
+
+import math
+import sys
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.command import UserError
+
+
+class ProgressHook(tf.train.SessionRunHook):
+  """Prints step, losses, steps/s and time left, every so many seconds.
+
+  Args:
+    training_steps: the step at which training ends.
+    seconds: between two lines.
+  """
+
+  def __init__(self, training_steps, seconds=10.0):
+    self._training_steps = training_steps
+    self._seconds = seconds
+
+  def begin(self):
+    self._global_step = tf.train.get_global_step()
+    self._last_time = self._last_step = None
+
+  def before_run(self, run_context):
+    return tf.train.SessionRunArgs(self._global_step)
+
+  def after_run(self, run_context, run_values):
+    step, now = int(run_values.results), time.monotonic()
+    if self._last_time is None:  # the first call also builds the graph's kernels
+      self._last_time, self._last_step = now, step
+    elif now - self._last_time >= self._seconds or step >= self._training_steps:
+      rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
+      left = (self._training_steps - step) / rate if rate else math.inf
+      print(f"step {step}/{self._training_steps}  {rate:.3g} steps/s  "
+            f"{format_seconds(left)} left", file=sys.stderr, flush=True)
+      self._last_time, self._last_step = now, step
+
+
+def format_seconds(seconds):
+  """12 s, 3 min 05 s, 2 h 10 min, 5 d 03 h."""
+  if not math.isfinite(seconds):
+    return "unknown"
+  for size, big, part, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"),
+                                 (60, "min", 1, "s")):
+    if seconds >= size:
+      return f"{int(seconds // size)} {big} {int(seconds % size // part):02d} {small}"
+  return f"{seconds:.0f} s"
+
+
+class NanGuard(tf.train.SessionRunHook):
+  """Stops training at a loss that is not finite, before anything is saved.
+
+  Args:
+    loss: scalar tensor.
+    model_dir: folder of the checkpoints, to name the last good one.
+  """
+
+  def __init__(self, loss, model_dir):
+    self._loss = loss
+    self._model_dir = model_dir
+
+  def begin(self):
+    self._global_step = tf.train.get_global_step()
+
+  def before_run(self, run_context):
+    return tf.train.SessionRunArgs([self._loss, self._global_step])
+
+  def after_run(self, run_context, run_values):
+    loss, step = run_values.results
+    if not math.isfinite(loss):
+      raise_not_finite("the loss", int(step), self._model_dir)
+
+
+class WeightGuard(tf.train.CheckpointSaverListener):
+  """Refuses to save weights that are not finite over good ones."""
+
+  def __init__(self, model_dir):
+    self._model_dir = model_dir
+
+  def begin(self):
+    self._weights = tf.trainable_variables()
+
+  def before_save(self, session, global_step_value):
+    for variable, value in zip(self._weights, session.run(self._weights)):
+      if not np.all(np.isfinite(value)):
+        raise_not_finite(variable.op.name, global_step_value, self._model_dir)
+
+
+def raise_not_finite(what, step, model_dir):
+  """Raises a UserError that says where training broke and what is left."""
+  checkpoint = tf.train.latest_checkpoint(model_dir)
+  raise UserError(
+      f"{what} is not finite at step {step}; last good checkpoint: "
+      f"{checkpoint or 'none'}; try a smaller ModularGAN.d_lr and g_lr, or a larger "
+      "options.batch_size, and start again")

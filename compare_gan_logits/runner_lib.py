@@ -1,0 +1,338 @@
+"""Schedules: train, eval_after_train, continuous_eval, export."""
+
+import collections
+import csv
+import io
+import os
+import socket
+import sys
+import time
+
+import gin
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import eval_gan_lib
+from compare_gan_logits import export
+from compare_gan_logits import figures
+from compare_gan_logits import files
+from compare_gan_logits import hooks
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import nearest
+
+
+SCHEDULES = ("train", "eval_after_train", "continuous_eval", "export")
+MODULE = "module"
+_TPU_CONNECT_SECONDS = 20
+_POLL_SECONDS = 10
+
+RunSettings = collections.namedtuple(
+    "RunSettings", "tf_random_seed single_core iterations_per_loop "
+    "save_checkpoints_steps keep_checkpoint_max save_summary_steps")
+
+
+@gin.configurable("options")
+def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
+                     architecture=gin.REQUIRED, training_steps=gin.REQUIRED,
+                     discriminator_normalization=None, lamba=1, disc_iters=1,
+                     z_dim=128):
+  """What gin binds under `options`.
+
+  Args:
+    batch_size: images per update, over all replicas.
+    gan_class: @ModularGAN.
+    architecture: a name of gans.consts.
+    training_steps: generator updates.
+    discriminator_normalization: ignored, as in the reference; D.* decides.
+    lamba: weight of the penalty (the reference's spelling).
+    disc_iters: discriminator updates per generator update.
+    z_dim: length of the noise vector.
+  """
+  del discriminator_normalization
+  options = {"batch_size": batch_size, "training_steps": training_steps,
+             "disc_iters": disc_iters, "z_dim": z_dim}
+  for name, value in options.items():
+    if not isinstance(value, int) or value < 1:
+      raise UserError(f"options.{name} is {value!r}; it must be a positive integer")
+  return dict(options, gan_class=gan_class, architecture=architecture, lamba=lamba)
+
+
+@gin.configurable("run_config")
+def get_run_settings(tf_random_seed=None, single_core=False, iterations_per_loop=1000,
+                     save_checkpoints_steps=5000, keep_checkpoint_max=1000,
+                     save_summary_steps=100):
+  """What gin binds under `run_config`.
+
+  Args:
+    tf_random_seed: of initial weights, noise and the order of images; None is 0.
+    single_core: use one core of a TPU.
+    iterations_per_loop: training steps per call of a TPU.
+    save_checkpoints_steps: training steps between checkpoints.
+    keep_checkpoint_max: how many checkpoints are kept.
+    save_summary_steps: training steps between summaries.
+  """
+  return RunSettings(tf_random_seed or 0, single_core, iterations_per_loop,
+                     save_checkpoints_steps, keep_checkpoint_max, save_summary_steps)
+
+
+class TaskManager:
+  """Which checkpoints have been evaluated, and their scores in a CSV file.
+
+  Args:
+    model_dir: folder of the run.
+    score_filename: name of the CSV file in it.
+  """
+
+  def __init__(self, model_dir, score_filename="scores.csv"):
+    self._model_dir = model_dir
+    self._path = os.path.join(model_dir, score_filename)
+
+  def scores(self):
+    """A list of dicts, one per evaluated checkpoint, by step."""
+    if not os.path.exists(self._path):
+      return []
+    with open(self._path, newline="", encoding="utf-8") as f:
+      return list(csv.DictReader(f))
+
+  def add_scores(self, step, scores):
+    """Writes the file again with the row of one more checkpoint."""
+    rows = [row for row in self.scores() if int(row["step"]) != step]
+    rows.append({"step": step, **scores})
+    rows.sort(key=lambda row: int(row["step"]))
+    columns = sorted({column for row in rows for column in row} - {"step"})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["step", *columns], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(self._path, text.getvalue())
+
+  def unevaluated_checkpoints(self, every_steps=None):
+    """(step, path) of the kept checkpoints that have no row yet, oldest first."""
+    done = {int(row["step"]) for row in self.scores()}
+    state = tf.train.get_checkpoint_state(self._model_dir)
+    paths = state.all_model_checkpoint_paths if state else []
+    for path in paths:
+      step = int(path.rsplit("-", 1)[1])
+      if step not in done and step > 0 and not (every_steps and step % every_steps):
+        yield step, path
+
+
+class Run:
+  """One configured run: dataset, classifier and model, and where they write."""
+
+  def __init__(self, dataset, classifier, options, settings, model_dir, use_tpu=False,
+               tpu=None, tpu_zone=None, gcp_project=None):
+    self.dataset = dataset
+    self.classifier = classifier
+    self.options = options
+    self.settings = settings
+    self.model_dir = model_dir
+    self._use_tpu = use_tpu
+    self._tpu = (tpu, tpu_zone, gcp_project)
+    self.gan = options["gan_class"](
+        dataset=dataset, parameters=options, model_dir=model_dir,
+        classifier=classifier)
+
+  @property
+  def module_dir(self):
+    return os.path.join(self.model_dir, MODULE)
+
+  def train(self, training_hooks=()):
+    """Trains from the last checkpoint to options.training_steps."""
+    step = self.last_step()
+    if step >= self.options["training_steps"]:
+      print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
+      return
+    logits = self._cached_logits()
+    self._introduce(logits)
+    steps = self.options["training_steps"]
+    self._estimator(training_hooks).train(
+        lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
+        max_steps=steps)
+
+  def last_step(self):
+    """Step of the last checkpoint, 0 where there is none."""
+    checkpoint = tf.train.latest_checkpoint(self.model_dir)
+    return int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
+
+  def export(self, checkpoint_path=None, module_dir=None):
+    """Exports a checkpoint (the last one) as a module; returns its folder."""
+    checkpoint_path = checkpoint_path or tf.train.latest_checkpoint(self.model_dir)
+    if not checkpoint_path:
+      raise UserError(f"no checkpoint in {self.model_dir}; train first "
+                      "(--schedule train)")
+    module_dir = module_dir or self.module_dir
+    export.export_module(
+        self.gan, self.dataset, self.classifier, self.options["architecture"],
+        checkpoint_path, module_dir, seed=self.settings.tf_random_seed)
+    return module_dir
+
+  def evaluate(self, manager, every_steps=None, averaging_runs=1):
+    """Scores the checkpoints that have no score yet; returns the last step seen."""
+    last = max([int(row["step"]) for row in manager.scores()], default=0)
+    for step, path in manager.unevaluated_checkpoints(every_steps):
+      module_dir = os.path.join(self.model_dir, "tfhub", str(step))
+      self.export(path, module_dir)
+      scores = eval_gan_lib.evaluate(module_dir, self.dataset, self.classifier,
+                                     averaging_runs)
+      manager.add_scores(step, scores)
+      _write_summaries(self.model_dir, step, scores)
+      print(f"step {step}  " + "  ".join(f"{name} {value:.4g}" for name, value
+                                         in sorted(scores.items())), flush=True)
+      last = max(last, step)
+    return last
+
+  # Parts ---------------------------------------------------------------------
+
+  def _cached_logits(self):
+    if self.classifier is None or not self.classifier.cache_dir:
+      return None
+    from compare_gan_logits.classifiers import logit_cache
+    return logit_cache.open(self.classifier.cache_dir, self.classifier, self.dataset,
+                            "train")
+
+  def _estimator(self, training_hooks):
+    use_tpu, settings = self._use_tpu, self.settings
+    params = {"seed": settings.tf_random_seed,
+              "save_summary_steps": settings.save_summary_steps}
+    config = tf.estimator.tpu.RunConfig(
+        model_dir=self.model_dir, tf_random_seed=settings.tf_random_seed,
+        cluster=_tpu_cluster(*self._tpu) if use_tpu else None,
+        save_checkpoints_steps=settings.save_checkpoints_steps,
+        keep_checkpoint_max=settings.keep_checkpoint_max,
+        save_summary_steps=settings.save_summary_steps, log_step_count_steps=None,
+        tpu_config=tf.estimator.tpu.TPUConfig(
+            iterations_per_loop=settings.iterations_per_loop,
+            num_shards=1 if settings.single_core else None))
+    return tf.estimator.tpu.TPUEstimator(
+        model_fn=_with_hooks(self.gan.model_fn, self.model_dir,
+                             self.options["training_steps"], training_hooks),
+        config=config, params=params, use_tpu=use_tpu,
+        train_batch_size=self.options["batch_size"])
+
+  def _introduce(self, logits):
+    """Says what is about to be learnt from, and refuses a constant condition."""
+    images, labels, logits = _sample(self.dataset, self.classifier, logits)
+    counts = self.dataset.num_examples("train")
+    print(f"dataset {self.dataset.name}: {counts} training images of "
+          f"{'x'.join(map(str, self.gan.image_shape))}, {self.dataset.num_classes} "
+          f"classes, {len(np.unique(labels))} of them in a sample of {len(labels)}")
+    if logits is not None:
+      _check_logits(logits, self.classifier)
+    print("parameters: " + ", ".join(
+        f"{name} {count:,}" for name, count in parameter_counts(self.gan).items()))
+    path = os.path.join(self.model_dir, "training_images.png")
+    figures.grid(images[:64].reshape(8, 8, *images.shape[1:]), path)
+    print(f"training images: {path}", flush=True)
+
+
+def parameter_counts(gan):
+  """Trainable parameters of {"generator", "discriminator"}."""
+  with tf.Graph().as_default():
+    y = tf.zeros([1, gan.condition_size])
+    gan.generate(tf.zeros([1, gan.z_dim]), y)
+    gan.discriminate(tf.zeros([1, *gan.image_shape]), y)
+    return {network.name: sum(int(np.prod(v.shape))
+                              for v in network.trainable_variables)
+            for network in (gan.generator, gan.discriminator)}
+
+
+def _sample(dataset, classifier, logits, size=256):
+  """(images, labels, logits or None) of the first images of training."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    element = session.run(
+        dataset.train(size).make_one_shot_iterator().get_next())
+  if logits is not None:
+    logits = np.asarray([logits[i] for i in element["id"]])
+  elif classifier is not None:
+    logits = classifier.predict(element["image"])
+  return element["image"], element["label"], logits
+
+
+def _check_logits(logits, classifier):
+  """Prints the statistics of logits; a condition that never varies is refused."""
+  spread = logits.std(axis=0)
+  print(f"classifier {classifier.spec.name}: {logits.shape[1]} logits, mean "
+        f"{logits.mean():.3g}, deviation over images {spread.mean():.3g}, range "
+        f"[{logits.min():.3g}, {logits.max():.3g}]")
+  if not np.all(np.isfinite(logits)):
+    raise UserError(f"classifier {classifier.spec.name} gives logits that are not "
+                    "finite; check its preprocessing")
+  if spread.max() < 1e-6:
+    raise UserError(
+        f"classifier {classifier.spec.name} gives every image the same logits, so "
+        "there is nothing to invert; check its output and preprocessing")
+
+
+def _with_hooks(model_fn, model_dir, training_steps, training_hooks):
+  """Adds the hooks, which need the loss of the graph that model_fn builds."""
+
+  def with_hooks(features, labels, params, mode):
+    spec = model_fn(features, labels, params, mode)
+    return spec._replace(training_hooks=[
+        hooks.NanGuard(spec.loss, model_dir),
+        hooks.ProgressHook(training_steps), *training_hooks])
+
+  return with_hooks
+
+
+def _tpu_cluster(tpu, zone, project):
+  """A TPUClusterResolver.
+
+  Raises:
+    UserError: there is no such TPU, or it does not answer.
+  """
+  try:
+    cluster = tf.distribute.cluster_resolver.TPUClusterResolver(
+        tpu=tpu or os.environ.get("TPU_NAME"), zone=zone, project=project)
+    master = cluster.master()
+  except (ValueError, RuntimeError, tf.errors.OpError) as error:
+    raise UserError(f"no TPU {tpu!r} ({str(error).splitlines()[0]}); name one with "
+                    "--tpu, or leave out --use_tpu") from error
+  if master.startswith("grpc://"):
+    host, port = master[len("grpc://"):].rsplit(":", 1)
+    try:
+      # TensorFlow waits for an unreachable address without end.
+      socket.create_connection((host, int(port)), _TPU_CONNECT_SECONDS).close()
+    except OSError as error:
+      raise UserError(f"the TPU at {master} does not answer ({error}); is it running, "
+                      "and in this network?") from error
+  return cluster
+
+
+def _write_summaries(model_dir, step, scores):
+  with tf.Graph().as_default():
+    writer = tf.summary.FileWriter(os.path.join(model_dir, "eval"))
+    writer.add_summary(tf.Summary(value=[
+        tf.Summary.Value(tag=f"eval/{name}", simple_value=value)
+        for name, value in scores.items()]), step)
+    writer.close()
+
+
+def run_with_schedule(schedule, run, score_filename="scores.csv", eval_every_steps=None,
+                      num_eval_averaging_runs=1):
+  """Runs one schedule.
+
+  Args:
+    schedule: "train" (ends with an export), "eval_after_train" (the same, then
+      scores every checkpoint), "continuous_eval" (scores checkpoints as another
+      process writes them) or "export".
+    run: Run.
+    score_filename: CSV file in the run's folder.
+    eval_every_steps: score only checkpoints whose step this divides.
+    num_eval_averaging_runs: evaluations with other noise, averaged.
+  """
+  if schedule not in SCHEDULES:
+    raise UserError(f"--schedule {schedule}: {nearest(schedule, SCHEDULES)}")
+  manager = TaskManager(run.model_dir, score_filename)
+  if schedule in ("train", "eval_after_train"):
+    run.train()
+  if schedule != "continuous_eval":
+    print(f"module: {run.export()}")
+  if schedule == "eval_after_train":
+    run.evaluate(manager, eval_every_steps, num_eval_averaging_runs)
+  while schedule == "continuous_eval":
+    step = run.evaluate(manager, eval_every_steps, num_eval_averaging_runs)
+    if max(step, run.last_step()) >= run.options["training_steps"]:
+      break
+    time.sleep(_POLL_SECONDS)
