@@ -290,10 +290,13 @@ def call(path, binding, images):
 
 def _call_object(module, images, extra):
   """Calls a signature-less SavedModel, in inference mode where it has modes."""
-  try:
-    return module(images, training=False, **extra)
-  except ValueError:
-    return module(images, **extra)
+  for mode in ({"training": False}, {}):
+    try:
+      return module(images, **mode, **extra)
+    except (TypeError, ValueError) as error:
+      problem = error
+  raise UserError(f"this module without signatures does not take images of shape "
+                  f"{images.shape} (bind classifier.size): {problem}") from problem
 
 
 def _pick(outputs, name):
