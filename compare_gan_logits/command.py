@@ -26,6 +26,11 @@ def nearest(name, valid):
   return f"{hint}known: {', '.join(valid)}"
 
 
+def sentence(error):
+  """An error's text in one line, without the call stack that gin appends."""
+  return " ".join(str(error).split("\n  In call to configurable")[0].split())
+
+
 def run(main, prepare=None):
   """Runs `main(argv)` under absl.
 
@@ -46,8 +51,7 @@ def run(main, prepare=None):
     except (UserError, OSError) as error:
       if flags.FLAGS.debug:
         raise
-      message = " ".join(str(error).split())
-      print(f"error: {message}", file=sys.stderr)
+      print(f"error: {sentence(error)}", file=sys.stderr)
       sys.exit(1)
     except KeyboardInterrupt:
       print("interrupted: the same command goes on from the last saved state",
