@@ -17,9 +17,9 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.hub import Spec
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
-from compare_gan_logits.classifiers.zoo import ZOO
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
 
@@ -27,6 +27,8 @@ from compare_gan_logits.command import nearest
 # Written by training.py into the folder of every classifier that it exports.
 DESCRIPTION = "classifier.json"
 _KERAS = "keras:"
+_CONVERSIONS = {"efficientnet_lite0": convert.efficientnet_lite0,
+                "squeezenet1_1": convert.squeezenet1_1}
 _SPEC_FIELDS = {f.name for f in dataclasses.fields(Spec)} - {"preprocessing"}
 _PREPROCESSING_FIELDS = {f.name for f in dataclasses.fields(Preprocessing)}
 
@@ -155,8 +157,8 @@ def load(name, **overrides):
 
 def _find(name, overrides):
   """Spec and SavedModel folder of what `load` takes."""
-  if name in ZOO:
-    spec = ZOO[name]
+  if name in zoo.NAMES:
+    spec = zoo.get(name)
     return spec, _locate(overrides.get("handle", spec.handle), spec.weights)
   if name.startswith(_KERAS):
     application = name[len(_KERAS):]
@@ -168,7 +170,7 @@ def _find(name, overrides):
     return spec, _locate(name, weights)
   if not ("://" in name or os.path.exists(os.path.expanduser(name))):
     raise UserError(f"no classifier {name!r}: no file or folder, and in the zoo "
-                    f"{nearest(name, ZOO)}")
+                    f"{nearest(name, zoo.NAMES)}")
   path = _locate(name)
   handle = name if "://" in name else os.path.abspath(os.path.expanduser(name))
   description = os.path.join(path, DESCRIPTION)
@@ -181,6 +183,8 @@ def _locate(handle, weights="imagenet"):
   """SavedModel folder of a handle, converted if it is of another format."""
   if handle.startswith(_KERAS):
     return convert.keras_application(handle[len(_KERAS):], weights)
+  if handle.startswith(zoo.CONVERTED):
+    return _CONVERSIONS[handle[len(zoo.CONVERTED):]]()
   file = os.path.abspath(os.path.expanduser(handle))
   if os.path.isfile(file):
     return convert.keras_file(file)

