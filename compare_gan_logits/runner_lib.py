@@ -148,7 +148,7 @@ class Run:
     steps = self.options["training_steps"]
     self._estimator(training_hooks).train(
         lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
-        max_steps=steps)
+        max_steps=steps, saving_listeners=[hooks.WeightGuard(self.model_dir)])
 
   def last_step(self):
     """Step of the last checkpoint, 0 where there is none."""
@@ -269,9 +269,9 @@ def _with_hooks(model_fn, model_dir, training_steps, training_hooks):
 
   def with_hooks(features, labels, params, mode):
     spec = model_fn(features, labels, params, mode)
-    return spec._replace(training_hooks=[
+    return spec._replace(training_hooks=(
         hooks.NanGuard(spec.loss, model_dir),
-        hooks.ProgressHook(training_steps), *training_hooks])
+        hooks.ProgressHook(training_steps), *training_hooks))
 
   return with_hooks
 
