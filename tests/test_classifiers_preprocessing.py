@@ -47,10 +47,9 @@ def test_two_pixels_to_four_by_hand():
 def test_resize_equals_pillow(method, pillow, source, target):
   images = noise(2, source, source, 3)
   result = run(lambda x: preprocessing.resize(x, target, method), images)
-  for image, one in zip(images, result):
-    for channel in range(3):
-      expected = Image.fromarray(image[..., channel]).resize((target, target), pillow)
-      np.testing.assert_allclose(one[..., channel], np.asarray(expected), atol=2e-6)
+  for i, channel in np.ndindex(2, 3):
+    expected = Image.fromarray(images[i, ..., channel]).resize((target, target), pillow)
+    np.testing.assert_allclose(result[i, ..., channel], np.asarray(expected), atol=2e-6)
 
 
 def test_oblong_images_and_tensorflow():

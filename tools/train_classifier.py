@@ -1,4 +1,4 @@
-"""Trains a classifier for the feature stage, or says how good a known one is.
+r"""Trains a classifier for the feature stage, or says how good a known one is.
 
 Ordinarily, or adversarially with --robust; the result is a TF-Hub module that
 classifier.handle takes. Epsilon, steps and the rest by gin, e.g.
@@ -6,6 +6,8 @@ classifier.handle takes. Epsilon, steps and the rest by gin, e.g.
 again.
 
   python tools/train_classifier.py --dataset embedded --output runs/robust --robust
+  python tools/train_classifier.py --dataset /data/photos@64 \
+      --evaluate efficientnet_lite0
 """
 
 import os
@@ -25,6 +27,11 @@ flags.DEFINE_string("dataset", "embedded",
                     "Name of a data set, or a folder of train/<class>/* images.")
 flags.DEFINE_string("output", None, "Folder of the module to write.")
 flags.DEFINE_bool("robust", False, "Train adversarially.")
+flags.DEFINE_string("init", None, "Fine-tune from these ImageNet weights: "
+                    "efficientnet_lite0.")
+flags.DEFINE_string("evaluate", None, "Print the accuracy of this classifier (name in "
+                    "the zoo, folder, URL) on the data set, instead of training.")
+flags.DEFINE_integer("limit", None, "Evaluate on about so many images.", lower_bound=1)
 flags.DEFINE_multi_string("gin_config", [], "gin files.")
 flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
 
@@ -32,12 +39,28 @@ flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
 def main(argv):
   if len(argv) > 1:
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
-  if not FLAGS.output:
-    raise command.UserError("--output names the folder of the module to write")
+  if bool(FLAGS.output) == bool(FLAGS.evaluate):
+    raise command.UserError("give --output, the folder of the module to write, or "
+                            "--evaluate and a classifier's name")
+  from compare_gan_logits import classifiers
   from compare_gan_logits import datasets
   from compare_gan_logits.classifiers import training
   gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings)
-  training.train(datasets.get_dataset(FLAGS.dataset), FLAGS.output, FLAGS.robust)
+  dataset = datasets.get_dataset(FLAGS.dataset)
+  if FLAGS.output:
+    training.train(dataset, FLAGS.output, FLAGS.robust, FLAGS.init)
+  else:
+    _evaluate(classifiers.from_gin(FLAGS.evaluate), dataset, training)
+
+
+def _evaluate(classifier, dataset, training):
+  result = training.accuracy(classifier, dataset, FLAGS.limit)
+  steps = classifier.spec.preprocessing
+  print(f"{classifier.spec.name} on {dataset.name}: {result['images']} validation "
+        f"images, {steps.resize} to {steps.size or dataset.resolution} px")
+  print(f"right among the {dataset.num_classes} classes: {result['top1']:.2%}")
+  if "top1_of_1000" in result:
+    print(f"right among ImageNet's 1000: {result['top1_of_1000']:.2%}")
 
 
 if __name__ == "__main__":

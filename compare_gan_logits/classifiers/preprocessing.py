@@ -6,7 +6,6 @@ compile for TPUs and that gradients flow through.
 """
 
 import dataclasses
-from typing import Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -63,7 +62,7 @@ class Preprocessing:
     std: divided by, likewise.
   """
 
-  size: Optional[int] = None
+  size: int | None = None
   resize: str = "bilinear"
   colors: int = 3
   channel_order: str = "rgb"

@@ -7,32 +7,34 @@ batches that are replayed ("free", Shafahi et al., 2019).
 """
 
 import dataclasses
+import functools
 import os
 import shutil
 import time
 from collections.abc import Callable
-from typing import Optional
 
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import attacks
 from compare_gan_logits import files
+from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers import networks
+from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
 
 
-NORMS = ("linf", "l2")
 METHODS = ("pgd", "fast", "free")
 
 
 @gin.configurable("attack")
 @dataclasses.dataclass(frozen=True)
 class Attack:
-  """An attack within a ball around images in [0, 1].
+  """Projected gradient descent from a random start, around images in [0, 1].
 
   Attributes:
     epsilon: radius, in units of the image range; per pixel and channel ("linf")
@@ -40,65 +42,29 @@ class Attack:
     norm: "linf" or "l2".
     steps: gradient steps.
     step_size: None: 2.5 epsilon / steps, as in Madry et al.
-    random_start: from a random point of the ball instead of its centre.
   """
 
   epsilon: float = 0.1
   norm: str = "linf"
   steps: int = 3
-  step_size: Optional[float] = None
-  random_start: bool = True
-
-  def __post_init__(self):
-    if self.norm not in NORMS:
-      raise UserError(f"unknown attack.norm {self.norm!r}: {nearest(self.norm, NORMS)}")
-
-  @property
-  def step(self):
-    return 2.5 * self.epsilon / self.steps if self.step_size is None else self.step_size
+  step_size: float | None = None
 
   def perturb(self, images, labels, logits_fn):
-    """Attacked images, same shape, in [0, 1], within epsilon of `images`.
+    """Attacked images [b, h, w, c] in [0, 1]; see attacks.pgd."""
+    step_size = self.step_size or 2.5 * self.epsilon / self.steps
+    return attacks.pgd(logits_fn, images, labels, self.epsilon, step_size, self.steps,
+                       self.norm, seed=0)
 
-    Args:
-      images: [b, h, w, c] in [0, 1].
-      labels: int [b]; their cross-entropy is driven up.
-      logits_fn: graph function of images -> logits [b, n].
-    """
-    delta = self.start(images) if self.random_start else tf.zeros_like(images)
-    for _ in range(self.steps):
-      gradient, = tf.gradients(cross_entropy(logits_fn(images + delta), labels), delta)
-      delta = self.move(images, delta, gradient)
-    return tf.stop_gradient(images + delta)
+  def single_step(self):
+    """The "fast" one: one step, of 1.25 epsilon."""
+    return dataclasses.replace(self, steps=1, step_size=1.25 * self.epsilon)
 
-  def start(self, images):
-    """A random point of the ball, clipped to valid images."""
-    if self.norm == "linf":
-      delta = tf.random.uniform(tf.shape(images), -self.epsilon, self.epsilon)
-    else:
-      # Direction uniform on the sphere; the radius's power makes the ball uniform.
-      size = np.prod(images.shape.as_list()[1:])
-      radius = tf.random.uniform([tf.shape(images)[0], 1, 1, 1]) ** (1 / size)
-      delta = self.epsilon * radius * _unit(tf.random.normal(tf.shape(images)))
-    return tf.clip_by_value(images + delta, 0.0, 1.0) - images
+  def for_evaluation(self):
+    """What accuracies are reported under: 10 steps, whatever trained."""
+    return dataclasses.replace(self, steps=10, step_size=None)
 
-  def move(self, images, delta, gradient):
-    """One step up the gradient, back into the ball and into valid images."""
-    if self.norm == "linf":
-      delta = tf.clip_by_value(delta + self.step * tf.sign(gradient),
-                               -self.epsilon, self.epsilon)
-    else:
-      delta += self.step * _unit(gradient)
-      delta *= tf.minimum(1.0, self.epsilon / tf.maximum(_length(delta), 1e-12))
-    return tf.clip_by_value(images + delta, 0.0, 1.0) - images
-
-
-def _length(x):
-  return tf.sqrt(tf.reduce_sum(tf.square(x), axis=[1, 2, 3], keepdims=True))
-
-
-def _unit(x):
-  return x / tf.maximum(_length(x), 1e-12)
+  def __str__(self):
+    return f"PGD, {self.norm} {self.epsilon:g}, {self.steps} steps"
 
 
 def cross_entropy(logits, labels):
@@ -111,22 +77,40 @@ class Network:
   """What is trained.
 
   Attributes:
-    build: graph function of preprocessed images and the number of classes ->
-      {"logits": [b, classes], "features": [b, f]}; its variables come from
-      tf.get_variable.
-    preprocessing: of images in [0, 1].
-    initial: {variable name within the network: numpy array}; others are drawn.
+    build: graph function of preprocessed images -> {"logits", "features"}; one of
+      networks.py.
+    preprocessing: of images in [0, 1], with its size.
+    initial: {variable name: array}; other variables are drawn.
+    learning_rate: Adam's first one, unless gin binds another.
   """
 
   build: Callable
   preprocessing: Preprocessing
-  initial: dict = dataclasses.field(default_factory=dict)
+  initial: dict
+  learning_rate: float
+
+
+def _network(dataset, init, size):
+  """The network for a data set, from scratch or from ImageNet weights."""
+  if init is None:
+    size = size or dataset.resolution
+    return Network(
+        functools.partial(networks.convnet, num_classes=dataset.num_classes),
+        Preprocessing(size=size, colors=dataset.colors), {}, 2e-3)
+  if init != "efficientnet_lite0":
+    raise UserError(f"--init takes 'efficientnet_lite0', not {init!r}")
+  preprocessing = zoo.get(init).preprocessing
+  values = convert.efficientnet_lite0_values(convert.efficientnet_lite0_file())
+  return Network(
+      functools.partial(networks.efficientnet_lite0, num_classes=dataset.num_classes),
+      dataclasses.replace(preprocessing, size=size or preprocessing.size),
+      {name: v for name, v in values.items() if not name.startswith("logits/")}, 3e-4)
 
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
-def train(dataset, output, robust=False, method="pgd", steps=600, batch_size=128,
-          learning_rate=2e-3, replays=4, eval_every=200, eval_examples=500, seed=0,
-          log=print):
+def train(dataset, output, robust=False, init=None, size=None, method="pgd", steps=600,
+          batch_size=128, learning_rate=None, replays=4, eval_every=200,
+          eval_examples=500, seed=0, log=print):
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
 
   A killed run goes on from the checkpoints in `<output>-checkpoints`, which are
@@ -136,10 +120,15 @@ def train(dataset, output, robust=False, method="pgd", steps=600, batch_size=128
     dataset: datasets.ImageDataset.
     output: folder of the module; classifiers.load(output) takes it.
     robust: adversarial training, with the attack bound as attack.* in gin.
+    init: "efficientnet_lite0": fine-tunes that network from its ImageNet weights,
+      with batch norms folded; None: a small convolutional network from scratch.
+    size: pixels that images are resized to; None: the data set's resolution, or 224
+      with init.
     method: "pgd", "fast" or "free".
     steps: updates of the weights.
     batch_size: images a step.
-    learning_rate: Adam's first one; falls linearly to zero.
+    learning_rate: Adam's first one, which falls linearly to zero; None: 2e-3 from
+      scratch, 3e-4 with init.
     replays: times that "free" replays each batch.
     eval_every: steps between lines of progress.
     eval_examples: validation images for those lines; the last one uses them all.
@@ -155,17 +144,21 @@ def train(dataset, output, robust=False, method="pgd", steps=600, batch_size=128
   if method not in METHODS:
     raise UserError(f"unknown train_classifier.method {method!r}: "
                     f"{nearest(method, METHODS)}")
+  if robust and method == "free" and Attack().norm != "linf":
+    raise UserError("train_classifier.method 'free' is for attack.norm 'linf' only")
   if os.path.isdir(output) and os.listdir(output):
     raise UserError(f"{output} is not empty; name another folder or remove it")
-  network = Network(networks.convnet, Preprocessing(size=dataset.resolution,
-                                           colors=dataset.colors))
+  network = _network(dataset, init, size)
   method = method if robust else None
-  settings = dict(dataset=dataset.name, method=method, steps=steps, seed=seed,
-                  batch_size=batch_size, learning_rate=learning_rate,
-                  attack=dataclasses.asdict(Attack()))
+  settings = dict(
+      dataset=dataset.name, method=method, init=init, steps=steps, seed=seed,
+      batch_size=batch_size, learning_rate=learning_rate or network.learning_rate,
+      preprocessing=dataclasses.asdict(network.preprocessing),
+      attack=dataclasses.asdict(Attack()))
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
-    trainer = _Trainer(dataset, network, method, steps, batch_size, learning_rate)
+    trainer = _Trainer(dataset, network, method, steps, batch_size,
+                       settings["learning_rate"])
     with tf.Session() as session:
       checkpoints = _Checkpoints(output, settings, session, trainer)
       step = checkpoints.restore()
@@ -181,21 +174,63 @@ def train(dataset, output, robust=False, method="pgd", steps=600, batch_size=128
           log(f"step {step}/{steps}  loss {loss:.3f}  clean {clean:.1%}  "
               f"attacked {attacked:.1%}  {speed:.1f} steps/s")
       clean, attacked = trainer.evaluate(session)
-    log(f"{dataset.name} validation: clean {clean:.2%}, under attack "
-        f"({_phrase(Attack())}) {attacked:.2%}")
+  log(f"{dataset.name} validation: clean {clean:.2%}, under attack "
+      f"({Attack().for_evaluation()}) {attacked:.2%}")
   result = {"clean_accuracy": clean, "attacked_accuracy": attacked}
   _export(dataset, network, checkpoints.latest(), output, {**settings, **result})
   checkpoints.remove()
   return result
 
 
-def _phrase(attack):
-  return f"{attack.norm} {attack.epsilon:g}, {evaluation_attack(attack).steps} steps"
+def accuracy(classifier, dataset, limit=None):
+  """How often a classifier is right on a data set's validation images.
+
+  Args:
+    classifier: with one logit per class of the data set, or ImageNet's 1000 for a
+      data set that knows its classes' places among them.
+    dataset: datasets.ImageDataset.
+    limit: about so many images, spread evenly; None: all.
+
+  Returns:
+    {"images": count, "top1": share}, and, for ImageNet's 1000 logits on other
+    classes, "top1_of_1000", top1 being among the data set's classes only.
+
+  Raises:
+    UserError: logits and classes do not fit.
+  """
+  indices = dataset.imagenet_indices
+  if classifier.num_logits == dataset.num_classes:
+    indices = np.arange(dataset.num_classes)
+  elif indices is None or classifier.num_logits != 1000:
+    raise UserError(f"{classifier.spec.name} has {classifier.num_logits} logits and "
+                    f"{dataset.name} {dataset.num_classes} classes; name a data set "
+                    "of the classifier's classes")
+  counts = np.zeros(3, int)
+  for images, labels in _validation_batches(dataset, limit):
+    logits = classifier.predict(images)
+    counts += [len(images), np.sum(logits[:, indices].argmax(axis=1) == labels),
+               np.sum(logits.argmax(axis=1) == indices[labels])]
+  result = {"images": int(counts[0]), "top1": counts[1] / counts[0]}
+  if len(indices) < classifier.num_logits:
+    result["top1_of_1000"] = counts[2] / counts[0]
+  return result
 
 
-def evaluation_attack(attack):
-  """The attack that accuracies are reported under: 10 steps, whatever trained."""
-  return dataclasses.replace(attack, steps=10, step_size=None, random_start=True)
+def _validation_batches(dataset, limit, batch_size=256):
+  """Images and labels (numpy) of the validation split, about `limit`, spread evenly:
+  file order is often class by class."""
+  stride = max(1, dataset.num_examples("validation") // limit) if limit else 1
+  graph = tf.Graph()
+  with graph.as_default():
+    data = dataset.load("validation").filter(lambda e: tf.equal(e["id"] % stride, 0))
+    element = tf.data.make_one_shot_iterator(data.batch(batch_size)).get_next()
+  with tf.Session(graph=graph) as session:
+    while True:
+      try:
+        batch = session.run(element)
+      except tf.errors.OutOfRangeError:
+        return
+      yield batch["image"], batch["label"]
 
 
 class _Trainer:
@@ -210,10 +245,10 @@ class _Trainer:
 
     def logits_fn(images):
       with tf.variable_scope(networks.SCOPE, reuse=tf.AUTO_REUSE):
-        return network.build(network.preprocessing.apply(images),
-                             dataset.num_classes)["logits"]
+        return network.build(network.preprocessing.apply(images))["logits"]
 
     logits_fn(self._images)
+    self._assign_initial = networks.assign(network.initial)
     self.variables = tf.trainable_variables(networks.SCOPE)
     self.global_step = tf.train.get_or_create_global_step()
     rate = tf.train.polynomial_decay(learning_rate, self.global_step, steps, 0.0)
@@ -222,38 +257,41 @@ class _Trainer:
       self._loss, self._update = self._free_step(logits_fn, [batch_size] + shape)
     else:
       self._loss, self._update = self._step(logits_fn, method)
-    attacked = evaluation_attack(Attack()).perturb(self._images, self._labels, logits_fn)
+    attacked = Attack().for_evaluation().perturb(self._images, self._labels, logits_fn)
     self._correct = [tf.nn.in_top_k(logits_fn(x), self._labels, 1)
                      for x in (self._images, attacked)]
 
   def _step(self, logits_fn, method):
     """An ordinary step, or one on attacked images."""
-    attack = Attack()
     images = self._images
-    if method == "fast":
-      attack = dataclasses.replace(attack, steps=1, random_start=True,
-                                   step_size=1.25 * attack.epsilon)
     if method:
+      attack = Attack().single_step() if method == "fast" else Attack()
       images = attack.perturb(images, self._labels, logits_fn)
     loss = tf.reduce_mean(cross_entropy(logits_fn(images), self._labels))
     return loss, self._optimizer.minimize(loss, self.global_step, self.variables)
 
   def _free_step(self, logits_fn, shape):
     """One backward pass moves the weights down and the perturbation up."""
-    attack = dataclasses.replace(Attack(), step_size=Attack().epsilon)
+    epsilon = Attack().epsilon
     kept = tf.get_variable("perturbation", shape, trainable=False,
                            initializer=tf.zeros_initializer())
-    delta = tf.clip_by_value(self._images + kept, 0.0, 1.0) - self._images
-    loss = tf.reduce_mean(cross_entropy(logits_fn(self._images + delta), self._labels))
+    attacked = tf.clip_by_value(self._images + kept, 0.0, 1.0)
+    loss = tf.reduce_mean(cross_entropy(logits_fn(attacked), self._labels))
     gradients = self._optimizer.compute_gradients(loss, self.variables)
-    towards, = tf.gradients(loss, delta)
-    moved = kept.assign(attack.move(self._images, delta, towards))
+    towards, = tf.gradients(loss, attacked)
+    moved = kept.assign(
+        tf.clip_by_value(kept + epsilon * tf.sign(towards), -epsilon, epsilon))
     update = self._optimizer.apply_gradients(gradients, self.global_step)
     return loss, tf.group(update, moved)
 
+  def initialize(self, session):
+    session.run(tf.global_variables_initializer())
+    session.run(self._assign_initial)
+
   def batches(self, session, start, replays):
     """Endless (images, labels), each batch `replays` times, from step `start` on."""
-    data = self._dataset.train(self._batch_size, start=start // replays)
+    data = self._dataset.train(self._batch_size,
+                               start=start // replays * self._batch_size)
     element = tf.data.make_one_shot_iterator(data).get_next()
     following = element["image"], element["label"]
     while True:
@@ -270,12 +308,13 @@ class _Trainer:
 
   def evaluate(self, session, limit=None):
     """Clean and attacked accuracy on the validation set."""
-    images, labels = self._dataset.arrays("validation", limit=limit)
-    counts = np.zeros(2)
-    for i in range(0, len(images), 256):
-      feed = {self._images: images[i:i + 256], self._labels: labels[i:i + 256]}
-      counts += [np.sum(correct) for correct in session.run(self._correct, feed)]
-    return tuple(float(count) / len(images) for count in counts)
+    correct = np.zeros(2)
+    total = 0
+    for images, labels in _validation_batches(self._dataset, limit):
+      feed = {self._images: images, self._labels: labels}
+      correct += [np.sum(right) for right in session.run(self._correct, feed)]
+      total += len(images)
+    return tuple(float(share) for share in correct / total)
 
 
 class _Checkpoints:
@@ -284,7 +323,7 @@ class _Checkpoints:
   def __init__(self, output, settings, session, trainer):
     self._folder = os.path.abspath(output) + "-checkpoints"
     self._session = session
-    self._global_step = trainer.global_step
+    self._trainer = trainer
     self._saver = tf.train.Saver(tf.global_variables(), max_to_keep=1)
     record = os.path.join(self._folder, "settings.json")
     if not os.path.exists(record):
@@ -295,10 +334,10 @@ class _Checkpoints:
 
   def restore(self):
     """Restores or initialises the variables; returns the step to go on from."""
-    self._session.run(tf.global_variables_initializer())
+    self._trainer.initialize(self._session)
     if self.latest():
       self._saver.restore(self._session, self.latest())
-    return int(self._session.run(self._global_step))
+    return int(self._session.run(self._trainer.global_step))
 
   def save(self, step):
     self._saver.save(self._session, os.path.join(self._folder, "model"), step,
@@ -314,17 +353,16 @@ class _Checkpoints:
 def _export(dataset, network, checkpoint, output, facts):
   """Writes the TF-Hub module and, in it, classifier.json."""
   wanted = network.preprocessing
-
   spec = hub.Spec(
       name=os.path.basename(os.path.abspath(output)), handle="", output="logits",
       preprocessing=wanted, class_names=tuple(dataset.class_names),
       licence="that of its training set",
       source="compare_gan_logits/classifiers/training.py",
       verified=f"validation accuracy {facts['clean_accuracy']:.4f}, under attack "
-               f"({_phrase(Attack())}) {facts['attacked_accuracy']:.4f}")
+               f"({Attack().for_evaluation()}) {facts['attacked_accuracy']:.4f}")
   with files.atomic_dir(output) as folder:
     os.rmdir(folder)  # TF-Hub makes it.
-    networks.export(lambda images: network.build(images, dataset.num_classes),
-                    [wanted.size, wanted.size, wanted.colors], checkpoint, folder)
+    networks.export(network.build, [wanted.size, wanted.size, wanted.colors],
+                    checkpoint, folder)
     files.write_json(os.path.join(folder, "classifier.json"),
                      {"spec": dataclasses.asdict(spec), "training": facts})
