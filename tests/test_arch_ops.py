@@ -1,0 +1,195 @@
+"""Layers against numpy and against the plain formulation."""
+
+import gin
+import numpy as np
+import plain_ops
+import pytest
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.architectures import arch_ops
+
+
+@pytest.fixture(autouse=True)
+def graph():
+  gin.clear_config()
+  with tf.Graph().as_default():
+    yield
+
+
+def run(*tensors):
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    return session.run(tensors)
+
+
+def random(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("scaling", ["up", "down"])
+def test_scaled_convolution_and_its_gradients_are_the_plain_ones(scaling, size):
+  images, kernel = tf.constant(random(2, 8, 6, 5)), tf.constant(
+      random(size, size, 5, 7, seed=1))
+  fast, plain = (getattr(module, f"conv_{scaling}")(images, kernel)
+                 for module in (arch_ops, plain_ops))
+  upstream = tf.constant(random(*plain.shape.as_list(), seed=2))
+  results = [[output, *tf.gradients(output, [images, kernel], upstream)]
+             for output in (fast, plain)]
+  fast_values, plain_values = run(*results)
+  for value, expected in zip(fast_values, plain_values):
+    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("singular_value", ["left", "right", "auto"])
+@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (5, 40)])
+def test_spectral_norm_converges_to_the_largest_singular_value(singular_value, shape):
+  weights = random(*shape)
+  gin.bind_parameter("spectral_norm.singular_value", singular_value)
+  kernel = tf.get_variable("kernel", initializer=weights, use_resource=True)
+  with arch_ops.network_pass() as one_pass:
+    normalized = arch_ops.spectral_norm(tf.convert_to_tensor(kernel), "kernel", True)
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for _ in range(300):
+      session.run(one_pass.updates)
+    value = session.run(normalized)
+  largest = np.linalg.svd(weights.reshape(-1, shape[-1]), compute_uv=False)[0]
+  np.testing.assert_allclose(value, weights / largest, rtol=1e-4)
+
+
+def test_a_kernel_takes_one_iteration_per_pass_and_none_outside_of_training():
+  x = tf.constant(random(2, 3))
+  with arch_ops.network_pass() as one_pass, tf.variable_scope("", reuse=tf.AUTO_REUSE):
+    for _ in range(3):
+      arch_ops.linear(x, 4, "layer", is_training=True, use_sn=True)
+  assert len(one_pass.updates) == 1
+  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+    arch_ops.linear(x, 4, "layer", is_training=False, use_sn=True)
+  assert len(one_pass.updates) == 1
+
+
+def standardized(x, epsilon=1e-3):
+  axis = tuple(range(x.ndim - 1))
+  return (x - x.mean(axis)) / np.sqrt(x.var(axis) + epsilon)
+
+
+def test_batch_norm_is_zero_mean_and_unit_variance():
+  x = 3 + 2 * random(8, 4, 4, 5)
+  with arch_ops.network_pass():
+    output, = run(arch_ops.batch_norm(tf.constant(x), is_training=True))
+  np.testing.assert_allclose(output, standardized(x), atol=2e-5)
+
+
+@pytest.mark.parametrize("center_gamma", [False, True])
+def test_conditional_batch_norm_is_linear_in_the_condition(center_gamma):
+  x, y = random(8, 4, 4, 5), random(8, 3, seed=1)
+  gin.bind_parameter("conditional_batch_norm.center_gamma", center_gamma)
+  gin.bind_parameter("weights.stddev", 1.0)
+  with arch_ops.network_pass():
+    output = arch_ops.conditional_batch_norm(
+        tf.constant(x), y=tf.constant(y), is_training=True, use_sn=False)
+  kernels = {v.op.name: v for v in tf.trainable_variables()}
+  value, gamma, beta = run(output, kernels["batch_norm/condition/gamma/kernel"],
+                           kernels["batch_norm/condition/beta/kernel"])
+  scale = (y @ gamma + center_gamma)[:, None, None]
+  shift = (y @ beta)[:, None, None]
+  np.testing.assert_allclose(value, standardized(x) * scale + shift, atol=1e-4)
+
+
+@pytest.mark.parametrize("use_sn", [False, True])
+def test_logit_conditional_batch_norm_starts_as_the_identity_and_can_learn(use_sn):
+  x, y = random(8, 4, 4, 5), 20 * random(8, 10, seed=1)
+  with arch_ops.network_pass():
+    output = arch_ops.logit_conditional_batch_norm(
+        tf.constant(x), y=tf.constant(y), is_training=True, use_sn=use_sn)
+  target = tf.reduce_sum(output * random(8, 4, 4, 5, seed=2))
+  last_layers = [v for v in tf.trainable_variables() if "output/kernel" in v.op.name]
+  value, *gradients = run(output, *tf.gradients(target, last_layers))
+  np.testing.assert_allclose(value, standardized(x), atol=2e-5)
+  assert len(gradients) == 2
+  assert all(np.abs(g).max() > 1e-3 and np.isfinite(g).all() for g in gradients)
+
+
+def test_logit_conditional_batch_norm_has_two_layer_mlps():
+  gin.bind_parameter("logit_conditional_batch_norm.num_hidden", 7)
+  arch_ops.logit_conditional_batch_norm(
+      tf.constant(random(2, 4, 4, 5)), y=tf.constant(random(2, 10)), is_training=False,
+      use_sn=False)
+  shapes = {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
+  for part in ("gamma", "beta"):
+    assert shapes[f"batch_norm/condition/{part}/hidden/kernel"] == [10, 7]
+    assert shapes[f"batch_norm/condition/{part}/output/kernel"] == [7, 5]
+
+
+def test_self_modulated_batch_norm_depends_on_the_noise():
+  x = np.repeat(random(4, 4, 4, 5), 2, axis=0)
+  z = random(8, 6)
+  gin.bind_parameter("weights.stddev", 1.0)
+  with arch_ops.network_pass():
+    output, = run(arch_ops.self_modulated_batch_norm(
+        tf.constant(x), z=tf.constant(z), is_training=True, use_sn=False))
+  assert np.abs(output[0] - output[1]).max() > 0.01
+
+
+def test_layer_norm_is_per_image():
+  x = random(3, 4, 4, 5) * np.array([1, 10, 100]).reshape(3, 1, 1, 1)
+  output, = run(arch_ops.layer_norm(tf.constant(x, tf.float32)))
+  np.testing.assert_allclose(output.reshape(3, -1).mean(1), 0, atol=1e-5)
+  np.testing.assert_allclose(output.reshape(3, -1).std(1), 1, atol=1e-4)
+
+
+def test_standing_statistics_are_the_mean_of_the_batches_moments():
+  gin.bind_parameter("standardize_batch.use_moving_averages", False)
+  batches = [1 + random(16, 5), 3 * random(16, 5, seed=1)]
+  x = tf.placeholder(tf.float32, [16, 5])
+  with arch_ops.network_pass(accumulate=True):
+    accumulating = arch_ops.batch_norm(x, is_training=False)
+  with tf.variable_scope("", reuse=True):
+    plain = arch_ops.batch_norm(x, is_training=False)
+  switch = [v for v in tf.global_variables() if "update_accus" in v.op.name][0]
+  with tf.Session() as session:
+    session.run([tf.global_variables_initializer()])
+    session.run(switch.assign(1))
+    for batch in batches:
+      session.run(accumulating, {x: batch})
+    session.run(switch.assign(0))
+    value = session.run(plain, {x: batches[0]})
+    session.run(accumulating, {x: 100 * batches[1]})  # the switch is off
+    again = session.run(plain, {x: batches[0]})
+  mean = np.mean([b.mean(0) for b in batches], 0)
+  variance = np.mean([b.var(0) for b in batches], 0)
+  np.testing.assert_allclose(
+      value, (batches[0] - mean) / np.sqrt(variance + 1e-3), rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(value, again)
+
+
+def test_attention_starts_as_the_identity_and_matches_numpy():
+  x = random(2, 4, 4, 16)
+  output = arch_ops.non_local_block(tf.constant(x), "attention", False, use_sn=False)
+  variables = {v.op.name.split("/", 1)[1]: v for v in tf.trainable_variables()}
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    np.testing.assert_array_equal(session.run(output), x)
+    weights = {name: random(*v.shape.as_list(), seed=3) for name, v in variables.items()
+               if name != "sigma"}
+    session.run([variables[name].assign(value) for name, value in weights.items()])
+    session.run(variables["sigma"].assign(0.5))
+    value = session.run(output)
+
+  def pooled(t):
+    return t.reshape(2, 2, 2, 2, 2, -1).max(axis=(2, 4)).reshape(2, 4, -1)
+
+  theta = (x @ weights["conv2d_theta/kernel"][0, 0]).reshape(2, 16, -1)
+  phi = pooled(x @ weights["conv2d_phi/kernel"][0, 0])
+  g = pooled(x @ weights["conv2d_g/kernel"][0, 0])
+  scores = theta @ phi.transpose(0, 2, 1)
+  scores = np.exp(scores - scores.max(-1, keepdims=True))
+  attended = (scores / scores.sum(-1, keepdims=True)) @ g
+  expected = x + 0.5 * (attended @ weights["conv2d_attn_g/kernel"][0, 0]).reshape(x.shape)
+  np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_initializer_is_refused():
+  with pytest.raises(ValueError, match="orthogonal"):
+    arch_ops.weight_initializer("orthogonl")
