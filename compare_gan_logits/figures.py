@@ -1,0 +1,160 @@
+"""Pictures on disk: grids of images and curves. Nothing else draws.
+
+Files hold no date and no version, so that equal values give equal bytes.
+"""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from compare_gan_logits import files
+
+
+_DPI = 200  # print quality at the sizes below
+_TILE_INCHES = 0.72
+_MAX_INCHES = 40
+# Okabe and Ito's colours, distinct for colour-blind readers as well.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_METADATA = {"Software": None}
+
+
+def tiles(images, pad=1):
+  """Puts images side by side.
+
+  Args:
+    images: [rows, columns, h, w, c] in [0, 1], c = 1 or 3.
+    pad: white pixels between tiles.
+
+  Returns:
+    uint8 [rows * (h + pad) - pad, columns * (w + pad) - pad, 3].
+  """
+  images = to_rgb(images)
+  rows, columns, height, width, _ = images.shape
+  canvas = np.full([rows * (height + pad), columns * (width + pad), 3], 255, np.uint8)
+  for i in range(rows):
+    for j in range(columns):
+      top, left = i * (height + pad), j * (width + pad)
+      canvas[top:top + height, left:left + width] = images[i, j]
+  return canvas[:canvas.shape[0] - pad, :canvas.shape[1] - pad]
+
+
+def to_rgb(images):
+  """Float images [..., h, w, 1 or 3] in [0, 1] -> uint8 [..., h, w, 3], rounded."""
+  images = np.clip(np.asarray(images, np.float32), 0.0, 1.0)
+  images = np.round(images * 255.0).astype(np.uint8)
+  return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
+
+
+def save_image(image, path):
+  """Writes one image [h, w, 1 or 3] in [0, 1] as it is, pixel for pixel."""
+  with files.atomic_path(path) as temporary:
+    Image.fromarray(to_rgb(image)).save(temporary)
+
+
+def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
+         title=None, scale=None):
+  """Draws a labelled grid of images.
+
+  Args:
+    images: [rows, columns, h, w, c] in [0, 1], or a list of rows of images, which
+      may differ in size and colours; None leaves a cell empty.
+    path: PNG to write.
+    row_labels: text left of each row.
+    column_labels: text above each column.
+    cell_labels: text below each image, a list of rows; "" for none.
+    title: text above all.
+    scale: screen pixels per image pixel; by default tiles of a fixed print size.
+  """
+  rows, columns = len(images), max(len(row) for row in images)
+  height = max(image.shape[0] for row in images for image in row if image is not None)
+  tile = _TILE_INCHES if scale is None else scale * height / _DPI
+  tile = min(tile, _MAX_INCHES / max(rows, columns))
+  gap = 0.24 * tile if cell_labels is not None else 0.05 * tile
+  left = 0.1 + 0.075 * max([len(str(text)) for text in row_labels or [""]])
+  top = 0.05 + (0.2 * _lines(column_labels) if column_labels else 0)
+  top += 0.26 if title else 0
+  width_inches = left + columns * tile * 1.05 + 0.05
+  height_inches = top + rows * (tile + gap) + 0.05
+  figure = _figure(width_inches, height_inches)
+  if title:
+    figure.text(0.5, 1 - 0.05 / height_inches, title, ha="center", va="top", fontsize=9)
+  for i, row in enumerate(images):
+    y = 1 - (top + i * (tile + gap) + tile) / height_inches
+    if row_labels is not None:
+      figure.text((left - 0.06) / width_inches, y + tile / 2 / height_inches,
+                  row_labels[i], ha="right", va="center", fontsize=8)
+    for j, image in enumerate(row):
+      if image is None:
+        continue
+      x = (left + j * tile * 1.05) / width_inches
+      axes = figure.add_axes([x, y, tile / width_inches, tile / height_inches])
+      axes.imshow(to_rgb(image), interpolation="nearest")
+      axes.set_axis_off()
+      if i == 0 and column_labels is not None:
+        axes.set_title(column_labels[j], fontsize=8, pad=3)
+      if cell_labels is not None and cell_labels[i][j]:
+        axes.text(0.5, -0.03, cell_labels[i][j], transform=axes.transAxes, ha="center",
+                  va="top", fontsize=5)
+  _save(figure, path)
+
+
+def _lines(labels):
+  return max(str(label).count("\n") + 1 for label in labels)
+
+
+def curves(path, x, series, x_label, y_label, title=None, mark=None, log_x=False,
+           band="95 % bootstrap interval of the mean"):
+  """Draws curves with their bands.
+
+  Args:
+    path: PNG to write.
+    x: [m].
+    series: {label: (value [m], low [m], high [m])}.
+    x_label: with its unit.
+    y_label: likewise.
+    title: text above.
+    mark: x of a vertical dashed line.
+    log_x: logarithmic x axis.
+    band: what low and high are, said in the legend.
+  """
+  figure = _figure(5.2, 3.4)
+  axes = figure.add_axes([0.15, 0.16, 0.82, 0.72 if title else 0.8])
+  markers = "osD^vP"
+  for i, (label, (value, low, high)) in enumerate(series.items()):
+    color = _COLORS[i % len(_COLORS)]
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, value, color=color, marker=markers[i % len(markers)], markersize=3.5,
+              linewidth=1.4, label=label)
+  if mark is not None:
+    axes.axvline(mark, color="0.4", linestyle="--", linewidth=0.8)
+  if log_x:
+    axes.set_xscale("log")
+  axes.set_xlabel(x_label)
+  axes.set_ylabel(y_label)
+  axes.grid(color="0.9", linewidth=0.6)
+  axes.spines[["top", "right"]].set_visible(False)
+  axes.legend(fontsize=7, frameon=False, title=f"band: {band}", title_fontsize=6)
+  if title:
+    axes.set_title(title, fontsize=9)
+  _save(figure, path)
+
+
+def _figure(width, height):
+  # Without pyplot: no global state, no display.
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+  figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+  FigureCanvasAgg(figure)
+  return figure
+
+
+def _save(figure, path):
+  with files.atomic_path(path) as temporary:
+    figure.savefig(temporary, metadata=_METADATA)
+
+
+def near_square(images):
+  """A list of images as rows of a near-square block: 9 tiles give 3 x 3."""
+  columns = math.ceil(math.sqrt(len(images)))
+  return [list(images[i:i + columns]) for i in range(0, len(images), columns)]

@@ -1,0 +1,256 @@
+"""An exported module and its classifier, as the object people use from Python.
+
+  inverter = Inverter.load("runs/robust/module")
+  pictures = inverter.reconstruct(images, samples=3)     # [n, 3, h, w, c]
+
+Numpy in, numpy out; nobody needs a session.
+"""
+
+import functools
+import glob
+import os
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import files
+from compare_gan_logits import images as image_lib
+from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers import preprocessing
+from compare_gan_logits.command import UserError
+
+
+DESCRIPTION = "inversion.json"
+_LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)  # ITU-R BT.601
+
+
+class _Graph(NamedTuple):
+  """Tensors of an Inverter and the session that runs them."""
+
+  images: Any
+  logits: Any
+  z: Any
+  condition: Any
+  generated: Any
+  session: Any
+
+
+class Inverter:
+  """A generator x' = G(z, noise) with the classifier z = f(x) that it inverts.
+
+  Attributes:
+    name: the classifier's name, or the folder's where there is no classifier.
+    path: the module's folder.
+    info: dict, the module's inversion.json.
+    image_size: side of the images, in pixels.
+    colors: 1 (grey) or 3 (RGB).
+    z_dim: size of the noise vector.
+    num_logits: size of the condition.
+    class_names: list of str, one per logit.
+    classifier: classifiers.Classifier, or None for a module without one.
+  """
+
+  def __init__(self, path, info, classifier, batch_size=64):
+    self.path = path
+    self.info = info
+    self.classifier = classifier
+    self.image_size = info["image_size"]
+    self.colors = info["colors"]
+    self.z_dim = info["z_dim"]
+    self.num_logits = info["num_logits"]
+    self.class_names = list(info["class_names"])
+    self.name = os.path.basename(os.path.abspath(path))
+    if info.get("classifier"):
+      self.name = info["classifier"]["name"]
+    self._batch_size = batch_size
+
+  @classmethod
+  def load(cls, module_dir, classifier=None, batch_size=64):
+    """Loads an exported module.
+
+    Args:
+      module_dir: folder written by the export schedule.
+      classifier: used in place of the one that inversion.json names.
+      batch_size: images per pass; bounds the memory.
+
+    Raises:
+      UserError: it is no such folder, its classifier is gone or has changed, or
+        `classifier` has another number of logits.
+    """
+    module_dir = os.path.abspath(os.path.expanduser(module_dir))
+    description = os.path.join(module_dir, DESCRIPTION)
+    if not os.path.isfile(description):
+      raise UserError(f"{module_dir} holds no {DESCRIPTION}; a module is a folder "
+                      "written by --schedule=export")
+    info = files.read_json(description)
+    if classifier is None and info["classifier"]:
+      classifier = classifiers.from_description(info["classifier"])
+    if classifier is not None and classifier.num_logits != info["num_logits"]:
+      raise UserError(f"the classifier has {classifier.num_logits} logits but "
+                      f"{module_dir} inverts {info['num_logits']}; name the one it was "
+                      "trained with")
+    return cls(module_dir, info, classifier, batch_size)
+
+  def prepare(self, images):
+    """Images at the module's size and colours.
+
+    Args:
+      images: [n, h, w, c], uint8 or float in [0, 1], c = 1 or 3.
+
+    Returns:
+      float32 [n, image_size, image_size, colors] in [0, 1]: the central square,
+      resized bicubically with antialiasing.
+
+    Raises:
+      UserError: the images have another shape.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+      raise UserError("images are [n, height, width, 1 or 3], not "
+                      f"{list(images.shape)}; stack or convert them first")
+    if images.dtype == np.uint8:
+      images = images.astype(np.float32) / 255.0
+    images = _resize(images.astype(np.float32), self.image_size)
+    if images.shape[-1] == self.colors:
+      return images
+    if self.colors == 3:
+      return np.repeat(images, 3, axis=-1)
+    return np.sum(images * _LUMA, axis=-1, keepdims=True)
+
+  def logits(self, images):
+    """Logits [n, num_logits] of images (anything that `prepare` takes).
+
+    Raises:
+      UserError: the module has no classifier.
+    """
+    if self.classifier is None:
+      raise UserError(f"{self.path} was trained without a classifier, so there are no "
+                      "logits to invert; only generate() works")
+    graph = self._graph
+    return self._run(graph.logits, {graph.images: self.prepare(images)},
+                     [self.num_logits])
+
+  def predict(self, images):
+    """Predicted classes, int [n]."""
+    return np.argmax(self.logits(images), axis=-1)
+
+  def noise(self, n, seed):
+    """Standard normal noise, float32 [n, z_dim]."""
+    values = np.random.default_rng(seed).standard_normal([n, self.z_dim])
+    return values.astype(np.float32)
+
+  def generate(self, logits, noise=None, seed=0):
+    """Images [n, h, w, c] in [0, 1] of logits [n, num_logits].
+
+    Args:
+      logits: the condition (one-hot classes for a class-conditional module).
+      noise: [n, z_dim]; None: noise(n, seed).
+      seed: of the noise.
+
+    Raises:
+      UserError: the logits or the noise have another shape.
+    """
+    logits = np.asarray(logits, np.float32)
+    noise = self.noise(len(logits), seed) if noise is None else np.asarray(noise)
+    for name, value, size in (("logits", logits, self.num_logits),
+                              ("noise", noise, self.z_dim)):
+      if value.shape != (len(logits), size):
+        raise UserError(f"{name} of shape {list(value.shape)}: this module takes "
+                        f"[{len(logits)}, {size}]")
+    graph = self._graph
+    return self._run(graph.generated, {graph.z: noise, graph.condition: logits},
+                     [self.image_size, self.image_size, self.colors])
+
+  def reconstruct(self, images, samples=1, seed=0):
+    """Reconstructions [n, samples, h, w, c], each sample with noise of its own.
+
+    Sample k of image i uses noise(n * samples, seed)[i * samples + k].
+    """
+    logits = np.repeat(self.logits(images), samples, axis=0)
+    generated = self.generate(logits, self.noise(len(logits), seed))
+    return generated.reshape(-1, samples, *generated.shape[1:])
+
+  def graph_generator(self, z, logits):
+    """Graph function: z [b, z_dim], logits [b, num_logits] -> images [b, h, w, c].
+
+    Differentiable. The module's weights become local variables of the current
+    graph, loaded once.
+    """
+    signature = hub.load_frozen(self.path).signatures["generator"]
+    inputs = {"z": z}
+    if self.num_logits:
+      inputs[self.info["conditioning"]] = logits
+    generated = signature(**inputs)["default"]
+    generated.set_shape([None, self.image_size, self.image_size, self.colors])
+    return generated
+
+  @functools.cached_property
+  def _graph(self):
+    """The graph and its session, built at first use."""
+    graph = tf.Graph()
+    with graph.as_default():
+      side = self.image_size
+      images = tf.placeholder(tf.float32, [None, side, side, self.colors])
+      z = tf.placeholder(tf.float32, [None, self.z_dim])
+      condition = tf.placeholder(tf.float32, [None, self.num_logits])
+      parts = _Graph(images=images, z=z, condition=condition,
+                     logits=self.classifier(images) if self.classifier else None,
+                     generated=self.graph_generator(z, condition),
+                     session=tf.Session(graph=graph))
+      parts.session.run([tf.global_variables_initializer(),
+                         tf.local_variables_initializer(), tf.tables_initializer()])
+    return parts
+
+  def _run(self, fetch, feeds, shape):
+    """Runs `fetch` over the feeds in batches; `shape` is that of one result."""
+    total = len(next(iter(feeds.values())))
+    result = np.empty([total, *shape], np.float32)
+    for start in range(0, total, self._batch_size):
+      part = slice(start, start + self._batch_size)
+      result[part] = self._graph.session.run(
+          fetch, {key: value[part] for key, value in feeds.items()})
+    return result
+
+
+def _resize(images, size):
+  """Central square of [n, h, w, c], resized to size x size, in [0, 1]."""
+  height, width = images.shape[1:3]
+  side = min(height, width)
+  top, left = (height - side) // 2, (width - side) // 2
+  images = images[:, top:top + side, left:left + side]
+  if side == size:
+    return images
+  weights = preprocessing.resize_weights(side, size, "bicubic")
+  images = np.einsum("ty,nyxc->ntxc", weights, images)
+  return np.clip(np.einsum("sx,ntxc->ntsc", weights, images), 0.0, 1.0)
+
+
+def read_image(path, size, colors):
+  """Reads any image file as float32 [size, size, colors] in [0, 1].
+
+  Raises:
+    UserError: names the file that cannot be read.
+  """
+  return image_lib.read_image(path, size, colors).astype(np.float32) / 255.0
+
+
+def find_images(pattern):
+  """Sorted paths of the image files that a folder, a glob or a file name means.
+
+  Raises:
+    UserError: there are none.
+  """
+  pattern = os.path.expanduser(pattern)
+  if os.path.isdir(pattern):
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(pattern)
+             for name in names if name.lower().endswith(image_lib.EXTENSIONS)]
+  else:
+    found = [path for path in glob.glob(pattern, recursive=True)
+             if os.path.isfile(path)]
+  if not found:
+    raise UserError(f"no images at {pattern}; give a folder or a quoted glob such as "
+                    "'photos/*.jpg'")
+  return sorted(found)

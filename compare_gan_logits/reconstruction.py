@@ -1,0 +1,173 @@
+"""What tools/reconstruct.py makes of a list of image files."""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from compare_gan_logits import figures
+from compare_gan_logits import files
+from compare_gan_logits import inversion
+from compare_gan_logits.metrics import similarity
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstructions:
+  """One module's reconstructions of n files.
+
+  Attributes:
+    name, module: of the inverter.
+    paths: of the files.
+    originals: [n, h, w, c], as the classifier saw them.
+    logits: [n, num_logits].
+    pictures: [n, samples, h, w, c].
+    classes: class name given to each original.
+    confidences: [n], softmax probability of that class.
+    picture_classes: class names given to the reconstructions, n lists.
+    psnr: [n, samples], in dB.
+    ssim: [n, samples].
+  """
+
+  name: str
+  module: str
+  paths: list
+  originals: np.ndarray
+  logits: np.ndarray
+  pictures: np.ndarray
+  classes: list
+  confidences: np.ndarray
+  picture_classes: list
+  psnr: np.ndarray
+  ssim: np.ndarray
+
+  def agreement(self):
+    """Fraction of reconstructions that get their original's class."""
+    return float(np.mean([name == original
+                          for original, names in zip(self.classes, self.picture_classes)
+                          for name in names]))
+
+  def to_json(self):
+    """Per file and in the mean, for results.json."""
+    records = []
+    for i, path in enumerate(self.paths):
+      records.append({
+          "file": path,
+          "predicted_class": self.classes[i],
+          "confidence": _rounded(self.confidences[i]),
+          "reconstructions": [
+              {"predicted_class": name, "psnr": _rounded(psnr), "ssim": _rounded(ssim)}
+              for name, psnr, ssim in zip(self.picture_classes[i], self.psnr[i],
+                                          self.ssim[i])]})
+    return {"name": self.name, "module": self.module, "images": records,
+            "mean": {"psnr": _rounded(self.psnr.mean()),
+                     "ssim": _rounded(self.ssim.mean()),
+                     "class_kept": _rounded(self.agreement())}}
+
+
+def of_files(inverter, paths, samples=1, seed=0):
+  """Reconstructs image files.
+
+  Args:
+    inverter: inversion.Inverter with a classifier.
+    paths: of image files.
+    samples: reconstructions of each, with different noise.
+    seed: of the noise.
+
+  Returns:
+    Reconstructions.
+
+  Raises:
+    UserError: names a file that cannot be read; or the module has no classifier.
+  """
+  originals = np.stack([
+      inversion.read_image(path, inverter.image_size, inverter.colors)
+      for path in paths])
+  logits = inverter.logits(originals)
+  noise = inverter.noise(len(paths) * samples, seed)
+  flat = inverter.generate(np.repeat(logits, samples, axis=0), noise)
+  repeated = np.repeat(originals, samples, axis=0)
+  again = inverter.predict(flat).reshape(len(paths), samples)
+  names = inverter.class_names
+  return Reconstructions(
+      name=inverter.name, module=inverter.path, paths=list(paths), originals=originals,
+      logits=logits, pictures=flat.reshape(len(paths), samples, *flat.shape[1:]),
+      classes=[names[c] for c in logits.argmax(axis=1)],
+      confidences=_softmax(logits).max(axis=1),
+      picture_classes=[[names[c] for c in row] for row in again],
+      psnr=similarity.psnr(repeated, flat).reshape(len(paths), samples),
+      ssim=similarity.ssim(repeated, flat).reshape(len(paths), samples))
+
+
+def write(made, folder, grid_rows=40):
+  """Writes grid.png, images/, logits.npz and results.json.
+
+  Args:
+    made: list of Reconstructions of the same files, one per module.
+    folder: existing folder.
+    grid_rows: images shown in the grid, at most.
+  """
+  names = unique([m.name for m in made])
+  rows, labels = [], []
+  for i in range(min(grid_rows, len(made[0].paths))):
+    rows.append([made[0].originals[i]] + [p for m in made for p in m.pictures[i]])
+    labels.append(made[0].classes[i])
+  columns = ["original"] + [name for name, m in zip(names, made) for _ in m.pictures[0]]
+  figures.grid(rows, os.path.join(folder, "grid.png"), labels, columns)
+  os.makedirs(os.path.join(folder, "images"))
+  for i, stem in enumerate(unique([_stem(path) for path in made[0].paths])):
+    figures.save_image(made[0].originals[i],
+                       os.path.join(folder, "images", f"{stem}_original.png"))
+    for name, m in zip(names, made):
+      for k, picture in enumerate(m.pictures[i]):
+        file = f"{stem}_{_slug(name)}_{k}.png"
+        figures.save_image(picture, os.path.join(folder, "images", file))
+  np.savez(os.path.join(folder, "logits.npz"), files=np.array(made[0].paths),
+           **{_slug(name): m.logits for name, m in zip(names, made)})
+  files.write_json(os.path.join(folder, "results.json"),
+                   {"modules": [m.to_json() for m in made]})
+
+
+def print_table(made, limit=40):
+  """Prints a line per file and module, at most `limit` files, and the means."""
+  head = f"{'image':28} {'module':18} {'class':18} {'confidence':>10} " \
+         f"{'PSNR dB':>8} {'SSIM':>6}  class of the reconstruction"
+  print(head)
+  for i, path in enumerate(made[0].paths[:limit]):
+    for m in made:
+      print(f"{os.path.basename(path)[-28:]:28} {m.name[:18]:18} {m.classes[i][:18]:18} "
+            f"{m.confidences[i]:10.1%} {m.psnr[i].mean():8.2f} {m.ssim[i].mean():6.3f}"
+            f"  {', '.join(m.picture_classes[i][:4])}")
+  if len(made[0].paths) > limit:
+    print(f"... and {len(made[0].paths) - limit} more images in results.json")
+  for m in made:
+    print(f"{'mean of ' + str(len(m.paths)):28} {m.name[:18]:18} {'':18} {'':10} "
+          f"{m.psnr.mean():8.2f} {m.ssim.mean():6.3f}  class kept {m.agreement():.1%}")
+
+
+def unique(names):
+  """Names with a number appended to those that came before."""
+  seen, result = set(), []
+  for name in names:
+    candidate, number = name, 2
+    while candidate in seen:
+      candidate, number = f"{name}_{number}", number + 1
+    seen.add(candidate)
+    result.append(candidate)
+  return result
+
+
+def _stem(path):
+  return os.path.splitext(os.path.basename(path))[0]
+
+
+def _slug(name):
+  return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def _softmax(logits):
+  shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+  return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _rounded(value):
+  return round(float(value), 5)

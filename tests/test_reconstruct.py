@@ -1,0 +1,113 @@
+"""tools/reconstruct.py as its users run it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import reconstruction
+from compare_gan_logits.inversion import Inverter
+
+
+RNG = np.random.default_rng(0)
+TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
+                    "reconstruct.py")
+# With orthonormal columns, the module paints the image's projection on them.
+KERNEL = np.linalg.qr(RNG.normal(size=[64, 4]))[0]
+
+
+@pytest.fixture(scope="module")
+def module_dir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("modules")
+  classifier = classifiers.load(tiny.write_classifier(folder / "classifier", KERNEL))
+  return tiny.write_module(folder / "module",
+                           tiny.linear(KERNEL.T, 0.01 * np.ones([3, 64]), offset=0.0),
+                           classifier=classifier.describe())
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("photos")
+  for i in range(100):
+    Image.fromarray(RNG.integers(0, 256, [8, 8]).astype(np.uint8)).save(
+        folder / f"{i:03d}.png")
+  return folder
+
+
+def _run(*arguments):
+  return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
+                        text=True, timeout=120)
+
+
+def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
+  out = tmp_path / "out"
+  started = time.time()
+  done = _run("--module", module_dir, "--module", module_dir, "--images", str(photos),
+              "--samples", "2", "--seed", "5", "--output", str(out))
+  assert done.returncode == 0, done.stderr
+  assert time.time() - started < 60  # 15 s on an idle machine
+  results = json.loads((out / "results.json").read_text())["modules"]
+  assert len(results) == 2 and len(results[0]["images"]) == 100
+
+  pixels = np.stack([np.asarray(Image.open(photos / f"{i:03d}.png")) / 255
+                     for i in range(100)])
+  logits = pixels.reshape(100, 64) @ KERNEL
+  saved = np.load(out / "logits.npz")
+  np.testing.assert_allclose(saved["classifier"], logits, atol=1e-4)
+  # Sample 1 of image 3, by hand.
+  noise = np.random.default_rng(5).standard_normal([200, 3])[7]
+  painted = np.clip(logits[3] @ KERNEL.T + 0.01 * noise.sum(), 0, 1).reshape(8, 8)
+  record = results[0]["images"][3]
+  expected = peak_signal_noise_ratio(pixels[3], painted, data_range=1.0)
+  assert record["reconstructions"][1]["psnr"] == pytest.approx(expected, abs=1e-3)
+  confidence = np.exp(logits[3]) / np.exp(logits[3]).sum()
+  assert record["predicted_class"] == f"class {logits[3].argmax()}"
+  assert record["confidence"] == pytest.approx(confidence.max(), abs=1e-4)
+  picture = np.asarray(Image.open(out / "images" / "003_classifier_1.png"))[..., 0]
+  np.testing.assert_allclose(picture, painted * 255, atol=0.6)
+  assert len(os.listdir(out / "images")) == 100 * (1 + 2 * 2)
+  assert Image.open(out / "grid.png").size[0] > 500
+  assert "mean of 100" in done.stdout and "003.png" in done.stdout
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], "--module"),
+    (["--module", "MODULE"], "--images"),
+    (["--module", "nowhere", "--images", "PHOTOS"], "inversion.json"),
+    (["--module", "MODULE", "--images", "PHOTOS/*.jpg"], "no images at"),
+    (["--module", "MODULE", "--images", "PHOTOS", "--output", "PHOTOS"], "not empty"),
+    (["--module", "MODULE", "--images", "TEXT"], "note.png"),
+])
+def test_a_wrong_input_ends_in_one_sentence(arguments, words, module_dir, photos,
+                                            tmp_path):
+  note = tmp_path / "note.png"
+  note.write_text("no picture")
+  places = {"MODULE": module_dir, "PHOTOS": str(photos), "TEXT": str(note)}
+  for key, place in places.items():
+    arguments = [a.replace(key, place) for a in arguments]
+  if "--output" not in arguments:
+    arguments += ["--output", str(tmp_path / "out")]
+  done = _run(*arguments)
+  assert done.returncode == 1 and words in done.stderr
+  assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+  assert not (tmp_path / "out").exists()
+
+
+def test_two_modules_beside_each_other_from_python(module_dir, photos, tmp_path):
+  inverter = Inverter.load(module_dir)
+  paths = [str(photos / "000.png"), str(photos / "001.png")]
+  made = reconstruction.of_files(inverter, paths)
+  reconstruction.write([made, made], str(tmp_path))
+  assert set(np.load(tmp_path / "logits.npz")) == {"files", "classifier", "classifier_2"}
+
+
+def test_unique():
+  assert reconstruction.unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]

@@ -1,0 +1,85 @@
+"""Modules small enough to know in closed form, written as real ones are."""
+
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+
+from compare_gan_logits import files
+
+
+class LinearClassifier:
+  """logits = flattened image @ kernel: what Inverter needs of a Classifier."""
+
+  def __init__(self, kernel):
+    self.kernel = np.asarray(kernel, np.float32)
+    self.num_logits = self.kernel.shape[1]
+    self.class_names = [f"class {i}" for i in range(self.num_logits)]
+
+  def __call__(self, images):
+    return tf.reshape(images, [-1, self.kernel.shape[0]]) @ tf.constant(self.kernel)
+
+  def predict(self, images):
+    return np.reshape(images, [len(images), -1]) @ self.kernel
+
+
+def write_module(path, picture, size=8, colors=1, z_dim=3, num_logits=4, **info):
+  """A module whose generator is the graph function picture(z, logits) -> [b, pixels].
+
+  Values are clipped to [0, 1]. It has one variable, as a trained one would.
+  """
+
+  def build():
+    z = tf.placeholder(tf.float32, [None, z_dim])
+    logits = tf.placeholder(tf.float32, [None, num_logits])
+    one = tf.get_variable("one", initializer=1.0, use_resource=True)
+    flat = tf.clip_by_value(picture(z, logits) * one, 0.0, 1.0)
+    generated = tf.reshape(flat, [-1, size, size, colors])
+    for name in ("generator", None):
+      hub.add_signature(name, inputs={"z": z, "logits": logits},
+                        outputs={"generated": generated, "default": generated})
+
+  spec = hub.create_module_spec(build)
+  with tf.Graph().as_default():
+    module = hub.Module(spec)
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      module.export(str(path), session)
+  files.write_json(os.path.join(path, "inversion.json"), {
+      "format": 1, "classifier": None, "dataset": "tiny", "image_size": size,
+      "colors": colors, "z_dim": z_dim, "num_logits": num_logits,
+      "conditioning": "logits", "step": 7, "gin_config": "",
+      "class_names": [f"class {i}" for i in range(num_logits)], **info})
+  return str(path)
+
+
+def linear(matrix, noise_matrix=None, offset=0.5):
+  """Graph function of z and logits: offset + logits @ matrix + z @ noise_matrix."""
+
+  def picture(z, logits):
+    flat = offset + logits @ tf.constant(matrix, tf.float32)
+    if noise_matrix is not None:
+      flat += z @ tf.constant(noise_matrix, tf.float32)
+    return flat
+
+  return picture
+
+
+def write_classifier(path, kernel, size=8, colors=1):
+  """A TF-Hub module: logits = flattened image @ kernel."""
+
+  def build():
+    images = tf.placeholder(tf.float32, [None, size, size, colors])
+    weights = tf.get_variable("kernel", use_resource=True,
+                              initializer=tf.constant(kernel, tf.float32))
+    logits = tf.reshape(images, [-1, size * size * colors]) @ weights
+    hub.add_signature(inputs={"images": images}, outputs={"logits": logits})
+
+  spec = hub.create_module_spec(build)
+  with tf.Graph().as_default():
+    module = hub.Module(spec)
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      module.export(str(path), session)
+  return str(path)
