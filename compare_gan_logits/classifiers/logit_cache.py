@@ -1,0 +1,228 @@
+"""Logits of a whole data set on disk, so that a classifier is paid for once.
+
+A split's cache is a folder with manifest.json and shards. A shard is one .npy file
+of records (id, label, logits) for a run of consecutive ids, so that any id is read
+in place through a memory map, without an index and without reading the rest. Its
+digest lies beside it. Shards appear whole or not at all; a killed run goes on with
+those that are missing.
+"""
+
+import os
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import files
+from compare_gan_logits.classifiers import hub
+from compare_gan_logits.command import UserError
+
+
+_MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=128,
+          log=print):
+  """Caches the logits of a split's images below `folder`.
+
+  Args:
+    classifier: classifiers.Classifier.
+    dataset: datasets.ImageDataset, whose images are the same at each reading.
+    split: "train" or "validation".
+    folder: what classifier.cache_dir is then bound to; has a folder per split.
+    shards: files to make.
+    half: store float16, at half the size and with 3 digits.
+    batch_size: images at a time.
+    log: function of a line of text.
+
+  Raises:
+    UserError: the folder holds a cache of something else.
+  """
+  folder = os.path.join(folder, split)
+  total = dataset.num_examples(split)
+  shards = -(-total // _per_shard(total, shards))  # Without empty ones.
+  manifest = _facts(classifier, dataset, split)
+  manifest.update(shards=shards, dtype="float16" if half else "float32")
+  path = os.path.join(folder, _MANIFEST)
+  if os.path.exists(path):
+    _compare(manifest, files.read_json(path), folder)
+  else:
+    files.write_json(path, manifest)
+  missing = [shard for shard in range(shards) if not _complete(folder, shard, shards)]
+  log(f"{folder}: {len(missing)} of {shards} shards to make")
+  started, done = time.time(), 0
+  for shard, records in _records(classifier, dataset, split, manifest, missing,
+                                 batch_size):
+    _write_shard(folder, shard, shards, records)
+    done += len(records)
+    log(f"shard {shard + 1} of {shards}: {len(records)} images, "
+        f"{done / (time.time() - started):.0f} images/s")
+
+
+def _facts(classifier, dataset, split):
+  """What a cache's content depends on."""
+  return {
+      "format": _FORMAT,
+      "classifier": classifier.spec.name,
+      "classifier_digest": classifier.digest,
+      "preprocessing": classifier.describe()["preprocessing"],
+      "num_logits": classifier.num_logits,
+      "dataset": dataset.name,
+      "fingerprint": dataset.fingerprint(split),
+      "split": split,
+      "num_examples": dataset.num_examples(split),
+      "transform": {"resolution": dataset.resolution, "colors": dataset.colors,
+                    "random": False},
+  }
+
+
+def _compare(wanted, found, folder):
+  """Refuses a cache whose manifest differs in anything of `wanted`."""
+  for name, value in wanted.items():
+    if found.get(name) != value:
+      raise UserError(
+          f"the cache {folder} was made with {name} {found.get(name)!r}, not "
+          f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
+          "tools/cache_logits.py")
+
+
+def _records(classifier, dataset, split, manifest, missing, batch_size):
+  """Yields (shard, records in the order of ids) for the shards in `missing`."""
+  total, shards = manifest["num_examples"], manifest["shards"]
+  per_shard = _per_shard(total, shards)
+  wanted = np.isin(np.arange(shards), missing)
+  graph = tf.Graph()
+  with graph.as_default():
+    data = dataset.load(split).filter(
+        lambda element: tf.gather(wanted, element["id"] // per_shard))
+    data = data.batch(batch_size).prefetch(2)
+    element = tf.data.make_one_shot_iterator(data).get_next()
+    fetches = element["id"], element["label"], classifier(element["image"])
+    initialize = tf.local_variables_initializer(), tf.tables_initializer()
+  dtype = _dtype(manifest["dtype"], manifest["num_logits"])
+  buffer = np.empty(0, dtype)
+  with tf.Session(graph=graph) as session:
+    session.run(initialize)
+    for shard in missing:
+      size = min(per_shard, total - shard * per_shard)
+      while len(buffer) < size:
+        columns = session.run(fetches)
+        batch = np.empty(len(columns[0]), dtype)
+        batch["id"], batch["label"], batch["logits"] = columns
+        buffer = np.concatenate([buffer, batch])
+      yield shard, buffer[:size]
+      buffer = buffer[size:]
+
+
+def _dtype(logits, num_logits):
+  return np.dtype([("id", "<i8"), ("label", "<i4"), ("logits", logits, (num_logits,))])
+
+
+def _per_shard(total, shards):
+  return -(-total // shards)
+
+
+def _path(folder, shard, shards):
+  return os.path.join(folder, f"logits-{shard:05d}-of-{shards:05d}.npy")
+
+
+def _write_shard(folder, shard, shards, records):
+  path = _path(folder, shard, shards)
+  with files.atomic_path(path) as temporary:
+    np.save(temporary, records)
+    digest = hub.file_digest(temporary)
+  # The digest comes last: a shard without one counts as missing.
+  files.write_text(path + ".sha256", digest)
+
+
+def _complete(folder, shard, shards):
+  path = _path(folder, shard, shards)
+  if not os.path.exists(path) or not os.path.exists(path + ".sha256"):
+    return False
+  with tf.io.gfile.GFile(path + ".sha256") as f:
+    return f.read() == hub.file_digest(path)
+
+
+def open(folder, classifier, dataset, split):
+  """Cached logits, as a read-only array float32 [num_examples, n] indexed by id.
+
+  Args:
+    folder: as given to `write`.
+    classifier: classifiers.Classifier that training would use in its place.
+    dataset: datasets.ImageDataset.
+    split: "train" or "validation".
+
+  Returns:
+    CachedLogits, which datasets' train(with_logits=...) takes.
+
+  Raises:
+    UserError: there is no cache, it is not complete, it is damaged, or it was made
+      with another classifier, other preprocessing or other images.
+  """
+  folder = os.path.join(folder, split)
+  path = os.path.join(folder, _MANIFEST)
+  if not os.path.exists(path):
+    raise UserError(f"no logit cache in {folder}; make it with tools/cache_logits.py")
+  manifest = files.read_json(path)
+  _compare(_facts(classifier, dataset, split), manifest, folder)
+  return CachedLogits(folder, manifest)
+
+
+class CachedLogits:
+  """Logits float32 [num_examples, n], read from disk when they are indexed.
+
+  Attributes:
+    shape: (num_examples, n).
+    dtype: numpy float32.
+  """
+
+  dtype = np.dtype(np.float32)
+
+  def __init__(self, folder, manifest):
+    """Maps the shards; raises as `open` does."""
+    total, shards = manifest["num_examples"], manifest["shards"]
+    self.shape = total, manifest["num_logits"]
+    self._per_shard = _per_shard(total, shards)
+    present = [shard for shard in range(shards)
+               if os.path.exists(_path(folder, shard, shards) + ".sha256")]
+    if len(present) < shards:
+      raise UserError(f"{folder} has {len(present)} of {shards} shards; run "
+                      "tools/cache_logits.py again to finish it")
+    self._shards = [self._map(folder, shard, manifest) for shard in range(shards)]
+
+  def _map(self, folder, shard, manifest):
+    path = _path(folder, shard, manifest["shards"])
+    start = shard * self._per_shard
+    stop = min(start + self._per_shard, manifest["num_examples"])
+    try:
+      records = np.load(path, mmap_mode="r")
+      sound = (records.dtype == _dtype(manifest["dtype"], manifest["num_logits"])
+               and len(records) == stop - start
+               and records["id"][0] == start and records["id"][-1] == stop - 1)
+    except (OSError, ValueError):
+      sound = False
+    if not sound:
+      raise UserError(f"{path} is damaged; remove it and run tools/cache_logits.py again")
+    return records["logits"]
+
+  def __len__(self):
+    return self.shape[0]
+
+  def __getitem__(self, ids):
+    """Logits [n] of an id (int), or [b, n] of an array of ids or a slice."""
+    if isinstance(ids, slice):
+      ids = np.arange(*ids.indices(len(self)))
+    ids = np.asarray(ids)
+    flat = np.atleast_1d(ids)
+    if flat.size and not 0 <= flat.min() <= flat.max() < len(self):
+      raise IndexError(f"ids are 0 ... {len(self) - 1}")
+    shards, rows = np.divmod(flat, self._per_shard)
+    result = np.empty([len(flat), self.shape[1]], np.float32)
+    for shard in np.unique(shards):
+      here = shards == shard
+      result[here] = self._shards[shard][rows[here]]
+    return result if ids.ndim else result[0]
+
+  def __array__(self, dtype=None):
+    return self[:].astype(dtype or self.dtype)

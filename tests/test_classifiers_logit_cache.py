@@ -1,0 +1,128 @@
+"""The logit cache: equal to the classifier, resumable, and refused when it must be."""
+
+import glob
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
+from compare_gan_logits.classifiers import logit_cache
+from compare_gan_logits.classifiers import networks
+from compare_gan_logits.command import UserError
+
+
+@pytest.fixture
+def dataset(monkeypatch):
+  """Made-up 32x32 grey images: 128 for validation."""
+  monkeypatch.setattr(datasets.FLAGS["data_fake_dataset"], "value", True)
+  return datasets.get_dataset("embedded")
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+  """A small network with random weights."""
+  folder = tmp_path_factory.mktemp("classifier")
+  build = lambda images: networks.convnet(images, 7, (4,), 8)  # noqa: E731
+  checkpoint = str(folder / "model")
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.set_random_seed(1)
+    with tf.variable_scope(networks.SCOPE):
+      build(tf.zeros([1, 32, 32, 1]))
+    session.run(tf.global_variables_initializer())
+    tf.train.Saver().save(session, checkpoint)
+  networks.export(build, [32, 32, 1], checkpoint, str(folder / "module"))
+  return classifiers.load(str(folder / "module"))
+
+
+@pytest.fixture
+def logits(classifier, dataset):
+  return classifier.predict(dataset.arrays("validation")[0])
+
+
+def test_equals_the_classifier(classifier, dataset, logits, tmp_path):
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), shards=5,
+                    batch_size=48)
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  assert cached.shape == logits.shape == (128, 7)
+  np.testing.assert_allclose(np.asarray(cached), logits, atol=1e-5)
+  ids = np.array([127, 3, 3, 50, 26])
+  np.testing.assert_allclose(cached[ids], logits[ids], atol=1e-5)
+  np.testing.assert_allclose(cached[100], logits[100], atol=1e-5)
+  np.testing.assert_allclose(cached[5:60:7], logits[5:60:7], atol=1e-5)
+  with pytest.raises(IndexError):
+    cached[128]
+  records = np.load(sorted(glob.glob(str(tmp_path / "validation" / "*.npy")))[1])
+  _, labels = dataset.arrays("validation")
+  np.testing.assert_array_equal(records["label"], labels[records["id"]])
+
+
+def test_half_precision(classifier, dataset, logits, tmp_path):
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), half=True)
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  assert cached[:].dtype == np.float32
+  np.testing.assert_array_equal(cached[:], cached[:].astype(np.float16))
+  np.testing.assert_allclose(cached[:], logits, rtol=2e-3, atol=1e-3)
+
+
+def test_training_reads_image_and_logits_together(classifier, dataset, tmp_path):
+  logit_cache.write(classifier, dataset, "train", str(tmp_path), shards=3)
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "train")
+  with tf.Graph().as_default(), tf.Session() as session:
+    batches = dataset.train(16, start=500, with_logits=cached)
+    batch = session.run(tf.data.make_one_shot_iterator(batches).get_next())
+  np.testing.assert_allclose(batch["logits"], classifier.predict(batch["image"]),
+                             atol=1e-5)
+
+
+def test_goes_on_where_it_was_killed(classifier, dataset, logits, tmp_path):
+  def killed(line):
+    if line.startswith("shard 2"):
+      raise KeyboardInterrupt
+
+  folder = tmp_path / "validation"
+  with pytest.raises(KeyboardInterrupt):
+    logit_cache.write(classifier, dataset, "validation", str(tmp_path), 4, log=killed)
+  with pytest.raises(UserError, match="2 of 4 shards"):
+    logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  times = {path: os.stat(path).st_mtime_ns for path in glob.glob(str(folder / "*.npy"))}
+  assert len(times) == 2
+  lines = []
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), 4,
+                    log=lines.append)
+  assert [line.split(":")[0] for line in lines[1:]] == ["shard 3 of 4", "shard 4 of 4"]
+  assert times == {path: os.stat(path).st_mtime_ns for path in times}
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  np.testing.assert_allclose(cached[:], logits, atol=1e-5)
+
+
+def test_damage_is_found_and_mended(classifier, dataset, logits, tmp_path):
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), 2)
+  shard = tmp_path / "validation" / "logits-00001-of-00002.npy"
+  whole = shard.read_bytes()
+  shard.write_bytes(whole[:-9])
+  with pytest.raises(UserError, match="logits-00001-of-00002.npy is damaged"):
+    logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # one bit
+  lines = []
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), 2,
+                    log=lines.append)
+  assert "1 of 2 shards to make" in lines[0]
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  np.testing.assert_allclose(cached[:], logits, atol=1e-5)
+
+
+def test_a_cache_that_does_not_fit_is_refused(classifier, dataset, tmp_path):
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), 2)
+  other = classifiers.load(classifier.path, low=-1.0)
+  with pytest.raises(UserError, match="made with classifier_digest"):
+    logit_cache.open(str(tmp_path), other, dataset, "validation")
+  with pytest.raises(UserError, match="made with shards 2, not 4"):
+    logit_cache.write(classifier, dataset, "validation", str(tmp_path), 4)
+  with pytest.raises(UserError, match="made with fingerprint"):
+    logit_cache.open(str(tmp_path), classifier,
+                     datasets.get_dataset("embedded", seed=3), "validation")
+  with pytest.raises(UserError, match="no logit cache"):
+    logit_cache.open(str(tmp_path), classifier, dataset, "train")

@@ -1,0 +1,51 @@
+r"""Writes the logits of a whole data set to disk, for training without a classifier.
+
+Data set and classifier are those that the gin file binds. A killed run goes on with
+the shards that are missing. Then bind classifier.cache_dir to the output.
+
+  python tools/cache_logits.py --gin_config gin_configs/resnet152.gin \
+      --split train --output /data/logits
+"""
+
+import os
+import sys
+
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import gin
+from absl import flags
+
+from compare_gan_logits import command
+
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string("gin_config", [], "gin files.")
+flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
+flags.DEFINE_enum("split", "train", ["train", "validation"], "Split to cache.")
+flags.DEFINE_string("output", None, "Folder to write to; has a folder per split.")
+flags.DEFINE_integer("shards", 8, "Files to make.", lower_bound=1)
+flags.DEFINE_bool("half", False, "Store float16: half the size, three digits.")
+flags.DEFINE_integer("batch_size", 128, "Images at a time.", lower_bound=1)
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+  if not FLAGS.output:
+    raise command.UserError("--output names the folder to write to")
+  from compare_gan_logits import classifiers
+  from compare_gan_logits import datasets
+  from compare_gan_logits.classifiers import logit_cache
+  # The file also configures the GAN, which is of no concern here.
+  gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings,
+                                      skip_unknown=True)
+  classifier = classifiers.from_gin()
+  if classifier is None:
+    raise command.UserError("the gin configuration binds no classifier.handle")
+  logit_cache.write(classifier, datasets.get_dataset(), FLAGS.split, FLAGS.output,
+                    FLAGS.shards, FLAGS.half, FLAGS.batch_size)
+
+
+if __name__ == "__main__":
+  command.run(main)
