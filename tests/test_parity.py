@@ -11,6 +11,7 @@ import types
 
 import gin
 import gin.tf.external_configurables
+import helpers
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -52,13 +53,6 @@ def relative_error(value, reference):
   return np.abs(value - reference).max() / max(np.abs(reference).max(), 1e-30)
 
 
-def session():
-  """Without graph rewriting, which takes longer here than the steps."""
-  config = tf.ConfigProto()
-  config.graph_options.rewrite_options.disable_meta_optimizer = True
-  return tf.Session(config=config)
-
-
 @pytest.fixture(scope="module", params=RECORDINGS)
 def replay(request):
   """(recording, meta, forward passes, losses, variables after each step)."""
@@ -78,7 +72,7 @@ def replay(request):
     forward = {"generated": generated, "d_logit": d_logit, "d_features": d_features}
     variables = {v.op.name: v for v in tf.global_variables()}
     assign = set_all(variables, recording, "init/")
-    with session() as sess:
+    with helpers.session() as sess:
       sess.run(tf.global_variables_initializer())
       sess.run(assign)
       forward = sess.run(forward)
@@ -145,7 +139,7 @@ def test_moving_averages_after_a_step():
     variables = {v.op.name: v for v in gan.generator.variables}
     moving = {k: v for k, v in variables.items() if "/moving_" in k}
     weights = [v.assign(recording["init/" + k]) for k, v in variables.items()]
-    with session() as sess:
+    with helpers.session() as sess:
       one_call = []
       for updates in moments:
         sess.run(weights)
