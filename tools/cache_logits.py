@@ -29,6 +29,11 @@ flags.DEFINE_bool("half", False, "Store float16: half the size, three digits.")
 flags.DEFINE_integer("batch_size", 128, "Images at a time.", lower_bound=1)
 
 
+def _define_flags():
+  # Importing it defines --tfds_data_dir and --data_fake_dataset.
+  from compare_gan_logits import datasets  # noqa: F401
+
+
 def main(argv):
   if len(argv) > 1:
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
@@ -48,4 +53,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  command.run(main)
+  command.run(main, prepare=_define_flags)

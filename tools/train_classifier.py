@@ -36,6 +36,11 @@ flags.DEFINE_multi_string("gin_config", [], "gin files.")
 flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
 
 
+def _define_flags():
+  # Importing it defines --tfds_data_dir and --data_fake_dataset.
+  from compare_gan_logits import datasets  # noqa: F401
+
+
 def main(argv):
   if len(argv) > 1:
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
@@ -64,4 +69,4 @@ def _evaluate(classifier, dataset, training):
 
 
 if __name__ == "__main__":
-  command.run(main)
+  command.run(main, prepare=_define_flags)

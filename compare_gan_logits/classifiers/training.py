@@ -8,6 +8,7 @@ batches that are replayed ("free", Shafahi et al., 2019).
 
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import time
@@ -155,6 +156,7 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
       batch_size=batch_size, learning_rate=learning_rate or network.learning_rate,
       preprocessing=dataclasses.asdict(network.preprocessing),
       attack=dataclasses.asdict(Attack()))
+  settings = json.loads(json.dumps(settings))  # As a checkpoint's record reads.
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
     trainer = _Trainer(dataset, network, method, steps, batch_size,

@@ -1,0 +1,130 @@
+"""Training of classifiers: what is learnt, resumed, exported and refused."""
+
+import os
+import subprocess
+import sys
+
+import gin
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
+from compare_gan_logits.classifiers import training
+from compare_gan_logits.command import UserError
+
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+QUICK = dict(steps=60, batch_size=32, eval_every=30, log=lambda line: None)
+
+
+@pytest.fixture(autouse=True)
+def small_network():
+  gin.clear_config()
+  gin.parse_config(["convnet.widths = (8, 16)", "convnet.features = 32"])
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture
+def dataset(monkeypatch):
+  """Made-up blobs whose place depends on the class."""
+  monkeypatch.setattr(datasets.FLAGS["data_fake_dataset"], "value", True)
+  return datasets.get_dataset("embedded")
+
+
+def test_learns_and_exports_what_the_stage_loads(dataset, tmp_path):
+  output = str(tmp_path / "classifier")
+  result = training.train(dataset, output, **QUICK)
+  assert result["clean_accuracy"] > 0.5
+  classifier = classifiers.load(output)
+  assert classifier.class_names == dataset.class_names
+  assert classifier.spec.preprocessing.size == 32
+  images, labels = dataset.arrays("validation")
+  predicted = classifier.predict(images).argmax(axis=1)
+  assert np.mean(predicted == labels) == pytest.approx(result["clean_accuracy"])
+  assert training.accuracy(classifier, dataset) == {
+      "images": 128, "top1": pytest.approx(result["clean_accuracy"])}
+  assert training.accuracy(classifier, dataset, limit=32)["images"] == 32
+  assert classifiers.load(output, output="features").num_logits == 32
+  assert not os.path.exists(output + "-checkpoints")
+
+
+@pytest.fixture(scope="module")
+def attacked_standard(tmp_path_factory):
+  """Accuracy under attack of a classifier that was trained in the ordinary way."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(datasets.FLAGS["data_fake_dataset"], "value", True)
+    gin.parse_config("convnet.widths = (8, 16)")
+    output = str(tmp_path_factory.mktemp("standard") / "classifier")
+    return training.train(datasets.get_dataset("embedded"), output,
+                          **QUICK)["attacked_accuracy"]
+
+
+@pytest.mark.parametrize("method", training.METHODS)
+def test_adversarial_training_makes_robust(method, dataset, attacked_standard, tmp_path):
+  result = training.train(dataset, str(tmp_path / "classifier"), robust=True,
+                          method=method, **{**QUICK, "steps": 90})
+  assert result["attacked_accuracy"] > attacked_standard + 0.1
+
+
+def test_attack_on_a_linear_classifier_in_closed_form():
+  """With two classes and logits w.x, the worst point is known: a corner of the box
+  ("linf"), or the centre moved along -w ("l2")."""
+  random = np.random.default_rng(0)
+  weights = random.normal(size=[12, 2]).astype(np.float32)
+  images = random.uniform(0.4, 0.6, size=[3, 2, 2, 3]).astype(np.float32)
+  towards = (weights[:, 1] - weights[:, 0]).reshape(2, 2, 3)
+  for norm, delta in (("linf", 0.1 * np.sign(towards)),
+                      ("l2", 0.1 * towards / np.linalg.norm(towards))):
+    with tf.Graph().as_default(), tf.Session() as session:
+      attack = training.Attack(epsilon=0.1, norm=norm, steps=200)
+      result = session.run(attack.perturb(
+          tf.constant(images), np.zeros(3, np.int32),
+          lambda x: tf.reshape(x, [-1, 12]) @ weights))
+    np.testing.assert_allclose(result, images + delta, atol=2e-3)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
+  images = dataset.arrays("validation", limit=8)[0]
+  whole, halves = str(tmp_path / "whole"), str(tmp_path / "halves")
+
+  def killed(line):
+    if line.startswith("step 30/"):
+      raise KeyboardInterrupt
+
+  training.train(dataset, whole, **QUICK)
+  with pytest.raises(KeyboardInterrupt):
+    training.train(dataset, halves, **{**QUICK, "log": killed})
+  with pytest.raises(UserError, match="other settings"):
+    training.train(dataset, halves, robust=True, **QUICK)
+  lines = []
+  training.train(dataset, halves, **{**QUICK, "log": lines.append})
+  assert [line.split()[1] for line in lines[:-1]] == ["60/60"]
+  np.testing.assert_allclose(classifiers.load(halves).predict(images),
+                             classifiers.load(whole).predict(images), atol=1e-3)
+
+
+def test_refusals(dataset, tmp_path):
+  (tmp_path / "taken").write_text("")
+  with pytest.raises(UserError, match="is not empty"):
+    training.train(dataset, str(tmp_path), **QUICK)
+  with pytest.raises(UserError, match="did you mean 'fast'"):
+    training.train(dataset, str(tmp_path / "new"), method="faster", **QUICK)
+  with pytest.raises(UserError, match="efficientnet_lite0"):
+    training.train(dataset, str(tmp_path / "new"), init="resnet", **QUICK)
+  assert os.listdir(tmp_path) == ["taken"]
+
+
+def test_the_command(tmp_path):
+  output = str(tmp_path / "robust")
+  trained = subprocess.run(
+      [sys.executable, os.path.join(ROOT, "tools", "train_classifier.py"),
+       "--data_fake_dataset", "--output", output, "--robust",
+       "--gin_bindings", "train_classifier.steps = 2",
+       "--gin_bindings", "attack.epsilon = 0.05"],
+      capture_output=True, text=True, check=False)
+  assert trained.returncode == 0, trained.stderr
+  assert "under attack (PGD, linf 0.05, 10 steps)" in trained.stdout
+  assert classifiers.load(output).num_logits == 10
