@@ -83,3 +83,34 @@ def write_classifier(path, kernel, size=8, colors=1):
       session.run(tf.global_variables_initializer())
       module.export(str(path), session)
   return str(path)
+
+
+class Images:
+  """A labelled set in memory, with what Data asks of datasets.ImageDataset."""
+
+  name = "tiny"
+  imagenet_indices = None
+
+  def __init__(self, images, labels, num_classes=4):
+    self._images = np.asarray(images, np.float32)
+    self._labels = np.asarray(labels, np.int32)
+    self.resolution, self.colors = images.shape[1], images.shape[3]
+    self.num_classes = num_classes
+    self.class_names = [f"class {i}" for i in range(num_classes)]
+
+  def num_examples(self, split):
+    del split
+    return len(self._images)
+
+  def arrays(self, split, limit=None, indices=None):
+    del split
+    chosen = np.arange(len(self._images)) if indices is None else np.asarray(indices)
+    return self._images[chosen[:limit]], self._labels[chosen[:limit]]
+
+  def load(self, split):
+    del split
+    return tf.data.Dataset.from_tensor_slices(
+        {"image": self._images, "label": self._labels})
+
+  def fingerprint(self, split):
+    return f"{split} {float(self._images.sum()):.6g}"

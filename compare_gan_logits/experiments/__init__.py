@@ -1,0 +1,37 @@
+"""One module per question of the paper; see common.py for the form of all.
+
+`EXPERIMENTS` lists them in the order of the report. Each is imported when it is
+asked for: from Python, `from compare_gan_logits.experiments import comparison`.
+"""
+
+import dataclasses
+import importlib
+
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import nearest
+
+
+EXPERIMENTS = (
+    "comparison", "baselines", "noise_resampling", "noise_interpolation",
+    "logit_interpolation", "misclassified", "adversarial", "logit_manipulation",
+    "class_spread", "out_of_distribution", "iterative_stability",
+    "brightness_sharpness", "rotation", "mixup", "directions", "optimisation")
+
+
+def get(name):
+  """The experiment's module.
+
+  Raises:
+    UserError: there is none of that name.
+  """
+  if name not in EXPERIMENTS:
+    raise UserError(f"no experiment {name!r}: {nearest(name, EXPERIMENTS)}")
+  return importlib.import_module(f"compare_gan_logits.experiments.{name}")
+
+
+def settings_of(experiment, limit=None):
+  """The experiment's settings, gin applied; at most `limit` images if that is given."""
+  settings = experiment.Settings()
+  if limit is None:
+    return settings
+  return dataclasses.replace(settings, images=min(settings.images, limit))

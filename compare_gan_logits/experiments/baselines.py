@@ -1,0 +1,117 @@
+"""The inverter beside two references that a sceptic would name."""
+
+import dataclasses
+
+import gin
+import numpy as np
+
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import measures
+
+
+TITLE = "Inverter, retrieval, class mean"
+SECTION = "not in the paper"
+QUESTION = ("Is the reconstruction closer to the original than the training image with "
+            "the nearest logits (retrieval), and than the mean training image of the "
+            "predicted class?")
+_CHUNK = 512
+_WAYS = ("inverter", "retrieval", "class mean")
+
+
+@gin.configurable("baselines", module="experiments")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """images: to reconstruct; training_images: searched and averaged, at most."""
+
+  images: int = 1000
+  training_images: int = 50000
+  neighbours: int = 3
+  shown: int = 8
+
+
+def run(inverters, data, settings):
+  sample = data.draw(settings.images, "baselines")
+  table, verdicts, grids, arrays = [], [], [], {}
+  for label, inverter in inverters.items():
+    originals = inverter.prepare(sample.images)
+    logits = inverter.logits(originals)
+    ids, known, means = training_set(inverter, data.training, settings.training_images)
+    near = ids[nearest(logits, known, settings.neighbours)]
+    pictures = {"inverter": inverter.generate(logits, seed=data.seed),
+                "retrieval": inverter.prepare(data.training.read(near[:, 0]).images),
+                "class mean": means[logits.argmax(1)]}
+    values = {way: measures.quality(originals, p) for way, p in pictures.items()}
+    kept = {way: inverter.predict(p) == logits.argmax(1) for way, p in pictures.items()}
+    for way in _WAYS:
+      table += measures.quality_measures(label, values[way], f": {way}")
+      table.append(common.Measure(f"class of the original kept: {way}", label,
+                                  common.rate(kept[way])))
+      arrays.update({f"{way}/{key}/{label}": v for key, v in values[way].items()})
+      arrays[f"{way}/kept/{label}"] = kept[way]
+    verdicts += _verdicts(label, values, kept)
+    arrays[f"nearest/{label}"] = near
+    grids.append(_grid(label, inverter, data, originals, pictures, near, settings.shown))
+  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
+                       {**arrays, "ids": sample.ids})
+
+
+def training_set(inverter, training, limit):
+  """Logits of training images and the mean image of each predicted class.
+
+  Returns:
+    (ids [m], logits [m, num_logits], means [num_logits, h, w, c]); a class that is
+    never predicted has the mean of all.
+  """
+  ids = training.order("baselines")[:limit]
+  shape = [inverter.image_size, inverter.image_size, inverter.colors]
+  sums, counts = np.zeros([inverter.num_logits, *shape]), np.zeros(inverter.num_logits)
+  logits = np.empty([len(ids), inverter.num_logits], np.float32)
+  for start in range(0, len(ids), _CHUNK):
+    part = slice(start, start + _CHUNK)
+    images = inverter.prepare(training.read(ids[part]).images)
+    logits[part] = inverter.logits(images)
+    classes = logits[part].argmax(1)
+    np.add.at(sums, classes, images)
+    np.add.at(counts, classes, 1)
+  means = sums / np.maximum(counts, 1)[:, None, None, None]
+  means[counts == 0] = sums.sum(axis=0) / len(ids)
+  return ids, logits, means.astype(np.float32)
+
+
+def nearest(logits, known, k):
+  """Rows of `known` [m, d] nearest to each of `logits` [n, d], in l2: [n, k]."""
+  found = np.empty([len(logits), k], np.int64)
+  squares = np.sum(np.square(known, dtype=np.float64), axis=1)
+  for start in range(0, len(logits), _CHUNK):
+    part = slice(start, start + _CHUNK)
+    distances = squares - 2.0 * (logits[part].astype(np.float64) @ known.T)
+    found[part] = np.argsort(distances, axis=1, kind="stable")[:, :k]
+  return found
+
+
+def _verdicts(label, values, kept):
+  verdicts = []
+  for rival in _WAYS[1:]:
+    for key, sign in (("psnr", 1), ("ssim", 1), ("lpips", -1)):
+      gain = sign * (values["inverter"][key] - values[rival][key])
+      verdicts.append(common.positive(
+          f"The inverter is closer than the {rival} in {key.upper()} ({label})",
+          "not in the paper", common.mean(gain), f"gain in {key.upper()}, same images"))
+    gain = kept["inverter"].astype(float) - kept[rival]
+    verdicts.append(common.positive(
+        f"The inverter keeps the class more often than the {rival} ({label})",
+        "not in the paper", common.mean(gain), "gain in the fraction kept"))
+  return verdicts
+
+
+def _grid(label, inverter, data, originals, pictures, near, shown):
+  rows = []
+  for i in range(min(shown, len(originals))):
+    neighbours = inverter.prepare(data.training.read(near[i]).images)
+    rows.append([originals[i], pictures["inverter"][i], pictures["class mean"][i],
+                 *neighbours])
+  columns = ["original", "inverter", "class mean"]
+  columns += [f"nearest {k + 1}" for k in range(near.shape[1])]
+  return common.Grid(f"baselines_{label}", f"{label}: the reconstruction beside the mean "
+                     "of the predicted class and the training images with the nearest "
+                     "logits.", rows, None, columns)

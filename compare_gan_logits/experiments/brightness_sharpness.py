@@ -1,0 +1,160 @@
+"""What image brightness and sharpness do to the logits (section 13; Figures 19-26)."""
+
+import dataclasses
+
+import gin
+import numpy as np
+
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import measures
+
+
+TITLE = "Brightness and sharpness"
+SECTION = "13, Figures 19 to 26"
+QUESTION = ("Which shift, and which scale, takes the logits of an adjusted image back to "
+            "those of the original?")
+
+
+@gin.configurable("brightness_sharpness", module="experiments")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """factors: 1 leaves the image as it is; sharpness 0 is smoothed, 2 sharpened."""
+
+  images: int = 500
+  factors: tuple = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+def run(inverters, data, settings):
+  sample = data.draw(settings.images, "brightness and sharpness")
+  factors = np.array(settings.factors)
+  table, verdicts, pictures, arrays = [], [], [], {}
+  for kind, adjust in (("brightness", brighten), ("sharpness", sharpen)):
+    fits = {"shift": {}, "scale": {}}
+    for label, inverter in inverters.items():
+      originals = inverter.prepare(sample.images)
+      logits = inverter.logits(originals)
+      adjusted = [inverter.logits(adjust(originals, f)) for f in factors]
+      fits["shift"][label] = np.stack([best_shift(logits, a) for a in adjusted], 1)
+      fits["scale"][label] = np.stack([best_scale(logits, a) for a in adjusted], 1)
+    for fit, values in fits.items():
+      table += _measures(kind, fit, values, factors)
+      verdicts += _verdicts(kind, fit, values, factors)
+      pictures += [common.Curves(
+          f"{kind}_{fit}_{label}", f"{label}: best-fit {fit} of the logits against the "
+          f"{kind} factor; the line marks the unchanged image.", factors,
+          {label: common.band(value)}, f"{kind} factor", f"best-fit {fit}", 1.0)
+                   for label, value in values.items()]
+      arrays.update({f"{kind}/{fit}/{label}": v for label, v in values.items()})
+  return common.Result(tuple(table), tuple(verdicts), tuple(pictures),
+                       {**arrays, "factors": factors, "ids": sample.ids})
+
+
+def brighten(images, factor):
+  """Pixel values times a factor, clipped to [0, 1]."""
+  return np.clip(images * np.float32(factor), 0.0, 1.0)
+
+
+def sharpen(images, factor):
+  """From the smoothed image (0) through the image (1) to a sharpened one (2).
+
+  The smoothing is Pillow's: a 3x3 mean with the centre weighted 5 of 13; the outer
+  rows and columns stay as they are.
+  """
+  smooth = images.copy()
+  total = sum(images[:, 1 + i:images.shape[1] - 1 + i, 1 + j:images.shape[2] - 1 + j]
+              for i in (-1, 0, 1) for j in (-1, 0, 1))
+  smooth[:, 1:-1, 1:-1] = (total + 4 * images[:, 1:-1, 1:-1]) / 13
+  return np.clip(smooth + np.float32(factor) * (images - smooth), 0.0, 1.0)
+
+
+def best_shift(original, adjusted):
+  """Least-squares s of original = adjusted + s, per row: [n]."""
+  return np.mean(np.asarray(original, np.float64) - adjusted, axis=1)
+
+
+def best_scale(original, adjusted):
+  """Least-squares s of original = adjusted * s, per row: [n]."""
+  adjusted = np.asarray(adjusted, np.float64)
+  return np.sum(original * adjusted, 1) / np.maximum(np.sum(adjusted**2, 1), 1e-12)
+
+
+def _near_one(factors):
+  """The factors next to 1 on both sides: where the paper says `locally`."""
+  return np.abs(factors - 1.0) <= np.sort(np.abs(factors - 1.0))[2] + 1e-9
+
+
+def _measures(kind, fit, values, factors):
+  table = []
+  for label, value in values.items():
+    near = _near_one(factors)
+    table += [
+        common.Measure(f"slope of best-fit {fit} against {kind}", label,
+                       common.mean(measures.slope(factors, value))),
+        common.Measure(f"slope of best-fit {fit} against {kind}, around 1", label,
+                       common.mean(measures.slope(factors[near], value[:, near]))),
+        common.Measure(f"best-fit {fit} at {kind} {factors[0]:g}", label,
+                       common.mean(value[:, 0])),
+        common.Measure(f"best-fit {fit} at {kind} {factors[-1]:g}", label,
+                       common.mean(value[:, -1])),
+        common.Measure(f"deviation between images at {kind} {factors[-1]:g}, {fit}",
+                       label, _deviation(value[:, -1]))]
+  return table
+
+
+def _deviation(values):
+  """Standard deviation with the interval that the mean square's gives."""
+  squares = common.mean(np.square(values - values.mean()))
+  return common.Estimate(*(float(np.sqrt(max(v, 0.0)))
+                           for v in (squares.value, squares.low, squares.high)),
+                         squares.n)
+
+
+def _verdicts(kind, fit, values, factors):
+  verdicts, near = [], _near_one(factors)
+  for label, value in values.items():
+    robust = common.is_robust(label)
+    evidence = f"slope of the best-fit {fit}"
+    if kind == "sharpness" or (robust and fit == "shift"):
+      verdicts.append(common.positive(
+          f"Best-fit {fit} rises with {kind} ({label})", "13",
+          common.mean(measures.slope(factors, value)), evidence))
+    elif robust:
+      verdicts.append(common.positive(
+          f"Best-fit scale rises with brightness around 1 ({label})", "13",
+          common.mean(measures.slope(factors[near], value[:, near])), evidence))
+    elif fit == "shift":
+      verdicts += _peak(label, value, factors)
+    else:
+      verdicts.append(_largest_unchanged(label, value, factors))
+  if kind == "sharpness":
+    verdicts += common.robust_larger(
+        f"Sharpness moves the best-fit {fit} more in the robust model", "13",
+        {label: np.abs(measures.slope(factors, v)) for label, v in values.items()},
+        f"size of the slope of the best-fit {fit}")
+  return verdicts
+
+
+def _peak(label, value, factors):
+  """Does the mean curve rise to an inner maximum and fall again?"""
+  curve = value.mean(axis=0)
+  top, last = int(curve.argmax()), len(factors) - 1
+  statement = f"Best-fit shift peaks and then falls with brightness ({label})"
+  if top in (0, last):
+    return [common.Verdict(
+        statement, "13", common.FAILS, common.mean(value[:, top] - value[:, last - top]),
+        f"height of the maximum, at the end {factors[top]:g}, over the other end")]
+  higher = 0 if curve[0] > curve[last] else last
+  return [common.positive(
+      statement, "13", common.mean(value[:, top] - value[:, higher]),
+      f"height of the maximum at {factors[top]:g} over the higher end")]
+
+
+def _largest_unchanged(label, value, factors):
+  """Is the best-fit scale of the unchanged image, which is 1, the largest?"""
+  changed = value[:, factors != 1.0]
+  rival = int(changed.mean(axis=0).argmax())
+  return common.positive(
+      f"Best-fit scale is largest for unchanged brightness ({label})", "13",
+      common.mean(1.0 - changed[:, rival]),
+      f"1 minus the best-fit scale at its largest elsewhere, "
+      f"{factors[factors != 1.0][rival]:g}")

@@ -1,0 +1,56 @@
+"""How tightly the logits of a class lie together (section 5.5)."""
+
+import dataclasses
+
+import gin
+import numpy as np
+
+from compare_gan_logits.experiments import common
+
+
+TITLE = "Class spread"
+SECTION = "5.5"
+QUESTION = "How far do validation logits lie from the mean of their class?"
+PAPER = {"robust": 43.78, "standard": 42.33}
+
+
+@gin.configurable("class_spread", module="experiments")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """classes: drawn by seed; images: of all of them together."""
+
+  classes: int = 10
+  images: int = 500
+
+
+def run(inverters, data, settings):
+  sample = data.draw_classes(settings.classes,
+                             max(2, settings.images // settings.classes), "class spread")
+  table, distances, relative = [], {}, {}
+  for label, inverter in inverters.items():
+    logits = inverter.logits(sample.images)
+    distances[label] = spread(logits, sample.labels)
+    relative[label] = distances[label] / spread(logits, np.zeros(len(logits))).mean()
+    table += [
+        common.Measure("l2 distance of logits to their class mean", label,
+                       common.mean(distances[label]), common.paper_value(label, PAPER)),
+        common.Measure("the same over the distance to the mean of all", label,
+                       common.mean(relative[label]))]
+  verdicts = common.robust_larger("Standard logits are grouped more tightly", "5.5",
+                                  distances, "l2 distance to the class mean")
+  verdicts += common.robust_larger(
+      "Standard logits are grouped more tightly for the size of their space",
+      "not in the paper", relative, "distance to the class mean / to the mean of all")
+  return common.Result(tuple(table), verdicts, (), {
+      **common.stacked({"distance": distances, "relative": relative}),
+      "ids": sample.ids, "labels": sample.labels})
+
+
+def spread(logits, labels):
+  """l2 distance of every logit vector [n, d] to the mean of its class: [n]."""
+  distances = np.empty(len(logits))
+  for label in np.unique(labels):
+    members = labels == label
+    of_class = np.asarray(logits[members], np.float64)
+    distances[members] = np.linalg.norm(of_class - of_class.mean(axis=0), axis=1)
+  return distances

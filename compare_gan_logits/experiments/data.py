@@ -1,0 +1,182 @@
+"""The images of the experiments: drawn by seed, read as they are needed."""
+
+import dataclasses
+import functools
+import gzip
+import os
+import struct
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import datasets
+from compare_gan_logits import inversion
+from compare_gan_logits.command import UserError
+from compare_gan_logits.experiments.common import generator
+
+
+_CHUNK = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+  """Some images of a split: ids [n], images [n, h, w, c] in [0, 1], labels [n]."""
+
+  ids: np.ndarray
+  images: np.ndarray
+  labels: np.ndarray
+
+
+class Data:
+  """One split of an image set, with the sets that lie outside of it.
+
+  Attributes:
+    dataset: datasets.ImageDataset.
+    split: "validation" or "train".
+    seed: of everything that is drawn from it.
+    outside: {name: images [n, h, w, c] in [0, 1]}.
+    class_names: of the labels.
+  """
+
+  def __init__(self, dataset, split="validation", seed=0, outside=None, limit=None):
+    self.dataset = dataset
+    self.split = split
+    self.seed = seed
+    self.outside = outside or {}
+    self.class_names = dataset.class_names
+    self._limit = limit
+
+  @functools.cached_property
+  def training(self):
+    """The training images, as Data."""
+    return Data(self.dataset, "train", self.seed, limit=self._limit)
+
+  @functools.cached_property
+  def labels(self):
+    """Labels of the whole split, int [n]; the images pass by and are dropped."""
+    found = []
+    with tf.Graph().as_default(), tf.Session() as session:
+      batches = self.dataset.load(self.split).batch(_CHUNK)
+      label = tf.data.make_one_shot_iterator(batches).get_next()["label"]
+      try:
+        while True:
+          found.append(session.run(label))
+      except tf.errors.OutOfRangeError:
+        return np.concatenate(found)
+
+  def read(self, ids):
+    """Sample of the given ids."""
+    images, labels = self.dataset.arrays(self.split, indices=ids)
+    return Sample(np.asarray(ids), images, labels)
+
+  def order(self, key):
+    """All ids in an order drawn from the seed and `key`."""
+    return generator(self.seed, key).permutation(self.dataset.num_examples(self.split))
+
+  def draw(self, count, key, keep=None, examine=5000):
+    """Draws images by seed.
+
+    Args:
+      count: how many; fewer are returned where there are not so many.
+      key: purpose; another one draws other images.
+      keep: function of a Sample -> bool [n]; only these count.
+      examine: images looked at, at most.
+
+    Returns:
+      Sample.
+    """
+    order = self.order(key)[:examine]
+    if keep is None:
+      return self.read(order[:count])
+    kept, total = [], 0
+    for start in range(0, len(order), _CHUNK):
+      sample = self.read(order[start:start + _CHUNK])
+      mask = np.asarray(keep(sample), bool)
+      kept.append(Sample(sample.ids[mask], sample.images[mask], sample.labels[mask]))
+      total += int(mask.sum())
+      if total >= count:
+        break
+    return Sample(*(np.concatenate([getattr(part, name) for part in kept])[:count]
+                    for name in ("ids", "images", "labels")))
+
+  def draw_classes(self, classes, per_class, key):
+    """Draws `per_class` images of each of `classes` classes, by seed."""
+    order = self.order(key)
+    chosen = generator(self.seed, key + " classes").permutation(
+        np.unique(self.labels))[:classes]
+    ids = [order[self.labels[order] == c][:per_class] for c in chosen]
+    return self.read(np.concatenate(ids))
+
+  def targets(self, inverter, labels):
+    """The place of each label among the inverter's logits.
+
+    Raises:
+      UserError: the logits are of other classes than the labels.
+    """
+    if inverter.num_logits == self.dataset.num_classes:
+      return np.asarray(labels)
+    indices = self.dataset.imagenet_indices
+    if indices is not None and inverter.num_logits == 1000:
+      return np.asarray(indices)[labels]
+    raise UserError(
+        f"{inverter.path} has {inverter.num_logits} logits, {self.dataset.name} "
+        f"{self.dataset.num_classes} classes: nobody knows which is right; name the "
+        "set that its classifier was trained on")
+
+  def correct(self, inverter, sample):
+    """Whether the inverter's classifier is right about each image: bool [n]."""
+    return inverter.predict(sample.images) == self.targets(inverter, sample.labels)
+
+  def correct_for_all(self, inverters):
+    """A `keep` for draw: images that all classifiers get right."""
+    return lambda sample: np.all([self.correct(inverter, sample)
+                                  for inverter in inverters.values()], axis=0)
+
+
+def read_outside(source, size, limit, seed):
+  """Images from outside the training set.
+
+  Args:
+    source: name of a data set, folder or glob of images, or a file of images in
+      IDX format (MNIST's, gzip or not).
+    size: side that files are brought to, in pixels.
+    limit: images, at most, drawn by seed.
+    seed: of the draw.
+
+  Returns:
+    Images [n, h, w, 3 or 1] in [0, 1].
+
+  Raises:
+    UserError: there is nothing of the kind.
+  """
+  path = os.path.expanduser(source)
+  if os.path.isfile(path) and _is_idx(path):
+    images = _read_idx(path)
+    chosen = np.sort(generator(seed, source).permutation(len(images))[:limit])
+    return images[chosen, :, :, None].astype(np.float32) / 255.0
+  if os.path.exists(path) or "*" in source:
+    paths = inversion.find_images(path)
+    chosen = np.sort(generator(seed, source).permutation(len(paths))[:limit])
+    return np.stack([inversion.read_image(paths[i], size, 3) for i in chosen])
+  return Data(datasets.get_dataset(source), seed=seed).draw(limit, source).images
+
+
+def _is_idx(path):
+  return path.endswith((".gz", "ubyte"))
+
+
+def _read_idx(path):
+  """uint8 [n, h, w] of an IDX file."""
+  opener = gzip.open if path.endswith(".gz") else open
+  try:
+    with opener(path, "rb") as f:
+      magic, total, height, width = struct.unpack(">IIII", f.read(16))
+      if magic != 0x803:
+        raise UserError(f"{path} is not an IDX file of images; name the one of images, "
+                        "not of labels")
+      values = np.frombuffer(f.read(), np.uint8)
+  except (OSError, EOFError, struct.error) as error:
+    raise UserError(f"{path} is damaged ({error}); copy it again") from None
+  if len(values) != total * height * width:
+    raise UserError(f"{path} is cut off; copy it again")
+  return values.reshape(total, height, width)

@@ -1,0 +1,85 @@
+"""Decoded interpolated logits as a semantic mixup (section 6)."""
+
+import dataclasses
+
+import gin
+import numpy as np
+
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import interpolation
+from compare_gan_logits.experiments import measures
+
+
+TITLE = "Semantic mixup"
+SECTION = "beyond the paper (6)"
+QUESTION = ("Do pictures of interpolated logits belong to both classes, and more so than "
+            "the average of the pixels does?")
+
+
+@gin.configurable("mixup", module="experiments")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """images: pairs of them, of different predicted classes."""
+
+  images: int = 250
+  shown: int = 6
+
+
+def run(inverters, data, settings):
+  sample = data.draw(2 * settings.images, "mixup")
+  half = len(sample.ids) // 2
+  table, verdicts, grids, arrays = [], [], [], {}
+  for label, inverter in inverters.items():
+    originals = inverter.prepare(sample.images)
+    logits = inverter.logits(originals)
+    apart = np.flatnonzero(logits[:half].argmax(1) != logits[half:2 * half].argmax(1))
+    a, b = logits[apart], logits[half + apart]
+    noise = np.repeat(inverter.noise(len(apart), data.seed)[:, None], 3, axis=1)
+    path = interpolation.decode(inverter, interpolation.between(a, b, 3), noise)
+    pixels = (originals[apart] + originals[half + apart]) / 2
+    made = {"logits": path[:, 1], "pixels": pixels}
+    errors = {}
+    for way, pictures in made.items():
+      again = inverter.logits(pictures)
+      errors[way] = soft_error(again, a, b)
+      table += [
+          common.Measure(f"class is one of the two, mixed {way}", label,
+                         common.rate(one_of_two(again, a, b))),
+          common.Measure(f"distance to the mixed class probabilities, mixed {way}", label,
+                         common.mean(errors[way]))]
+      arrays[f"{way}/error/{label}"] = errors[way]
+    ends = (measures.perceptual(path[:, 1], path[:, 0]),
+            measures.perceptual(path[:, 1], path[:, 2]))
+    table.append(common.Measure("LPIPS to the nearer end / to both", label, common.mean(
+        np.minimum(*ends) / np.maximum(sum(ends), 1e-6))))
+    verdicts.append(common.positive(
+        f"Mixing logits comes closer to the mixed probabilities than mixing pixels "
+        f"({label})", "not in the paper", common.mean(errors["pixels"] - errors["logits"]),
+        "total variation distance, pixels minus logits"))
+    grids.append(_grid(label, originals, half, apart, made, settings.shown))
+  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
+                       {**arrays, "ids": sample.ids})
+
+
+def softmax(logits):
+  shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+  return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def soft_error(again, a, b):
+  """Total variation distance between softmax(again) and the mean of both ends': [n]."""
+  return np.abs(softmax(again) - (softmax(a) + softmax(b)) / 2).sum(axis=1) / 2
+
+
+def one_of_two(again, a, b):
+  """Whether the class of `again` is that of a or of b: bool [n]."""
+  classes = again.argmax(1)
+  return (classes == a.argmax(1)) | (classes == b.argmax(1))
+
+
+def _grid(label, originals, half, apart, made, shown):
+  rows = [[originals[i], made["logits"][k], made["pixels"][k], originals[half + i]]
+          for k, i in enumerate(apart[:shown])]
+  return common.Grid(f"mixup_{label}", f"{label}: two originals (outside) and between "
+                     "them the picture of their mean logits and their mean pixels.",
+                     rows, None, ["original", "mixed logits", "mixed pixels", "original"])

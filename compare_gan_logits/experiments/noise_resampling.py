@@ -1,0 +1,101 @@
+"""The same logits under fresh noise (sections 5.3, 8; Figures 3, 4, 11, 12)."""
+
+import dataclasses
+
+import gin
+import numpy as np
+
+from compare_gan_logits import figures
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import measures
+
+
+TITLE = "Noise resampling"
+SECTION = "5.3, 8, Figures 3, 4, 11, 12"
+QUESTION = ("What has the classifier discarded? What varies between reconstructions of "
+            "the same logits, and are some mirror images of others?")
+
+
+@gin.configurable("noise_resampling", module="experiments")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """samples: per image; mirror_margin: a pair of samples counts as mirrored when the
+  flip of one is closer to the other by this fraction of their squared distance."""
+
+  images: int = 128
+  samples: int = 8
+  shown: int = 4
+  mirror_margin: float = 0.2
+
+
+def run(inverters, data, settings):
+  sample = data.draw(settings.images, "noise resampling")
+  table, verdicts, grids = [], [], []
+  pixel, lpips, arrays = {}, {}, {"pictures": {}, "mirrored": {}, "upended": {}}
+  for label, inverter in inverters.items():
+    pictures = inverter.reconstruct(sample.images, settings.samples, data.seed)
+    pixel[label] = deviation(pictures)
+    lpips[label] = measures.pairwise(pictures)
+    mirrored = flip_rate(pictures, axis=2, margin=settings.mirror_margin)
+    upended = flip_rate(pictures, axis=1, margin=settings.mirror_margin)
+    table += [
+        common.Measure("pixel deviation across noise", label, common.mean(pixel[label])),
+        common.Measure("LPIPS between samples", label, common.mean(lpips[label])),
+        common.Measure("pairs that are mirror images", label, common.mean(mirrored)),
+        common.Measure("reference: pairs that are upside-down images", label,
+                       common.mean(upended))]
+    verdicts.append(common.positive(
+        f"Horizontal flips occur more often than vertical ones ({label})", "5.3",
+        common.mean(mirrored - upended), "fraction of pairs, horizontal minus vertical"))
+    grids.append(_blocks(label, inverter.prepare(sample.images), pictures,
+                         settings.shown))
+    arrays["pictures"][label] = pictures[:settings.shown]
+    arrays["mirrored"][label], arrays["upended"][label] = mirrored, upended
+  statement = "Resampling the noise changes the standard model's pictures more"
+  verdicts += common.robust_larger(f"{statement} (pixels)", "5.3", pixel,
+                                   "pixel deviation", sign=-1)
+  verdicts += common.robust_larger(f"{statement} (LPIPS)", "5.3", lpips,
+                                   "LPIPS between samples", sign=-1)
+  arrays.update(pixel_deviation=pixel, lpips=lpips)
+  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
+                       {**common.stacked(arrays), "ids": sample.ids})
+
+
+def deviation(samples):
+  """Root mean square over pixels of the deviation across [n, k, h, w, c]: [n]."""
+  return np.sqrt(samples.var(axis=1, dtype=np.float64).mean(axis=(1, 2, 3)))
+
+
+def flip_rate(samples, axis, margin):
+  """Fraction of each image's pairs of samples that a flip brings closer.
+
+  Args:
+    samples: [n, k, h, w, c].
+    axis: of one image stack [n, h, w, c] that is flipped: 2 left-right, 1 up-down.
+    margin: the flip has to lower the squared distance by this fraction.
+
+  Returns:
+    [n].
+  """
+  first, second = np.triu_indices(samples.shape[1], 1)
+  hits = np.zeros([len(samples), len(first)], bool)
+  for pair, (j, k) in enumerate(zip(first, second)):
+    a, b = samples[:, j], samples[:, k]
+    plain = np.square(a - b).mean(axis=(1, 2, 3))
+    flipped = np.square(a - np.flip(b, axis)).mean(axis=(1, 2, 3))
+    hits[:, pair] = flipped < (1 - margin) * plain
+  return hits.mean(axis=1)
+
+
+def _blocks(label, originals, pictures, shown):
+  """9-tile blocks side by side: the input at the upper left, then the samples."""
+  blocks = [figures.near_square([originals[i], *pictures[i]])
+            for i in range(min(shown, len(originals)))]
+  rows = []
+  for row in range(len(blocks[0])):
+    line = []
+    for block in blocks:
+      line += [*block[row], *[None] * (len(block[0]) - len(block[row])), None]
+    rows.append(line[:-1])
+  return common.Grid(f"noise_{label}", f"{label}: the upper-left tile of each block is "
+                     "the input, the others have its logits and fresh noise.", rows)

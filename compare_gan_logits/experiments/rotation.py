@@ -1,0 +1,55 @@
+"""Images turned by 90 degrees (section 13.1; Figure 27)."""
+
+import dataclasses
+
+import gin
+import numpy as np
+
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import measures
+
+
+TITLE = "Rotation"
+SECTION = "13.1, Figure 27"
+QUESTION = ("Do classifier and inverter carry a turned image as well as an upright one? "
+            "The turned one's reconstruction is turned back for comparison.")
+
+
+@gin.configurable("rotation", module="experiments")
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """quarter_turns: counter-clockwise."""
+
+  images: int = 500
+  quarter_turns: int = 1
+  shown: int = 8
+
+
+def run(inverters, data, settings):
+  sample = data.draw(settings.images, "rotation")
+  table, verdicts, grids, arrays = [], [], [], {}
+  lost = {}
+  for label, inverter in inverters.items():
+    originals = inverter.prepare(sample.images)
+    noise = inverter.noise(len(originals), data.seed)
+    upright = inverter.generate(inverter.logits(originals), noise)
+    turned = np.rot90(originals, settings.quarter_turns, axes=(1, 2))
+    pictures = inverter.generate(inverter.logits(turned), noise)
+    back = np.rot90(pictures, -settings.quarter_turns, axes=(1, 2))
+    before, after = (measures.quality(originals, p) for p in (upright, back))
+    lost[label] = after["lpips"] - before["lpips"]
+    table += measures.quality_measures(label, before, ", upright")
+    table += measures.quality_measures(label, after, ", turned")
+    table.append(common.Measure("LPIPS lost by turning", label, common.mean(lost[label])))
+    verdicts.append(common.positive(
+        f"Turned images are reconstructed worse ({label})", "13.1",
+        common.mean(lost[label]), "LPIPS, turned minus upright"))
+    for name, values in (("upright", before), ("turned", after)):
+      arrays.update({f"{name}/{key}/{label}": v for key, v in values.items()})
+    grids.append(common.Grid(
+        f"rotation_{label}", f"{label}: originals, their reconstructions, and those of "
+        "the turned originals, turned back.",
+        [list(p[:settings.shown]) for p in (originals, upright, back)],
+        ["original", "upright", "turned"]))
+  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
+                       {**arrays, "ids": sample.ids})

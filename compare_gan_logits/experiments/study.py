@@ -1,0 +1,145 @@
+"""Runs experiments, draws and writes what they found, and goes on where it stopped.
+
+  <folder>/results.json          every number, in sorted order
+  <folder>/report.html           one self-contained page
+  <folder>/<experiment>/         its PNGs, arrays.npz, result.json and costs.json
+"""
+
+import dataclasses
+import json
+import os
+import time
+
+import numpy as np
+
+from compare_gan_logits import experiments
+from compare_gan_logits import figures
+from compare_gan_logits import files
+from compare_gan_logits.command import UserError
+from compare_gan_logits.experiments import common
+
+
+RESULT = "result.json"
+COSTS = "costs.json"
+ARRAYS = "arrays.npz"
+
+
+def run(names, inverters, data, folder, limit=None, log=print):
+  """Runs the experiments that are not done yet.
+
+  Args:
+    names: of the experiments.
+    inverters: {label: inversion.Inverter}.
+    data: data.Data.
+    folder: to write.
+    limit: images of an experiment, at most, for a quick look.
+    log: function of a line of text.
+
+  Returns:
+    {name: what its result.json holds}, in the order of `names`.
+  """
+  setting = describe(inverters, data, limit)
+  done = {}
+  for number, name in enumerate(names, 1):
+    experiment = experiments.get(name)
+    settings = experiments.settings_of(experiment, limit)
+    identity = _plain({**setting, "settings": dataclasses.asdict(settings)})
+    place = os.path.join(folder, name)
+    found = _finished(place, identity)
+    if found is None:
+      log(f"{number}/{len(names)} {name} ...")
+      started = time.time()
+      result = _attempt(experiment, inverters, data, settings)
+      found = _write(place, experiment, result, identity, time.time() - started)
+      log(f"{number}/{len(names)} {name}: {time.time() - started:.1f} s")
+    else:
+      log(f"{number}/{len(names)} {name}: done before")
+    done[name] = found
+  return done
+
+
+def describe(inverters, data, limit):
+  """What was run with what, JSON-able."""
+  modules = {}
+  for label, inverter in inverters.items():
+    classifier = inverter.classifier.describe() if inverter.classifier else None
+    modules[label] = {
+        "path": inverter.path, "step": inverter.info["step"],
+        "architecture": inverter.info.get("architecture"),
+        "trained_on": inverter.info["dataset"], "image_size": inverter.image_size,
+        "colors": inverter.colors, "num_logits": inverter.num_logits,
+        "created": inverter.info.get("created"),
+        "classifier": classifier and {key: classifier.get(key) for key in (
+            "name", "handle", "digest", "licence", "source")}}
+  return {"modules": modules, "dataset": data.dataset.name, "split": data.split,
+          "fingerprint": data.dataset.fingerprint(data.split), "seed": data.seed,
+          "limit": limit, "outside": {name: len(images)
+                                      for name, images in data.outside.items()}}
+
+
+def write_results(done, setting, folder):
+  """Writes results.json: equal runs give equal bytes."""
+  kept = {name: {key: found[key] for key in (
+      "title", "section", "question", "summary", "verdicts", "notes", "settings")}
+          for name, found in done.items()}
+  files.write_json(os.path.join(folder, "results.json"),
+                   {"run": setting, "experiments": kept})
+
+
+def _attempt(experiment, inverters, data, settings):
+  """The experiment's result; where it cannot be run on this data, a note says why."""
+  try:
+    return experiment.run(inverters, data, settings)
+  except UserError as error:
+    return common.Result(notes=(f"Not run: {error}.",))
+
+
+def _finished(place, identity):
+  """What an earlier run of the same experiment wrote, or None."""
+  path = os.path.join(place, RESULT)
+  if not os.path.exists(path):
+    return None
+  found = files.read_json(path)
+  if found["identity"] != identity:
+    return None
+  found["costs"] = files.read_json(os.path.join(place, COSTS))
+  return found
+
+
+def _write(place, experiment, result, identity, seconds):
+  """Draws and writes one experiment's folder, whole or not at all."""
+  with files.atomic_dir(place, overwrite=True) as folder:
+    pictures = [{"file": _draw(picture, folder), "caption": picture.caption}
+                for picture in result.pictures]
+    # Zip members cannot hold a "/" at the start or ".." but slashes are fine.
+    np.savez_compressed(os.path.join(folder, ARRAYS), **result.arrays)
+    found = {
+        "name": experiment.__name__.rpartition(".")[2], "title": experiment.TITLE,
+        "section": experiment.SECTION, "question": experiment.QUESTION,
+        "identity": identity, "settings": identity["settings"],
+        "summary": result.summary(), "verdicts": result.findings(),
+        "notes": list(result.notes), "pictures": pictures}
+    # JSON sorts keys; tables are shown in the order of the experiment.
+    found["order"] = list(result.summary())
+    files.write_json(os.path.join(folder, RESULT), _plain(found))
+    costs = {"total, s": seconds, **result.costs}
+    files.write_json(os.path.join(folder, COSTS), costs)
+  return {**_plain(found), "costs": costs}
+
+
+def _draw(picture, folder):
+  """Draws a Grid or Curves; returns the file's name."""
+  name = "".join(c if c.isalnum() or c in "-_" else "_" for c in picture.name) + ".png"
+  path = os.path.join(folder, name)
+  if isinstance(picture, common.Grid):
+    figures.grid(picture.images, path, picture.row_labels, picture.column_labels,
+                 picture.cell_labels)
+  else:
+    figures.curves(path, picture.x, picture.series, picture.x_label, picture.y_label,
+                   mark=picture.mark, log_x=picture.log_x)
+  return name
+
+
+def _plain(value):
+  """The value as JSON gives it back."""
+  return json.loads(json.dumps(value))

@@ -1,0 +1,207 @@
+"""One self-contained HTML page about what the experiments found.
+
+No network and no script: figures are inlined, links go to the arrays beside it.
+"""
+
+import base64
+import collections
+import html
+import os
+import struct
+
+from compare_gan_logits import files
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import study
+
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto;
+  padding: 1rem; }
+h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid var(--line);
+  padding-top: 1rem; }
+p, figcaption { max-width: 46rem; overflow-wrap: anywhere; }
+figcaption, .small { font-size: .85rem; opacity: .8; }
+figure { margin: 1.5rem 0; }
+img { max-width: 100%; height: auto; background: white; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric:
+  tabular-nums; }
+th, td { text-align: left; padding: .3rem .7rem .3rem 0; vertical-align: top;
+  border-bottom: 1px solid var(--soft); }
+td.value { white-space: nowrap; }
+.outcome { font-weight: 600; white-space: nowrap; }
+.holds { color: #0a7d4f; } .fails { color: #c4432b; } .open { color: #8a6d00; }
+nav a { display: inline-block; margin-right: .8rem; }
+figure.curves { display: inline-block; width: min(100%, 30rem); margin-right: 1rem; }
+@media (prefers-color-scheme: dark) { .holds { color: #4cc38a; }
+  .fails { color: #ff8b73; } .open { color: #e0b73a; } }
+"""
+_CLASSES = {common.HOLDS: "holds", common.FAILS: "fails", common.OPEN: "open"}
+# figures.curves draws 5.2 inches at 200 dots; wider pictures are grids.
+_SHOWN_DENSITY = 2  # screen pixels: the PNG's over this
+
+
+def write(done, setting, folder):
+  """Writes <folder>/report.html.
+
+  Args:
+    done: what study.run returned.
+    setting: what study.describe returned.
+    folder: where the experiments' folders are.
+  """
+  body = [_head(setting), _overview(done)]
+  body += [_experiment(name, found, folder) for name, found in done.items()]
+  page = ("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+          "<link rel=\"icon\" href=\"data:,\">\n"
+          f"<title>What the logits keep</title>\n<style>{_STYLE}</style>\n</head>\n"
+          f"<body>\n{''.join(body)}</body>\n</html>\n")
+  files.write_text(os.path.join(folder, "report.html"), page)
+
+
+def _head(setting):
+  rows = []
+  for label, module in setting["modules"].items():
+    classifier = module["classifier"] or {}
+    rows.append([label, module["architecture"] or "unknown", module["trained_on"],
+                 f"{module['image_size']} px", f"{module['step']:,}",
+                 classifier.get("name", "none"), (classifier.get("digest") or "")[:12],
+                 module["path"]])
+  table = _table(["model", "generator", "trained on", "size", "steps", "classifier",
+                  "its digest", "module"], rows)
+  limit = f", at most {setting['limit']} images each" if setting["limit"] else ""
+  return (
+      "<h1>What the logits keep</h1>\n<p>The experiments of Teterwak et al. (2021), "
+      "<i>Understanding Invariance via Feedforward Inversion of Discriminatively Trained "
+      f"Classifiers</i>, on the {_text(setting['split'])} images of "
+      f"{_text(setting['dataset'])} (seed {setting['seed']}{limit}).</p>\n{table}"
+      "<p class=\"small\">Square brackets hold 95&nbsp;% intervals: bootstrap for means, "
+      "Wilson for fractions; n is the number of images. The paper's values are for "
+      "ImageNet and ResNet-152 at 64 px: they are here for comparison of their "
+      "direction, not their size. LPIPS, class agreement and the rest are those of "
+      "this data.</p>\n")
+
+
+def _overview(done):
+  rows, counts = [], collections.Counter()
+  for name, found in done.items():
+    for verdict in found["verdicts"]:
+      counts[verdict["outcome"]] += 1
+      rows.append([_Raw(f'<a href="#{name}">{_text(verdict["statement"])}</a>'),
+                   verdict["section"], _badge(verdict["outcome"]),
+                   _Raw(_interval(verdict["evidence"])), verdict["evidence_is"]])
+  summary = ", ".join(f"{counts[outcome]} {_text(outcome)}"
+                      for outcome in (common.HOLDS, common.FAILS, common.OPEN))
+  links = " ".join(f'<a href="#{name}">{_text(found["title"])}</a>'
+                   for name, found in done.items())
+  return (
+      f"<nav>{links}</nav>\n<h2 id=\"verdicts\">Statements, and what this data says</h2>\n"
+      f"<p>{summary}. A statement holds where the whole interval of its evidence is on "
+      "the stated side, does not where it is wholly on the other, and is not decided "
+      "otherwise.</p>\n" + _table(["statement", "paper", "here", "evidence", "which is"],
+                                 rows))
+
+
+def _experiment(name, found, folder):
+  parts = [f'<h2 id="{name}">{_text(found["title"])}</h2>\n',
+           f'<p>{_text(found["question"])} <span class="small">Paper: '
+           f'{_text(found["section"])}.</span></p>\n']
+  parts += [f"<p>{_text(note)}</p>\n" for note in found["notes"]]
+  parts += [f'<p>{_badge(v["outcome"]).html}: {_text(v["statement"])}. '
+            f'<span class="small">{_text(v["evidence_is"])}: '
+            f'{_interval(v["evidence"])}</span></p>\n' for v in found["verdicts"]]
+  parts.append(_measures(found))
+  parts += [_figure(name, picture, folder) for picture in found["pictures"]]
+  parts.append(_costs(found))
+  settings = ", ".join(f"{key} = {value}" for key, value in found["settings"].items())
+  parts.append(f'<p class="small">Settings: {_text(settings)}. '
+               f'<a href="{name}/{study.ARRAYS}">Arrays (npz)</a>, '
+               f'<a href="{name}/{study.RESULT}">numbers (JSON)</a>.</p>\n')
+  return "".join(parts)
+
+
+def _measures(found):
+  """A line per measure; a column per model, and the paper's value after ours."""
+  order = found.get("order") or list(found["summary"])
+  if not order:
+    return ""
+  labels = list(dict.fromkeys(label for key in order for label in found["identity"][
+      "modules"] if label in found["summary"][key]))
+  rows = []
+  for key in order:
+    entries = found["summary"][key]
+    row = [key]
+    for label in labels:
+      entry = entries.get(label)
+      row.append(_Raw(_interval(entry) if entry else ""))
+      row.append(f"{entry['paper']:g}" if entry and "paper" in entry else "")
+    rows.append(row)
+  head = ["measure"]
+  for label in labels:
+    head += [label, "paper"]
+  filled = [0] + [c for c in range(1, len(head)) if any(row[c] for row in rows)]
+  return _table([head[c] for c in filled], [[row[c] for c in filled] for row in rows])
+
+
+def _costs(found):
+  """Times, which are not part of results.json."""
+  costs = {key: value for key, value in found["costs"].items() if key != "total, s"}
+  text = f"Took {found['costs']['total, s']:.1f} s."
+  if costs:
+    text += " " + "; ".join(f"{key}: {value:.4f}" for key, value in costs.items()) + "."
+  return f'<p class="small">{_text(text)}</p>\n'
+
+
+def _figure(name, picture, folder):
+  path = os.path.join(folder, name, picture["file"])
+  with open(path, "rb") as f:
+    encoded = f.read()
+  width, height = struct.unpack(">II", encoded[16:24])  # of the PNG's header
+  data = base64.b64encode(encoded).decode()
+  kind = "curves" if width == 1040 else "grid"
+  return (f'<figure class="{kind}"><img width="{width // _SHOWN_DENSITY}" '
+          f'height="{height // _SHOWN_DENSITY}" alt="{_text(picture["caption"])}" '
+          f'src="data:image/png;base64,{data}">\n<figcaption>'
+          f'{_text(picture["caption"])}</figcaption></figure>\n')
+
+
+class _Raw:
+  """HTML that is not to be escaped again."""
+
+  def __init__(self, text):
+    self.html = text
+
+  def __bool__(self):
+    return bool(self.html)
+
+
+def _badge(outcome):
+  return _Raw(f'<span class="outcome {_CLASSES[outcome]}">{_text(outcome)}</span>')
+
+
+def _interval(entry):
+  """value [low, high], n."""
+  if entry["n"] == 0:
+    return "no such images"
+  if entry["low"] == entry["high"]:
+    return f"{entry['value']:.3g}, n&nbsp;=&nbsp;{entry['n']}"
+  return (f"{entry['value']:.4g} [{entry['low']:.4g}, {entry['high']:.4g}], "
+          f"n&nbsp;=&nbsp;{entry['n']}").replace("-", "\N{MINUS SIGN}")
+
+
+def _table(head, rows):
+  def cell(value):
+    if isinstance(value, _Raw):
+      return f'<td class="value">{value.html}</td>'
+    return f"<td>{_text(value)}</td>"
+
+  top = "".join(f"<th>{_text(name)}</th>" for name in head)
+  lines = "".join(f"<tr>{''.join(cell(v) for v in row)}</tr>\n" for row in rows)
+  return (f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n'
+          f"{lines}</tbody></table></div>\n")
+
+
+def _text(value):
+  return html.escape(str(value))
