@@ -151,7 +151,7 @@ def test_no_such_classifier(tmp_path):
 
 def test_unreachable_hub_says_how_to_use_a_copy(monkeypatch, tmp_path):
   monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
-  with pytest.raises(UserError, match="bind classifier.handle to its folder"):
+  with pytest.raises(UserError, match="bind classifier.path to its folder"):
     classifiers.load("https://localhost:1/no/module/1")
 
 

@@ -77,7 +77,7 @@ def test_entries_fit_what_their_pages_describe(name, size, inputs, columns, firs
                                                tmp_path):
   """Value range, size, background column and further inputs of the paper's three."""
   _stand_in(str(tmp_path / "module"), size, inputs, columns)
-  classifier = classifiers.load(name, handle=str(tmp_path / "module"))
+  classifier = classifiers.from_gin(name, path=str(tmp_path / "module"))
   logits = classifier.predict(np.full([1, 64, 64, 3], 0.25, np.float32))
   np.testing.assert_allclose(logits[0], first + np.arange(1000), rtol=1e-5)
   assert len(classifier.class_names) == 1000

@@ -13,15 +13,12 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import gin
 from absl import flags
 
 from compare_gan_logits import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("gin_config", [], "gin files.")
-flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
 flags.DEFINE_enum("split", "train", ["train", "validation"], "Split to cache.")
 flags.DEFINE_string("output", None, "Folder to write to; has a folder per split.")
 flags.DEFINE_integer("shards", 8, "Files to make.", lower_bound=1)
@@ -30,8 +27,10 @@ flags.DEFINE_integer("batch_size", 128, "Images at a time.", lower_bound=1)
 
 
 def _define_flags():
-  # Importing it defines --tfds_data_dir and --data_fake_dataset.
-  from compare_gan_logits import datasets  # noqa: F401
+  # The main program's, for data sets and gin.
+  from compare_gan_logits import main as program  # noqa: F401
+  for name in ("gin_config", "gin_bindings", "tfds_data_dir", "data_fake_dataset"):
+    flags.declare_key_flag(name)
 
 
 def main(argv):
@@ -41,10 +40,9 @@ def main(argv):
     raise command.UserError("--output names the folder to write to")
   from compare_gan_logits import classifiers
   from compare_gan_logits import datasets
+  from compare_gan_logits import main as program
   from compare_gan_logits.classifiers import logit_cache
-  # The file also configures the GAN, which is of no concern here.
-  gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings,
-                                      skip_unknown=True)
+  program.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   classifier = classifiers.from_gin()
   if classifier is None:
     raise command.UserError("the gin configuration binds no classifier.handle")

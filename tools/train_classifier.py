@@ -31,9 +31,9 @@ flags.DEFINE_string("init", None, "Fine-tune from these ImageNet weights: "
                     "efficientnet_lite0.")
 flags.DEFINE_string("evaluate", None, "Print the accuracy of this classifier (name in "
                     "the zoo, folder, URL) on the data set, instead of training.")
+flags.DEFINE_multi_string("gin_config", [], "Path of a gin file; may be repeated.")
+flags.DEFINE_multi_string("gin_bindings", [], "One gin binding; may be repeated.")
 flags.DEFINE_integer("limit", None, "Evaluate on about so many images.", lower_bound=1)
-flags.DEFINE_multi_string("gin_config", [], "gin files.")
-flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
 
 
 def _define_flags():
@@ -50,7 +50,10 @@ def main(argv):
   from compare_gan_logits import classifiers
   from compare_gan_logits import datasets
   from compare_gan_logits.classifiers import training
-  gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings)
+  try:
+    gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings)
+  except (ValueError, OSError, SyntaxError) as error:
+    raise command.UserError(f"gin: {error}") from error
   dataset = datasets.get_dataset(FLAGS.dataset)
   if FLAGS.output:
     training.train(dataset, FLAGS.output, FLAGS.robust, FLAGS.init)

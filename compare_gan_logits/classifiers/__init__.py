@@ -138,16 +138,16 @@ def load(name, **overrides):
       exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL, or
       "keras:Name" for one of tf.keras.applications.
     **overrides: fields of hub.Spec and of Preprocessing that differ from the
-      entry's, e.g. output="features", size=128.
+      entry's, e.g. output="features", size=128, handle="/a/local/copy".
 
   Raises:
     UserError: there is no such classifier, or it does not offer what is asked.
   """
-  spec, path = _find(name, overrides)
   unknown = set(overrides) - _SPEC_FIELDS - _PREPROCESSING_FIELDS
   if unknown:
     raise UserError(f"no classifier setting {min(unknown)!r}; "
                     f"{nearest(min(unknown), _SPEC_FIELDS | _PREPROCESSING_FIELDS)}")
+  spec, path = _find(name, overrides.pop("handle", None), overrides.get("weights", "imagenet"))
   own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
@@ -155,39 +155,44 @@ def load(name, **overrides):
   return Classifier(spec, path)
 
 
-def _find(name, overrides):
-  """Spec and SavedModel folder of what `load` takes."""
+def _find(name, place, weights):
+  """Spec and SavedModel folder of what `load` takes; `place` overrides the handle."""
   if name in zoo.NAMES:
     spec = zoo.get(name)
-    return spec, _locate(overrides.get("handle", spec.handle), spec.weights)
-  if name.startswith(_KERAS):
+  elif name.startswith(_KERAS):
     application = name[len(_KERAS):]
-    weights = overrides.get("weights", "imagenet")
-    spec = Spec(name=application, handle=name, weights=weights,
+    spec = Spec(name=application, handle=name,
                 preprocessing=convert.keras_preprocessing(application),
                 source="tf.keras.applications, which names licence and accuracy",
                 verified="preprocessing equals preprocess_input, by test")
-    return spec, _locate(name, weights)
-  if not ("://" in name or os.path.exists(os.path.expanduser(name))):
+  elif "://" in name or os.path.exists(os.path.expanduser(name)):
+    spec = Spec(name=os.path.basename(os.path.abspath(name)), handle=name)
+  else:
     raise UserError(f"no classifier {name!r}: no file or folder, and in the zoo "
                     f"{nearest(name, zoo.NAMES)}")
-  path = _locate(name)
-  handle = name if "://" in name else os.path.abspath(os.path.expanduser(name))
+  handle = _absolute(place or spec.handle)
+  path = _locate(handle, weights)
   description = os.path.join(path, DESCRIPTION)
   if os.path.exists(description):
-    return Spec(**{**files.read_json(description)["spec"], "handle": handle}), path
-  return Spec(name=os.path.basename(handle), handle=handle), path
+    spec = Spec(**files.read_json(description)["spec"])
+  return dataclasses.replace(spec, handle=handle), path
 
 
-def _locate(handle, weights="imagenet"):
+def _absolute(handle):
+  """The handle, made independent of the working folder if it is a path."""
+  if "://" in handle or handle.startswith((_KERAS, zoo.CONVERTED)):
+    return handle
+  return os.path.abspath(os.path.expanduser(handle))
+
+
+def _locate(handle, weights):
   """SavedModel folder of a handle, converted if it is of another format."""
   if handle.startswith(_KERAS):
     return convert.keras_application(handle[len(_KERAS):], weights)
   if handle.startswith(zoo.CONVERTED):
     return _CONVERSIONS[handle[len(zoo.CONVERTED):]]()
-  file = os.path.abspath(os.path.expanduser(handle))
-  if os.path.isfile(file):
-    return convert.keras_file(file)
+  if os.path.isfile(handle):
+    return convert.keras_file(handle)
   return hub.locate(handle)
 
 
@@ -214,7 +219,7 @@ def _fitted(spec, shape):
 
 
 @gin.configurable("classifier")
-def from_gin(handle=None, cache_dir=None, signature=None, input_name=None,
+def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=None,
              output=None, extra_inputs=None, softmax=None, drop_column=None,
              weights=None, size=None, resize=None, low=None, high=None, mean=None,
              std=None, channel_order=None):
@@ -222,6 +227,8 @@ def from_gin(handle=None, cache_dir=None, signature=None, input_name=None,
 
   Args:
     handle: what `load` takes; None: no classifier.
+    path: folder of the module, for an entry of the zoo or a URL that cannot be
+      fetched: the entry's other facts stay in force.
     cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
     signature: this and the others override the entry's field of that name (see
       hub.Spec and Preprocessing) unless None.
@@ -229,7 +236,7 @@ def from_gin(handle=None, cache_dir=None, signature=None, input_name=None,
   if handle is None:
     return None
   overrides = dict(
-      signature=signature, input_name=input_name, output=output,
+      handle=path, signature=signature, input_name=input_name, output=output,
       extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
       weights=weights, size=size, resize=resize, low=low, high=high, mean=mean,
       std=std, channel_order=channel_order)

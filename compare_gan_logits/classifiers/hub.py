@@ -124,7 +124,7 @@ def locate(handle):
   except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
     raise UserError(
         f"cannot fetch {handle} ({error}); fetch it where there is a network, unpack "
-        "it, and bind classifier.handle to its folder, or set TFHUB_CACHE_DIR to a "
+        "it, and bind classifier.path to its folder, or set TFHUB_CACHE_DIR to a "
         "cache that has it") from error
 
 
