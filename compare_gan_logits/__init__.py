@@ -15,4 +15,6 @@ import os
 # its own convolution gradients take up to four times as long. Set it to 0 to compare.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings of the build's own
+
 __version__ = "0.1.0"

@@ -5,11 +5,12 @@ remedy, exit code 1, and no traceback unless --debug is given.
 """
 
 import difflib
-import os
 import sys
+import warnings
 
 from absl import app
 from absl import flags
+from absl import logging
 
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
@@ -41,11 +42,13 @@ def run(main, prepare=None):
   Exits with 0 on success, 1 on a UserError (or an operating-system error such
   as a full disk) and 2 on a flag that does not parse.
   """
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   if prepare:
     prepare()
 
   def guarded(argv):
+    if not flags.FLAGS.debug:
+      logging.set_verbosity(logging.ERROR)
+      warnings.simplefilter("ignore")
     try:
       main(argv)
     except (UserError, OSError) as error:

@@ -11,24 +11,10 @@ from compare_gan_logits.metrics import lpips
 from compare_gan_logits.metrics import similarity
 
 
-def reconstruction_scores(originals, reconstructions):
-  """Means over images of PSNR (dB), SSIM and LPIPS (AlexNet).
-
-  LPIPS is left out, with a word about it, where its weights are not installed.
-  """
-  scores = {"psnr": similarity.psnr(originals, reconstructions).mean(),
-            "ssim": similarity.ssim(originals, reconstructions).mean()}
-  try:
-    scores["lpips_alex"] = lpips.distance(originals, reconstructions).mean()
-  except UserError as error:
-    print(f"no LPIPS: {error}")
-  return {name: float(value) for name, value in scores.items()}
-
-
-@gin.configurable("evaluation", allowlist=["num_images", "seed"])
+@gin.configurable("evaluation", allowlist=["num_images", "seed", "frechet_network"])
 def evaluate(module_dir, dataset, classifier, averaging_runs=1, num_images=1000,
-             seed=0):
-  """Scores a module on the first validation images of a seeded shuffle.
+             seed=0, frechet_network="alex"):
+  """Scores a module on validation images drawn by seed.
 
   Args:
     module_dir: folder that export.export_module wrote.
@@ -37,33 +23,42 @@ def evaluate(module_dir, dataset, classifier, averaging_runs=1, num_images=1000,
     averaging_runs: number of noise draws that are averaged.
     num_images: at most this many.
     seed: of the choice of images and of the noise.
+    frechet_network: features of the Frechet distance, "alex" or "vgg".
 
   Returns:
-    dict of float: psnr, ssim, lpips_alex, agreement (the share of reconstructions
-    to which the classifier gives the original's class) and num_images; for a model
-    that is not conditioned on logits only the Frechet distance.
+    dict of float: num_images, frechet_<network>, and for a model that is conditioned
+    on logits psnr (dB), ssim, lpips_alex and agreement, the share of reconstructions
+    to which the classifier gives the original's class. LPIPS and the Frechet
+    distance are left out, with a word about it, where their weights are missing.
   """
   inverter = Inverter.load(module_dir, classifier=classifier)
   total = dataset.num_examples("validation")
   chosen = np.random.default_rng(seed).permutation(total)[:num_images]
   images, labels = dataset.arrays("validation", indices=np.sort(chosen))
-  runs = [_one_run(inverter, images, labels, seed + run)
+  runs = [_one_run(inverter, images, labels, seed + run, frechet_network)
           for run in range(averaging_runs)]
   scores = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-  scores["num_images"] = len(images)
-  return scores
+  return dict(scores, num_images=len(images))
 
 
-def _one_run(inverter, images, labels, seed):
+def _one_run(inverter, images, labels, seed, frechet_network):
   """Scores with one draw of noise."""
   if inverter.info["conditioning"] == "logits":
-    logits = inverter.logits(images)
-    generated = inverter.generate(logits, seed=seed)
-    scores = reconstruction_scores(images, generated)
-    scores["agreement"] = float(agreement.rate(
-        logits.argmax(axis=1), inverter.predict(generated)))
-    return scores
-  condition = np.eye(max(inverter.num_logits, 1), dtype=np.float32)[labels]
-  generated = inverter.generate(condition, seed=seed)
-  return {"frechet": frechet.distance(frechet.features(images),
-                                      frechet.features(generated))}
+    condition = inverter.logits(images)
+    generated = inverter.generate(condition, seed=seed)
+    scores = {
+        "psnr": np.mean(similarity.psnr(images, generated)),
+        "ssim": np.mean(similarity.ssim(images, generated)),
+        "agreement": agreement.rate(condition.argmax(1), inverter.predict(generated))}
+  else:
+    condition = np.float32(labels[:, None] == np.arange(inverter.num_logits))
+    generated = inverter.generate(condition, seed=seed)
+    scores = {}
+  try:
+    if scores:
+      scores["lpips_alex"] = np.mean(lpips.distance(images, generated))
+    scores[f"frechet_{frechet_network}"] = frechet.score(
+        images, generated, frechet_network).value
+  except UserError as error:
+    print(f"no LPIPS and no Frechet distance: {error}")
+  return scores

@@ -56,8 +56,8 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
           standing_images // standing_batch_size, standing_batch_size,
           os.path.join(folder, "standing"))
     _export_hub(gan, standing, folder)
-    for name in tf.io.gfile.glob(standing + "*"):
-      tf.io.gfile.remove(name)
+    for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
+      tf.io.gfile.remove(path)
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
     description = _describe(gan, dataset, classifier, architecture, step)
     files.write_json(os.path.join(folder, DESCRIPTION), description)

@@ -1,0 +1,72 @@
+"""Frechet distance between two sets of images, on a named network's features.
+
+Not called FID: that name belongs to one set of Inception weights, which cannot be
+had here, and to 50,000 images.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from compare_gan_logits.command import UserError
+from compare_gan_logits.metrics import lpips
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """A distance and what it was computed from.
+
+  Attributes:
+    value: the squared Frechet distance of two Gaussians.
+    name: network and layer, e.g. "Frechet distance (VGG16 relu5_3 mean, n=1000)".
+    n: number of images on each side.
+  """
+
+  value: float
+  name: str
+  n: int
+
+
+_LAYERS = {"vgg": "VGG16 relu5_3 mean", "alex": "AlexNet relu5 mean"}
+
+
+def distance(features_a, features_b):
+  """Squared Frechet distance of Gaussians fitted to two sets of features.
+
+  |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2), through eigenvalues of
+  symmetric matrices: never complex, never a singular inverse.
+
+  Args:
+    features_a, features_b: float [n, d] and [m, d], n, m > 1.
+
+  Returns:
+    float, 0 for equal sets.
+  """
+  a, b = (np.asarray(x, np.float64) for x in (features_a, features_b))
+  if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
+    raise UserError(f"a Frechet distance needs two sets of at least 2 images, not "
+                    f"{list(a.shape)} and {list(b.shape)} features")
+  covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
+  # The trace of the root is the sum of the singular values of C_a^1/2 C_b^1/2.
+  overlap = np.linalg.svd(_root(covariances[0]) @ _root(covariances[1]),
+                          compute_uv=False).sum()
+  mean_term = np.square(a.mean(0) - b.mean(0)).sum()
+  total = mean_term + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * overlap
+  return float(max(total, 0.0))  # rounding can go below
+
+
+def _root(covariance):
+  values, vectors = np.linalg.eigh(covariance)
+  return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def features(images, network="vgg"):
+  """Features [n, d] of images [n, h, w, c] in [0, 1]; network "vgg" or "alex"."""
+  return lpips.features(images, network)
+
+
+def score(originals, pictures, network="vgg"):
+  """Score of two equally large sets of images."""
+  n = len(originals)
+  value = distance(features(originals, network), features(pictures, network))
+  return Score(value, f"Frechet distance ({_LAYERS[network]}, n={n})", n)

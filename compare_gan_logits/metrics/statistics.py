@@ -1,0 +1,40 @@
+"""Intervals for means and rates, by scipy."""
+
+import numpy as np
+from scipy import stats
+
+
+def bootstrap_interval(values, confidence=0.95, resamples=2000, seed=0):
+  """Percentile bootstrap interval of a mean.
+
+  Args:
+    values: float [n], n > 0.
+    confidence: in (0, 1).
+    resamples: number of bootstrap samples.
+    seed: the same seed gives the same interval.
+
+  Returns:
+    (low, high); both the value itself where n is 1 or all values are equal.
+  """
+  values = np.asarray(values, np.float64)
+  if len(values) == 1 or np.ptp(values) == 0:
+    return float(values[0]), float(values[0])
+  result = stats.bootstrap(
+      (values,), np.mean, confidence_level=confidence, n_resamples=resamples,
+      method="percentile", vectorized=True, batch=max(1, 10**7 // len(values)),
+      random_state=np.random.default_rng(seed))
+  return tuple(float(x) for x in result.confidence_interval)
+
+
+def wilson_interval(successes, n, confidence=0.95):
+  """Wilson score interval of a rate.
+
+  Args:
+    successes, n: counts, 0 <= successes <= n, n > 0.
+    confidence: in (0, 1).
+
+  Returns:
+    (low, high) in [0, 1].
+  """
+  interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+  return float(interval.low), float(interval.high)

@@ -1,0 +1,234 @@
+"""The command users run: train, resume, export, score; and its refusals.
+
+One tiny run is shared: a linear classifier of the embedded garments, a generator
+with four channels, a few steps.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tensorflow.compat.v2 as tf2
+import tensorflow_hub as hub
+import tiny
+
+from compare_gan_logits import inversion
+
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PAPER = os.path.join(ROOT, "gin_configs", "paper.gin")
+CONFIG = """
+include 'paper.gin'
+dataset.name = 'embedded'
+resnet_biggan.Generator.ch = 1
+resnet_biggan.Discriminator.ch = 4
+options.batch_size = 4
+options.z_dim = 8
+options.disc_iters = 1
+ModularGAN.ema_start_step = 0
+ModularGAN.ema_decay = 0.5
+run_config.save_checkpoints_steps = 2
+run_config.save_summary_steps = 2
+export.standing_images = 64
+export.standing_batch_size = 32
+evaluation.num_images = 50
+"""
+
+
+def command(*args, check=True, **kwargs):
+  """Runs the program as a user does, on one thread, so that sums have one order."""
+  environment = dict(os.environ, PYTHONPATH=ROOT, OMP_NUM_THREADS="1",
+                     TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+  result = subprocess.run(
+      [sys.executable, "-m", "compare_gan_logits.main", *args], env=environment,
+      capture_output=True, text=True, timeout=500, **kwargs)
+  if check:
+    assert result.returncode == 0, result.stderr
+  return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("main")
+  kernel = np.random.default_rng(0).normal(size=[1024, 10]) / 10
+  tiny.write_classifier(folder / "classifier", kernel, size=32)
+  (folder / "paper.gin").write_text(open(PAPER, encoding="utf-8").read())
+  (folder / "tiny.gin").write_text(
+      CONFIG + f"classifier.handle = '{folder}/classifier'\n")
+  return folder
+
+
+def arguments(folder, name, steps, *more):
+  return ["--gin_config", str(folder / "tiny.gin"), "--model_dir", str(folder / name),
+          "--gin_bindings", f"options.training_steps = {steps}", *more]
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+  """A run of four steps that is never stopped, with scores."""
+  return command(*arguments(folder, "whole", 4, "--schedule", "eval_after_train"))
+
+
+def weights(path):
+  reader = tf.train.load_checkpoint(str(path))
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def test_the_program_says_what_it_learns_from(whole, folder):
+  assert "12000 training images of 32x32x1, 10 classes" in whole.stdout
+  assert "10 logits, mean" in whole.stdout
+  assert "generator" in whole.stdout and "discriminator" in whole.stdout
+  assert (folder / "whole" / "training_images.png").stat().st_size > 1000
+  assert "left" in whole.stderr
+
+
+@pytest.mark.long
+def test_a_resumed_run_ends_with_the_same_weights(whole, folder):
+  command(*arguments(folder, "parts", 2))
+  command(*arguments(folder, "parts", 4))
+  expected = weights(folder / "whole" / "model.ckpt-4")
+  resumed = weights(folder / "parts" / "model.ckpt-4")
+  assert expected.keys() == resumed.keys()
+  for name, value in expected.items():
+    np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def test_a_finished_run_is_not_trained_again(whole, folder):
+  again = command(*arguments(folder, "whole", 4))
+  assert "is trained: step 4" in again.stderr
+
+
+def test_the_classifier_is_not_in_the_checkpoint(whole, folder):
+  saved = weights(folder / "whole" / "model.ckpt-4")
+  assert not any(value.shape == (1024, 10) for value in saved.values())
+  assert any(name.endswith("ExponentialMovingAverage") for name in saved)
+
+
+def test_every_checkpoint_has_one_row_of_scores(whole, folder):
+  with open(folder / "whole" / "scores.csv", newline="", encoding="utf-8") as f:
+    rows = list(csv.DictReader(f))
+  assert [row["step"] for row in rows] == ["2", "4"]
+  assert all(0 <= float(row["agreement"]) <= 1 and float(row["psnr"]) > 0
+             and row["num_images"] == "50.0" for row in rows)
+
+
+def test_summaries_are_written(whole, folder):
+  tags = set()
+  for path in (folder / "whole" / "train").iterdir():
+    for event in tf.train.summary_iterator(str(path)):
+      tags |= {value.tag for value in event.summary.value}
+  assert {"loss/d_loss", "loss/g_loss", "scores/d_real_mean", "scores/d_fake_mean",
+          "originals_and_reconstructions"} <= tags
+
+
+def test_the_operative_configuration_is_saved(whole, folder):
+  text = (folder / "whole" / "operative_config.gin").read_text()
+  assert "options.training_steps = 4" in text and "ema_decay = 0.5" in text
+
+
+def generate_with_hub_module(module_dir, z, logits):
+  with tf.Graph().as_default(), tf.Session() as session:
+    module = hub.Module(str(module_dir))
+    output = module({"z": z, "logits": logits}, signature="generator", as_dict=True)
+    session.run(tf.global_variables_initializer())
+    return session.run(output["generated"])
+
+
+def test_all_ways_to_load_the_module_give_the_same_images(whole, folder):
+  module_dir = folder / "whole" / "module"
+  rng = np.random.default_rng(1)
+  for n in (1, 5):  # the batch size is free
+    z = rng.normal(size=[n, 8]).astype(np.float32)
+    logits = rng.normal(size=[n, 10]).astype(np.float32)
+    images = generate_with_hub_module(module_dir, z, logits)
+    assert images.shape == (n, 32, 32, 1)
+    assert 0 <= images.min() < images.max() <= 1
+    inverter = inversion.Inverter.load(str(module_dir))
+    np.testing.assert_allclose(inverter.generate(logits, z), images, atol=1e-5)
+    saved_model = tf2.saved_model.load(str(module_dir / "saved_model"))
+    inputs = {"z": tf2.constant(z), "logits": tf2.constant(logits)}
+    np.testing.assert_allclose(saved_model(inputs), images, atol=1e-5)
+    served = saved_model.signatures["serving_default"](**inputs)["default"]
+    np.testing.assert_allclose(served, images, atol=1e-5)
+    layer = hub.KerasLayer(str(module_dir / "saved_model"), trainable=True)
+    np.testing.assert_allclose(layer(inputs), images, atol=1e-5)
+    assert layer.trainable_weights
+
+
+def test_the_module_holds_the_averaged_weights(whole, folder):
+  saved = weights(folder / "whole" / "model.ckpt-4")
+  module = weights(folder / "whole" / "module" / "variables" / "variables")
+  name = "generator/fc_noise/kernel"
+  np.testing.assert_array_equal(module[name], saved[name + "/ExponentialMovingAverage"])
+  assert not np.array_equal(module[name], saved[name])
+  counter = module["generator/final_norm/accu/accu_counter"]
+  assert counter == pytest.approx(2)  # 64 images in batches of 32
+
+
+def test_the_module_s_discriminator_answers(whole, folder):
+  with tf.Graph().as_default(), tf.Session() as session:
+    module = hub.Module(str(folder / "whole" / "module"))
+    output = module({"images": np.zeros([3, 32, 32, 1], np.float32),
+                     "logits": np.zeros([3, 10], np.float32)},
+                    signature="discriminator", as_dict=True)
+    session.run(tf.global_variables_initializer())
+    assert session.run(output["prediction"]).shape == (3, 1)
+
+
+def test_inversion_json_says_what_the_module_is(whole, folder):
+  info = json.loads((folder / "whole" / "module" / "inversion.json").read_text())
+  assert info["step"] == 4 and info["z_dim"] == 8 and info["num_logits"] == 10
+  assert info["image_size"] == 32 and info["colors"] == 1
+  assert info["conditioning"] == "logits" and info["dataset"] == "embedded"
+  assert "paper" not in info["gin_config"] and "batch_size = 4" in info["gin_config"]
+
+
+@pytest.mark.long
+def test_without_a_classifier_it_is_a_class_conditional_gan(folder):
+  command(*arguments(folder, "labels", 1, "--gin_bindings", "classifier.handle = None",
+                     "--data_fake_dataset"))
+  info = json.loads((folder / "labels" / "module" / "inversion.json").read_text())
+  assert info["conditioning"] == "labels" and info["classifier"] is None
+
+
+@pytest.mark.parametrize("bindings, part", [
+    (["options.batch_sise = 4"], "batch_sise"),
+    (["optoins.batch_size = 4"], "did you mean 'options'"),
+    (["options.batch_size = -4"], "options.batch_size is -4"),
+    (["options.batch_size = 'many'"], "options.batch_size is 'many'"),
+    (["dataset.name = 'embeded'"], "did you mean 'embedded'"),
+    (["dataset.name = 'cifar10'"], "is not prepared"),
+    (["dataset.name = '/nowhere@32'"], "no folder /nowhere"),
+    (["classifier.handle = '/nowhere'"], "/nowhere"),
+    (["options.architecture = 'resnet_bigan_arch'"], "resnet_biggan_arch"),
+    (["resnet_biggan.Generator.embed_y = True"], "two names of the same thing"),
+    (["ModularGAN.conditional = False", "ModularGAN.g_inputs = []",
+      "ModularGAN.d_inputs = []"], "conditional is False"),
+    (["options.z_dim = 9"], "options.z_dim 9 is not a multiple"),
+])
+def test_wrong_bindings_end_in_one_sentence(folder, bindings, part):
+  more = [word for binding in bindings for word in ("--gin_bindings", binding)]
+  result = command(*arguments(folder, "wrong", 1, *more), check=False)
+  assert result.returncode == 1
+  errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+  assert len(errors) == 1 and part in errors[0], result.stderr
+  assert "Traceback" not in result.stderr
+  assert not list((folder / "wrong").glob("model.ckpt*"))
+
+
+@pytest.mark.parametrize("args, code, part", [
+    (["--gin_config", "nowhere.gin"], 1, "no gin file nowhere.gin"),
+    ([], 1, "--gin_config"),
+    (["--gin_cofnig", "x"], 2, "gin_cofnig"),
+    (["--schedule", "trian"], 2, "schedule"),
+    (["--gin_config", PAPER, "--schedule", "export", "--data_fake_dataset"], 1,
+     "no checkpoint in")])
+def test_wrong_flags_end_in_one_sentence(tmp_path, args, code, part):
+  result = command(*args, check=False, cwd=tmp_path)
+  assert result.returncode == code
+  assert part in result.stderr and "Traceback" not in result.stderr
