@@ -9,6 +9,7 @@ only prints its help should not pay for it.
 """
 
 import os
+import warnings
 
 
 # TensorFlow turns these kernels on by itself on some processors only; on the others
@@ -16,5 +17,6 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings of the build's own
+warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub's import
 
 __version__ = "0.1.0"

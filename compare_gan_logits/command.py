@@ -12,6 +12,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 

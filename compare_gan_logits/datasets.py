@@ -12,10 +12,10 @@ import hashlib
 import os
 import tarfile
 
-from absl import flags
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
+from absl import flags
 
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.command import UserError

@@ -56,9 +56,8 @@ def atomic_dir(path, overwrite=False):
 
 
 def write_text(path, text):
-  with atomic_path(path) as temporary:
-    with open(temporary, "w", encoding="utf-8") as f:
-      f.write(text)
+  with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
+    f.write(text)
 
 
 def write_json(path, value):

@@ -24,6 +24,7 @@ class ProgressHook(tf.train.SessionRunHook):
 
   def begin(self):
     self._global_step = tf.train.get_global_step()
+    self._start_time = time.monotonic()
     self._last_time = self._last_step = None
 
   def before_run(self, run_context):
@@ -33,12 +34,18 @@ class ProgressHook(tf.train.SessionRunHook):
     step, now = int(run_values.results), time.monotonic()
     if self._last_time is None:  # the first call also builds the graph's kernels
       self._last_time, self._last_step = now, step
-    elif now - self._last_time >= self._seconds or step >= self._training_steps:
+    elif now - self._last_time >= self._seconds:
       rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
       left = (self._training_steps - step) / rate if rate else math.inf
       print(f"step {step}/{self._training_steps}  {rate:.3g} steps/s  "
             f"{format_seconds(left)} left", file=sys.stderr, flush=True)
       self._last_time, self._last_step = now, step
+
+
+  def end(self, session):
+    taken = format_seconds(time.monotonic() - self._start_time)
+    print(f"step {session.run(self._global_step)}/{self._training_steps} reached in "
+          f"{taken}", file=sys.stderr, flush=True)
 
 
 def format_seconds(seconds):

@@ -10,11 +10,12 @@ what, stands in the gin file; --gin_bindings changes single values:
 
 import os
 
-from absl import app
-from absl import flags
 import gin
 import gin.tf.external_configurables
 import tensorflow.compat.v1 as tf
+from absl import app
+from absl import flags
+from absl import logging
 
 from compare_gan_logits import command
 from compare_gan_logits import datasets
@@ -22,7 +23,7 @@ from compare_gan_logits import files
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
 from compare_gan_logits.command import UserError
-from compare_gan_logits.gans import modular_gan  # registers @ModularGAN
+from compare_gan_logits.gans import modular_gan  # noqa: F401, registers it
 
 
 FLAGS = flags.FLAGS
@@ -58,10 +59,14 @@ def parse_gin(config_files, bindings):
                       "in gin_configs/")
     # A file includes its neighbours by name, from wherever it is run.
     gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)  # gin logs each place it looks at in vain
   try:
     gin.parse_config_files_and_bindings(config_files, bindings)
   except (ValueError, TypeError, SyntaxError, OSError, AttributeError) as error:
     raise UserError(explain_gin_error(error)) from error
+  finally:
+    logging.set_verbosity(verbosity)
 
 
 def explain_gin_error(error):

@@ -58,9 +58,9 @@ def outputs_of(scope):
   shapes = {}
   for op in tf.get_default_graph().get_operations():
     parts = op.name.split("/")
-    if len(parts) > 2 and parts[0] == scope and parts[1].startswith("B") and op.outputs:
-      if op.outputs[0].shape.rank == 4:
-        shapes[parts[1]] = op.outputs[0].shape.as_list()[1:]
+    in_block = len(parts) > 2 and parts[0] == scope and parts[1].startswith("B")
+    if in_block and op.outputs and op.outputs[0].shape.rank == 4:
+      shapes[parts[1]] = op.outputs[0].shape.as_list()[1:]
   return shapes
 
 

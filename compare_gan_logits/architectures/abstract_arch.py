@@ -9,7 +9,7 @@ from compare_gan_logits import utils
 from compare_gan_logits.architectures import arch_ops
 
 
-class _Module(abc.ABC):
+class _Module(abc.ABC):  # noqa: B024, its subclasses have the abstract methods
   """A network whose variables live in the scope of its name."""
 
   def __init__(self, name):

@@ -411,9 +411,9 @@ def logit_conditional_batch_norm(inputs, y, is_training, use_sn, center=True,
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("condition"):
       channels = inputs.shape[-1]
-      mlp = lambda scope: _mlp(y, num_hidden, channels, scope, is_training, use_sn)
-      gamma = 1.0 + mlp("gamma") if scale else None
-      beta = mlp("beta") if center else None
+      sizes = (num_hidden, channels)
+      gamma = 1.0 + _mlp(y, *sizes, "gamma", is_training, use_sn) if scale else None
+      beta = _mlp(y, *sizes, "beta", is_training, use_sn) if center else None
     return _scale_and_shift(inputs, *moments, gamma=gamma, beta=beta)
 
 

@@ -31,7 +31,7 @@ _ALEX_POOL_BEFORE = (1, 2)
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_weights(net):
   """Kernels and biases of the backbone, and the heads: ([(kernel, bias)], [head]).
 
