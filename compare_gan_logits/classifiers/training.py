@@ -97,7 +97,7 @@ def _network(dataset, init, size):
     size = size or dataset.resolution
     return Network(
         functools.partial(networks.convnet, num_classes=dataset.num_classes),
-        Preprocessing(size=size, colors=dataset.colors), {}, 2e-3)
+        Preprocessing(size=size, colors=dataset.colors), {}, 3e-3)
   if init != "efficientnet_lite0":
     raise UserError(f"--init takes 'efficientnet_lite0', not {init!r}")
   preprocessing = zoo.get(init).preprocessing
@@ -109,8 +109,8 @@ def _network(dataset, init, size):
 
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
-def train(dataset, output, robust=False, init=None, size=None, method="pgd", steps=600,
-          batch_size=128, learning_rate=None, replays=4, eval_every=200,
+def train(dataset, output, robust=False, init=None, size=None, method="pgd", steps=900,
+          batch_size=64, learning_rate=None, replays=4, eval_every=300,
           eval_examples=500, seed=0, log=print):
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
 
@@ -128,7 +128,7 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
     method: "pgd", "fast" or "free".
     steps: updates of the weights.
     batch_size: images a step.
-    learning_rate: Adam's first one, which falls linearly to zero; None: 2e-3 from
+    learning_rate: Adam's first one, which falls linearly to zero; None: 3e-3 from
       scratch, 3e-4 with init.
     replays: times that "free" replays each batch.
     eval_every: steps between lines of progress.

