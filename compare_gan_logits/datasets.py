@@ -15,6 +15,7 @@ import tarfile
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
+import tensorflow.compat.v2 as tf2
 from absl import flags
 
 from compare_gan_logits import images as image_lib
@@ -474,8 +475,8 @@ def _central_square(image, resolution, colors):
   side = tf.minimum(shape[0], shape[1])
   image = tf.image.crop_to_bounding_box(
       image, (shape[0] - side) // 2, (shape[1] - side) // 2, side, side)
-  image = tf.image.resize(tf.cast(image, tf.float32) / 255.0,
-                          [resolution, resolution], antialias=True)
+  image = tf2.image.resize(tf.cast(image, tf.float32) / 255.0,
+                           [resolution, resolution], antialias=True)
   return tf.reshape(tf.clip_by_value(image, 0.0, 1.0), [resolution, resolution, colors])
 
 
