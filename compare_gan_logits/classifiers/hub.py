@@ -5,6 +5,8 @@ SavedModels, and what convert.py makes of Keras models. Which tensors to feed an
 fetch is read from the signatures in saved_model.pb, without building a graph.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import hashlib

@@ -5,6 +5,8 @@ mean and deviation; `apply` carries it out in the graph, with operations that
 compile for TPUs and that gradients flow through.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np

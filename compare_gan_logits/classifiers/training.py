@@ -6,6 +6,8 @@ Wong et al., 2020), or the gradient that the weights' update computes anyway, on
 batches that are replayed ("free", Shafahi et al., 2019).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import json
@@ -111,7 +113,7 @@ def _network(dataset, init, size):
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
 def train(dataset, output, robust=False, init=None, size=None, method="pgd", steps=900,
           batch_size=64, learning_rate=None, replays=4, eval_every=300,
-          eval_examples=500, seed=0, log=print):
+          eval_examples=500, test_examples=None, seed=0, log=print):
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
 
   A killed run goes on from the checkpoints in `<output>-checkpoints`, which are
@@ -132,12 +134,13 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
       scratch, 3e-4 with init.
     replays: times that "free" replays each batch.
     eval_every: steps between lines of progress.
-    eval_examples: validation images for those lines; the last one uses them all.
+    eval_examples: validation images for those lines, about.
+    test_examples: validation images for the final figures, about; None: all.
     seed: of the initial weights and of the attacks' starts.
     log: function of a line of text.
 
   Returns:
-    {"clean_accuracy", "attacked_accuracy"} on the whole validation set, in [0, 1].
+    {"clean_accuracy", "attacked_accuracy"} on validation images, in [0, 1].
 
   Raises:
     UserError: output is taken, or checkpoints were made with other settings.
@@ -175,7 +178,7 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
           speed = (step - first) / (time.time() - started)
           log(f"step {step}/{steps}  loss {loss:.3f}  clean {clean:.1%}  "
               f"attacked {attacked:.1%}  {speed:.1f} steps/s")
-      clean, attacked = trainer.evaluate(session)
+      clean, attacked = trainer.evaluate(session, test_examples)
   log(f"{dataset.name} validation: clean {clean:.2%}, under attack "
       f"({Attack().for_evaluation()}) {attacked:.2%}")
   result = {"clean_accuracy": clean, "attacked_accuracy": attacked}
