@@ -23,7 +23,7 @@ from compare_gan_logits import files
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
 from compare_gan_logits.command import UserError
-from compare_gan_logits.gans import modular_gan  # noqa: F401, registers it
+from compare_gan_logits.gans import perceptual_gan  # noqa: F401, registers both
 
 
 FLAGS = flags.FLAGS

@@ -26,7 +26,7 @@ def weight_initializer(initializer="normal", stddev=0.02):
                    "truncated, orthogonal")
 
 
-def _variable(name, shape, initializer, trainable=True, dtype=tf.float32):
+def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
   """A resource variable; one that is only assigned keeps the first replica's value."""
   return tf.get_variable(
       name, shape, dtype=dtype, initializer=initializer, trainable=trainable,
@@ -110,7 +110,7 @@ def spectral_norm(kernel, name, is_training, epsilon=1e-12, singular_value="left
   if singular_value == "auto":
     singular_value = "left" if rows <= columns else "right"
   left = singular_value == "left"
-  u_var = _variable(f"{name}/u_var", [rows, 1] if left else [1, columns],
+  u_var = variable(f"{name}/u_var", [rows, 1] if left else [1, columns],
                     tf.random_normal_initializer(), trainable=False)
 
   constant = tf.stop_gradient(matrix)
@@ -132,7 +132,7 @@ def spectral_norm(kernel, name, is_training, epsilon=1e-12, singular_value="left
 
 
 def _kernel(shape, use_sn, is_training, initializer=None):
-  kernel = _variable("kernel", shape, initializer or weight_initializer())
+  kernel = variable("kernel", shape, initializer or weight_initializer())
   if use_sn:
     return spectral_norm(kernel, "kernel", is_training)
   return tf.convert_to_tensor(kernel)
@@ -149,7 +149,7 @@ def linear(inputs, output_size, scope, is_training, use_sn=False, use_bias=True,
                      initializer)
     outputs = tf.matmul(inputs, kernel)
     if use_bias:
-      outputs += _variable("bias", [output_size], tf.zeros_initializer())
+      outputs += variable("bias", [output_size], tf.zeros_initializer())
     return outputs
 
 
@@ -181,7 +181,7 @@ def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
     outputs = _CONVOLUTIONS[scaling](inputs, kernel)
     if use_bias:
       outputs = tf.nn.bias_add(
-          outputs, _variable("bias", [output_dim], tf.zeros_initializer()))
+          outputs, variable("bias", [output_dim], tf.zeros_initializer()))
     return outputs
 
 
@@ -264,9 +264,9 @@ def _moments(inputs, axis):
 
 
 def _moving_moments(mean, variance, channels, decay, is_training):
-  moving_mean = _variable("moving_mean", [channels], tf.zeros_initializer(),
+  moving_mean = variable("moving_mean", [channels], tf.zeros_initializer(),
                           trainable=False)
-  moving_variance = _variable("moving_variance", [channels], tf.ones_initializer(),
+  moving_variance = variable("moving_variance", [channels], tf.ones_initializer(),
                               trainable=False)
   if not is_training:
     return tf.convert_to_tensor(moving_mean), tf.convert_to_tensor(moving_variance)
@@ -277,14 +277,14 @@ def _moving_moments(mean, variance, channels, decay, is_training):
 
 def _accumulated_moments(mean, variance, channels, is_training):
   with tf.variable_scope("accu"):
-    accu_mean = _variable("accu_mean", [channels], tf.zeros_initializer(),
+    accu_mean = variable("accu_mean", [channels], tf.zeros_initializer(),
                           trainable=False)
-    accu_variance = _variable("accu_variance", [channels], tf.zeros_initializer(),
+    accu_variance = variable("accu_variance", [channels], tf.zeros_initializer(),
                               trainable=False)
     # Not zero, so that inference before any accumulation is no division by zero.
-    accu_counter = _variable("accu_counter", [], tf.constant_initializer(1e-12),
+    accu_counter = variable("accu_counter", [], tf.constant_initializer(1e-12),
                              trainable=False)
-    update_accus = _variable("update_accus", [], tf.zeros_initializer(),
+    update_accus = variable("update_accus", [], tf.zeros_initializer(),
                              trainable=False, dtype=tf.int32)
   if is_training:
     return mean, variance
@@ -328,8 +328,8 @@ def batch_norm(inputs, is_training, center=True, scale=True, name="batch_norm", 
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     channels = inputs.shape[-1]
-    gamma = _variable("gamma", [channels], tf.ones_initializer()) if scale else None
-    beta = _variable("beta", [channels], tf.zeros_initializer()) if center else None
+    gamma = variable("gamma", [channels], tf.ones_initializer()) if scale else None
+    beta = variable("beta", [channels], tf.zeros_initializer()) if center else None
     return _scale_and_shift(inputs, *moments,
                             gamma=None if gamma is None else tf.convert_to_tensor(gamma),
                             beta=None if beta is None else tf.convert_to_tensor(beta))
@@ -431,8 +431,8 @@ def layer_norm(inputs, scope="layer_norm", epsilon=1e-12):
     axis = list(range(1, inputs.shape.rank))
     mean, variance = tf.nn.moments(inputs, axis, keepdims=True)
     channels = inputs.shape[-1]
-    gamma = _variable("gamma", [channels], tf.ones_initializer())
-    beta = _variable("beta", [channels], tf.zeros_initializer())
+    gamma = variable("gamma", [channels], tf.ones_initializer())
+    beta = variable("beta", [channels], tf.zeros_initializer())
     return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon)
 
 
@@ -463,5 +463,5 @@ def non_local_block(inputs, scope, is_training, use_sn):
     g = flatten(tf.nn.max_pool2d(g, 2, 2, "VALID"))
     attended = tf.reshape(tf.matmul(attention, g),
                           [-1, height, width, channels // 2])
-    sigma = _variable("sigma", [], tf.zeros_initializer())
+    sigma = variable("sigma", [], tf.zeros_initializer())
     return inputs + sigma * project(attended, channels, "conv2d_attn_g")

@@ -264,8 +264,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
       (op of the whole step, dict of losses: d_loss_<k> of each update, the others of
       the last one).
     """
-    d_optimizer = _optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
-    g_optimizer = _optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+    d_optimizer = make_optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
+    g_optimizer = make_optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
     global_step = tf.train.get_or_create_global_step()
     global_step_disc = tf.get_variable(
         "global_step_disc", [], tf.int32, tf.zeros_initializer(), trainable=False,
@@ -362,6 +362,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
                     tf.reshape(pairs, [1, rows * height, width, colors]))
 
 
-def _optimizer(optimizer_fn, learning_rate, name, use_tpu):
+def make_optimizer(optimizer_fn, learning_rate, name, use_tpu):
+  """An optimiser that, on a TPU, sums gradients over the cores."""
   optimizer = optimizer_fn(learning_rate=learning_rate, name=name)
   return tf.tpu.CrossShardOptimizer(optimizer) if use_tpu else optimizer

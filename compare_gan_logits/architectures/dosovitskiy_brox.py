@@ -1,0 +1,111 @@
+"""The networks of Dosovitskiy & Brox 2016a, for inverting a vector of logits.
+
+Generator: three fully connected layers, then up-convolutions with a convolution
+after each of the first three (their fc-to-image network). Discriminator: five
+convolutions of the image, joined with two fully connected layers of the logits.
+Both with leaky ReLUs and without normalisation. Theirs paints 256x256 pixels;
+smaller pictures have fewer up-convolutions, as many of the first as are needed.
+"""
+
+import gin
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.architectures import abstract_arch
+from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.command import UserError
+
+
+_SLOPE = 0.3  # of the leaky ReLU
+_SEED_SIZE = 4
+# Channels of an up-convolution and of the convolution behind it, in units of ch.
+_UP = ((8, 16), (8, 8), (4, 4), (2, None), (1, None))
+_DROPOUT = 0.5
+
+
+def _activate(x):
+  return tf.nn.leaky_relu(x, _SLOPE)
+
+
+def _up_conv(x, channels, scope):
+  """4x4 up-convolution of stride 2."""
+  with tf.variable_scope(scope):
+    kernel = arch_ops.variable("kernel", [4, 4, channels, x.shape[-1]],
+                               arch_ops.weight_initializer())
+    bias = arch_ops.variable("bias", [channels], tf.zeros_initializer())
+    _, height, width, _ = x.shape.as_list()
+    shape = [tf.shape(x)[0], 2 * height, 2 * width, channels]
+    return tf.nn.bias_add(tf.nn.conv2d_transpose(x, kernel, shape, strides=2), bias)
+
+
+@gin.configurable
+class Generator(abstract_arch.AbstractGenerator):
+  """Logits to image. The noise is not used: one picture for each logit vector.
+
+  Args:
+    ch: channels of the last hidden up-convolution at 256 px (32 in the paper).
+    fc_dim: width of the fully connected layers (4096 in the paper).
+  """
+
+  def __init__(self, ch=32, fc_dim=4096, **kwargs):
+    super().__init__(**kwargs)
+    self._ch = ch
+    self._fc_dim = fc_dim
+
+  def apply(self, z, y, is_training):
+    resolution, _, colors = self._image_shape
+    num_ups = (resolution // _SEED_SIZE).bit_length() - 1
+    if resolution != _SEED_SIZE * 2**num_ups or not 2 <= num_ups <= len(_UP) + 1:
+      raise UserError(f"dosovitskiy_brox has no {resolution} px images, only 16, 32, "
+                      "64, 128 and 256; choose another dataset.name")
+    seed_channels = _UP[0][0] * self._ch
+    net = y
+    for index, size in enumerate(
+        (self._fc_dim, self._fc_dim, _SEED_SIZE**2 * seed_channels)):
+      net = _activate(arch_ops.linear(net, size, f"fc{index}", is_training))
+    net = tf.reshape(net, [-1, _SEED_SIZE, _SEED_SIZE, seed_channels])
+    for index, (up, conv) in enumerate(_UP[:num_ups - 1]):
+      net = _activate(_up_conv(net, up * self._ch, f"up{index}"))
+      if conv:
+        net = _activate(arch_ops.conv2d(net, conv * self._ch, 3, f"conv{index}",
+                                        is_training))
+    image = 0.5 + _up_conv(net, colors, "image")
+    # Theirs is linear; the gradient of a clipped pixel would be lost in training.
+    return image if is_training else tf.clip_by_value(image, 0.0, 1.0)
+
+
+@gin.configurable
+class Discriminator(abstract_arch.AbstractDiscriminator):
+  """Image and logits to the probability that the image is real.
+
+  Args:
+    ch: channels of the first convolution (32 in the paper).
+  """
+
+  def __init__(self, ch=32, **kwargs):
+    super().__init__(**kwargs)
+    self._ch = ch
+
+  def apply(self, x, y, is_training):
+    ch = self._ch
+    # (size, stride, channels); pictures below 64 px are not halved four times.
+    large = x.shape[1] >= 64
+    layers = ((7, 4 if large else 2, ch), (5, 1, 2 * ch), (3, 2, 4 * ch),
+              (3, 1, 8 * ch), (3, 2, 8 * ch))
+    net = x
+    for index, (size, stride, channels) in enumerate(layers):
+      with tf.variable_scope(f"conv{index}"):
+        kernel = arch_ops.variable("kernel", [size, size, net.shape[-1], channels],
+                                   arch_ops.weight_initializer())
+        bias = arch_ops.variable("bias", [channels], tf.zeros_initializer())
+        net = _activate(tf.nn.bias_add(tf.nn.conv2d(net, kernel, stride, "SAME"), bias))
+    features = tf.reduce_mean(net, axis=[1, 2])
+    for index, size in enumerate((32 * ch, 16 * ch)):
+      y = _activate(arch_ops.linear(y, size, f"fc_logits{index}", is_training))
+    net = tf.concat([features, y], axis=1)
+    if is_training:
+      net = tf.nn.dropout(net, rate=_DROPOUT)
+    net = _activate(arch_ops.linear(net, 16 * ch, "fc0", is_training))
+    if is_training:
+      net = tf.nn.dropout(net, rate=_DROPOUT)
+    score = arch_ops.linear(net, 1, "fc1", is_training)
+    return tf.sigmoid(score), score, features

@@ -1,0 +1,123 @@
+"""The training of Dosovitskiy & Brox 2016a: three losses in place of one.
+
+L = lambda_feat |C(G(z)) - C(x)|^2 + lambda_adv (-log D(G(z))) + lambda_img |G(z) - x|^2,
+where C are features of a comparator network. With lambda_feat = lambda_adv = 0 it is
+their 2016b variant, a decoder trained on pixels alone.
+"""
+
+import gin
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import classifiers
+from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import dosovitskiy_brox
+from compare_gan_logits.command import UserError
+from compare_gan_logits.gans import consts
+from compare_gan_logits.gans import loss_lib
+from compare_gan_logits.gans import modular_gan
+
+
+@gin.configurable("comparator")
+def get_comparator(handle=None, output="features"):
+  """The comparator C: images [b, h, w, c] in [0, 1] -> features [b, n].
+
+  Args:
+    handle: what classifiers.load takes; None for no comparator.
+    output: its output that is compared.
+  """
+  return None if handle is None else classifiers.load(handle, output=output)
+
+
+@gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
+class PerceptualGAN(modular_gan.ModularGAN):
+  """Inverts logits by losses in feature space, image space and adversarial.
+
+  One training step is one update of each network on the same images.
+
+  Args:
+    lambda_feat, lambda_adv, lambda_img: weights of the three losses. Squared
+      distances are sums over features and pixels, means over images, halved, as in
+      Caffe. The paper's 0.01, 100 and 2e-6 refer to pixels of 0 ... 255: in [0, 1]
+      the last is 2e-6 * 255^2 = 0.13.
+    min_loss_ratio: the discriminator rests while its loss is below this share of the
+      generator's adversarial loss (0.1 in the paper).
+  """
+
+  def __init__(self, dataset, parameters, model_dir, classifier=None,
+               lambda_feat=0.01, lambda_adv=100.0, lambda_img=0.13,
+               min_loss_ratio=0.1, **kwargs):
+    super().__init__(dataset, parameters, model_dir, classifier, **kwargs)
+    if classifier is None:
+      raise UserError("PerceptualGAN inverts logits; bind classifier.handle")
+    self._lambda_feat = lambda_feat
+    self._lambda_adv = lambda_adv
+    self._lambda_img = lambda_img
+    self._min_loss_ratio = min_loss_ratio
+    self._comparator = get_comparator() if lambda_feat else None
+    if lambda_feat and self._comparator is None:
+      raise UserError("PerceptualGAN.lambda_feat needs a network whose features are "
+                      "compared; bind comparator.handle or set lambda_feat to 0")
+
+  def _make_networks(self):
+    if self._parameters["architecture"] != consts.DOSOVITSKIY_BROX_ARCH:
+      raise UserError("PerceptualGAN goes with options.architecture = "
+                      f"'{consts.DOSOVITSKIY_BROX_ARCH}'")
+    return (dosovitskiy_brox.Generator(image_shape=self.image_shape),
+            dosovitskiy_brox.Discriminator())
+
+  @property
+  def num_sub_steps(self):
+    return 1
+
+  def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
+    """One update of each network; arguments as in ModularGAN.train_step."""
+    g_optimizer = modular_gan.make_optimizer(
+        self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+    with arch_ops.network_pass():
+      generated = self._fake(z, y_real)
+    losses = {"image": _half_squared(generated - images)}
+    if self._comparator is not None:
+      losses["features"] = _half_squared(
+          self._comparator(generated) - tf.stop_gradient(self._comparator(images)))
+    with arch_ops.network_pass():
+      scores = self._score_pair(images, tf.stop_gradient(generated), y_real, y_real)
+      losses["d_loss"] = loss_lib.non_saturating(**scores)[0]
+      d_fake_logits = self._score(generated, y_real)[1]
+      losses["adversarial"] = tf.reduce_mean(tf.nn.softplus(-d_fake_logits))
+    d_updates = []
+    if self._lambda_adv:
+      d_updates = [self._update_discriminator(
+          losses["d_loss"], losses["adversarial"], use_tpu)]
+    g_loss = sum(weight * losses[name] for name, weight in (
+        ("features", self._lambda_feat), ("adversarial", self._lambda_adv),
+        ("image", self._lambda_img)) if weight)
+    # Both gradients are of the weights before the step.
+    variables = self.generator.trainable_variables
+    gradients = g_optimizer.compute_gradients(g_loss, variables)
+    with tf.control_dependencies([g for g, _ in gradients]):
+      g_update = g_optimizer.apply_gradients(
+          gradients, tf.train.get_or_create_global_step())
+    updates = [g_update, *d_updates]
+    if self.g_use_ema:
+      with tf.control_dependencies([g_update]):
+        updates.append(self._ema_update(tf.train.get_global_step()))
+    losses["g_loss"] = g_loss
+    if summaries is not None:
+      self._summarize(summaries, losses, scores, images, generated)
+    return tf.group(*updates), losses
+
+  def _update_discriminator(self, d_loss, adversarial_loss, use_tpu):
+    """Updates D unless it is far ahead of G."""
+    optimizer = modular_gan.make_optimizer(
+        self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
+    gradients = optimizer.compute_gradients(
+        d_loss, self.discriminator.trainable_variables)
+    return tf.cond(
+        d_loss > self._min_loss_ratio * adversarial_loss,
+        lambda: optimizer.apply_gradients(gradients), tf.no_op)
+
+
+def _half_squared(difference):
+  """Sum of squares over all but the batch, mean over the batch, halved."""
+  axis = list(range(1, difference.shape.rank))
+  return 0.5 * tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis))
