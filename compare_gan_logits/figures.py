@@ -104,13 +104,14 @@ def _lines(labels):
 
 
 def curves(path, x, series, x_label, y_label, title=None, mark=None, log_x=False,
-           band="95 % bootstrap interval of the mean"):
+           band="95 % interval"):
   """Draws curves with their bands.
 
   Args:
     path: PNG to write.
     x: [m].
-    series: {label: (value [m], low [m], high [m])}.
+    series: {label: (value [m], low [m], high [m])}; a fourth and a fifth array are
+      drawn as dotted lines.
     x_label: with its unit.
     y_label: likewise.
     title: text above.
@@ -118,14 +119,16 @@ def curves(path, x, series, x_label, y_label, title=None, mark=None, log_x=False
     log_x: logarithmic x axis.
     band: what low and high are, said in the legend.
   """
-  figure = _figure(5.2, 3.4)
-  axes = figure.add_axes([0.15, 0.16, 0.82, 0.72 if title else 0.8])
+  figure = _figure(5.2, 3.4, layout="constrained")
+  axes = figure.add_subplot()
   markers = "osD^vP"
-  for i, (label, (value, low, high)) in enumerate(series.items()):
+  for i, (label, (value, low, high, *spread)) in enumerate(series.items()):
     color = _COLORS[i % len(_COLORS)]
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     axes.plot(x, value, color=color, marker=markers[i % len(markers)], markersize=3.5,
               linewidth=1.4, label=label)
+    for line in spread:
+      axes.plot(x, line, color=color, linestyle=":", linewidth=0.9)
   if mark is not None:
     axes.axvline(mark, color="0.4", linestyle="--", linewidth=0.8)
   if log_x:
@@ -140,11 +143,12 @@ def curves(path, x, series, x_label, y_label, title=None, mark=None, log_x=False
   _save(figure, path)
 
 
-def _figure(width, height):
+def _figure(width, height, layout=None):
   # Without pyplot: no global state, no display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
-  figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+  figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white",
+                  layout=layout)
   FigureCanvasAgg(figure)
   return figure
 

@@ -10,6 +10,8 @@ from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits.metrics import similarity
 
+_MAX_PSNR = 100.0  # of equal images it is infinite, which JSON does not know
+
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructions:
@@ -24,7 +26,7 @@ class Reconstructions:
     classes: class name given to each original.
     confidences: [n], softmax probability of that class.
     picture_classes: class names given to the reconstructions, n lists.
-    psnr: [n, samples], in dB.
+    psnr: [n, samples], in dB, at most 100.
     ssim: [n, samples].
   """
 
@@ -94,7 +96,8 @@ def of_files(inverter, paths, samples=1, seed=0):
       classes=[names[c] for c in logits.argmax(axis=1)],
       confidences=_softmax(logits).max(axis=1),
       picture_classes=[[names[c] for c in row] for row in again],
-      psnr=similarity.psnr(repeated, flat).reshape(len(paths), samples),
+      psnr=np.minimum(similarity.psnr(repeated, flat),
+                      _MAX_PSNR).reshape(len(paths), samples),
       ssim=similarity.ssim(repeated, flat).reshape(len(paths), samples))
 
 

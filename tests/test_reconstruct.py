@@ -21,15 +21,15 @@ RNG = np.random.default_rng(0)
 TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
                     "reconstruct.py")
 # With orthonormal columns, the module paints the image's projection on them.
-KERNEL = np.linalg.qr(RNG.normal(size=[64, 4]))[0]
+KERNEL = np.linalg.qr(RNG.normal(size=[256, 4]))[0]
 
 
 @pytest.fixture(scope="module")
 def module_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp("modules")
-  classifier = classifiers.load(tiny.write_classifier(folder / "classifier", KERNEL))
+  classifier = classifiers.load(tiny.write_classifier(folder / "classifier", KERNEL, 16))
   return tiny.write_module(folder / "module",
-                           tiny.linear(KERNEL.T, 0.01 * np.ones([3, 64]), offset=0.0),
+                           tiny.linear(KERNEL.T, 0.01 * np.ones([3, 256]), offset=0.0), size=16,
                            classifier=classifier.describe())
 
 
@@ -37,7 +37,7 @@ def module_dir(tmp_path_factory):
 def photos(tmp_path_factory):
   folder = tmp_path_factory.mktemp("photos")
   for i in range(100):
-    Image.fromarray(RNG.integers(0, 256, [8, 8]).astype(np.uint8)).save(
+    Image.fromarray(RNG.integers(0, 256, [16, 16]).astype(np.uint8)).save(
         folder / f"{i:03d}.png")
   return folder
 
@@ -59,12 +59,12 @@ def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
 
   pixels = np.stack([np.asarray(Image.open(photos / f"{i:03d}.png")) / 255
                      for i in range(100)])
-  logits = pixels.reshape(100, 64) @ KERNEL
+  logits = pixels.reshape(100, 256) @ KERNEL
   saved = np.load(out / "logits.npz")
   np.testing.assert_allclose(saved["classifier"], logits, atol=1e-4)
   # Sample 1 of image 3, by hand.
   noise = np.random.default_rng(5).standard_normal([200, 3])[7]
-  painted = np.clip(logits[3] @ KERNEL.T + 0.01 * noise.sum(), 0, 1).reshape(8, 8)
+  painted = np.clip(logits[3] @ KERNEL.T + 0.01 * noise.sum(), 0, 1).reshape(16, 16)
   record = results[0]["images"][3]
   expected = peak_signal_noise_ratio(pixels[3], painted, data_range=1.0)
   assert record["reconstructions"][1]["psnr"] == pytest.approx(expected, abs=1e-3)

@@ -14,6 +14,8 @@ NAMES = {"lpips": "LPIPS (lower is closer)", "psnr": "PSNR, dB (higher is closer
          "ssim": "SSIM (higher is closer)"}
 # Table 2: robust ResNet-152 and standard ResNet-152.
 PAPER_LPIPS = {"robust": 0.3138, "standard": 0.3755}
+# Of equal images it is infinite, which no mean survives.
+_MAX_PSNR = 100.0
 
 
 def perceptual(a, b):
@@ -22,10 +24,10 @@ def perceptual(a, b):
 
 
 def quality(originals, pictures):
-  """{"lpips", "psnr", "ssim"}: [n] each."""
+  """{"lpips", "psnr" (at most 100 dB), "ssim"}: [n] each."""
   return {"lpips": perceptual(originals, pictures),
-          "psnr": np.asarray(similarity.psnr(originals, pictures), np.float64),
-          "ssim": np.asarray(similarity.ssim(originals, pictures), np.float64)}
+          "psnr": np.minimum(similarity.psnr(originals, pictures), _MAX_PSNR),
+          "ssim": similarity.ssim(originals, pictures)}
 
 
 def quality_measures(label, values, where="", paper=False):

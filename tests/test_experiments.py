@@ -1,0 +1,424 @@
+"""Experiments on modules and images constructed so that the answers are known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny
+from scipy import stats
+
+from compare_gan_logits import experiments
+from compare_gan_logits.command import UserError
+from compare_gan_logits.experiments import adversarial
+from compare_gan_logits.experiments import baselines
+from compare_gan_logits.experiments import brightness_sharpness
+from compare_gan_logits.experiments import class_spread
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import comparison
+from compare_gan_logits.experiments import data as data_lib
+from compare_gan_logits.experiments import directions
+from compare_gan_logits.experiments import interpolation
+from compare_gan_logits.experiments import iterative_stability
+from compare_gan_logits.experiments import logit_manipulation
+from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import misclassified
+from compare_gan_logits.experiments import mixup
+from compare_gan_logits.experiments import noise_interpolation
+from compare_gan_logits.experiments import noise_resampling
+from compare_gan_logits.experiments import optimisation
+from compare_gan_logits.experiments import rotation
+from compare_gan_logits.inversion import Inverter
+
+
+RNG = np.random.default_rng(0)
+SIZE = 16
+PIXELS = SIZE * SIZE
+# Orthonormal columns: classifying K's combinations gives back their coefficients.
+K = np.linalg.qr(RNG.normal(size=[PIXELS, 4]))[0]
+LOGITS = RNG.normal(0, 0.5, [200, 4])
+# Classifier logits are of the image minus the offset's, so the loop is exact.
+IMAGES = (0.5 + LOGITS @ K.T).reshape(-1, SIZE, SIZE, 1).astype(np.float32)
+LABELS = (IMAGES.reshape(-1, PIXELS) @ K).argmax(1)
+NOISE = {"robust": 0.002, "standard": 0.02}
+DIRECTIONS = RNG.normal(size=[3, PIXELS])
+
+
+def _root_mean_square(a, b):
+  return np.sqrt(np.square(np.asarray(a, np.float64) - b).mean(axis=(1, 2, 3)))
+
+
+@pytest.fixture(autouse=True)
+def _distance_in_closed_form(monkeypatch):
+  monkeypatch.setattr(measures, "perceptual", _root_mean_square)
+
+
+@pytest.fixture(scope="module")
+def inverters(tmp_path_factory):
+  """The exact inverse of the classifier (on the images above) plus noise."""
+  folder = tmp_path_factory.mktemp("modules")
+  offset = 0.5 - 0.5 * np.ones(PIXELS) @ K @ K.T
+  found = {}
+  for label, size in NOISE.items():
+
+    def picture(z, logits, size=size):
+      flat = tf.constant(offset, tf.float32) + logits @ tf.constant(K.T, tf.float32)
+      return flat + z @ tf.constant(size * DIRECTIONS, tf.float32)
+
+    path = tiny.write_module(folder / label, picture, size=SIZE)
+    found[label] = Inverter.load(path, tiny.LinearClassifier(K))
+  return found
+
+
+@pytest.fixture(scope="module")
+def data():
+  return data_lib.Data(tiny.Images(IMAGES, LABELS), seed=0)
+
+
+def _value(result, name, label):
+  return result.summary()[name][label]["value"]
+
+
+def _outcomes(result):
+  return {v.statement: v.outcome for v in result.verdicts}
+
+
+# The common form -----------------------------------------------------------------
+
+
+def test_every_experiment_has_the_form(inverters, data):
+  for name in experiments.EXPERIMENTS:
+    experiment = experiments.get(name)
+    assert experiment.TITLE and experiment.SECTION and experiment.QUESTION
+    settings = experiments.settings_of(experiment, 8)
+    assert settings.images == 8
+    if name == "optimisation":
+      settings = dataclasses.replace(settings, steps=5)
+    result = experiment.run(inverters, data, settings)
+    assert isinstance(result, common.Result)
+    for entry in result.measures:
+      estimate = entry.estimate
+      assert np.isfinite(estimate.value) or estimate.n == 0
+      assert estimate.low <= estimate.value <= estimate.high or estimate.n == 0
+    for array in result.arrays.values():
+      assert np.asarray(array).dtype != object
+
+
+def test_a_wrong_name_is_answered_with_the_nearest():
+  with pytest.raises(UserError, match="rotation"):
+    experiments.get("rotations")
+
+
+def test_verdicts_follow_the_interval():
+  def outcome(low, high, judge=common.positive, **margin):
+    estimate = common.Estimate((low + high) / 2, low, high, 9)
+    return judge("s", "5", estimate, **margin, evidence_is="x").outcome
+
+  assert outcome(0.1, 0.3) == common.HOLDS
+  assert outcome(-0.3, -0.1) == common.FAILS
+  assert outcome(-0.1, 0.3) == common.OPEN
+  assert outcome(-0.1, 0.1, common.negligible, margin=0.2) == common.HOLDS
+  assert outcome(0.3, 0.4, common.negligible, margin=0.2) == common.FAILS
+  assert outcome(0.1, 0.4, common.negligible, margin=0.2) == common.OPEN
+
+
+def test_robust_is_known_by_its_label():
+  assert common.pair(["standard", "robust small"]) == ("robust small", "standard")
+  assert common.pair(["a", "b"]) is None
+  assert not common.is_robust("non-robust")
+  assert common.robust_larger("s", "5", {"a": [1], "b": [2]}, "x") == ()
+
+
+def test_mean_and_difference_cover_what_scipy_says():
+  values = RNG.normal(3, 1, 400)
+  estimate = common.mean(values)
+  theirs = stats.bootstrap([values], np.mean, random_state=0).confidence_interval
+  np.testing.assert_allclose([estimate.low, estimate.high], theirs, atol=0.02)
+  other = RNG.normal(2, 1, 300)
+  difference = common.unpaired_difference(values, other)
+  theirs = stats.ttest_ind(values, other).confidence_interval()
+  np.testing.assert_allclose([difference.low, difference.high], theirs, atol=0.03)
+
+
+# Drawing of images -----------------------------------------------------------------
+
+
+def test_draw_is_by_seed_and_keeps_what_is_asked(data):
+  first = data.draw(20, "a")
+  np.testing.assert_array_equal(first.ids, data.draw(20, "a").ids)
+  assert set(first.ids) != set(data.draw(20, "b").ids)
+  np.testing.assert_array_equal(first.images, IMAGES[first.ids])
+  kept = data.draw(500, "a", keep=lambda sample: sample.labels == 2)
+  assert len(kept.ids) == np.sum(LABELS == 2) and (kept.labels == 2).all()
+
+
+def test_draw_classes_is_balanced(data):
+  sample = data.draw_classes(3, 7, "x")
+  classes, counts = np.unique(sample.labels, return_counts=True)
+  assert len(classes) == 3
+  np.testing.assert_array_equal(counts, [min(7, np.sum(LABELS == c)) for c in classes])
+
+
+def test_targets_need_matching_classes(inverters):
+  other = data_lib.Data(tiny.Images(IMAGES, LABELS, num_classes=7))
+  with pytest.raises(UserError, match="nobody knows"):
+    other.targets(inverters["robust"], LABELS)
+
+
+def test_outside_sets_from_idx_and_folder(tmp_path):
+  import gzip
+
+  from PIL import Image
+  values = RNG.integers(0, 256, [5, 4, 3]).astype(np.uint8)
+  head = np.array([0x803, 5, 4, 3], ">u4").tobytes()
+  path = tmp_path / "digits-ubyte.gz"
+  path.write_bytes(gzip.compress(head + values.tobytes()))
+  np.testing.assert_allclose(data_lib.read_outside(str(path), 8, 99, 0)[..., 0] * 255,
+                             values, atol=1e-4)
+  path.write_bytes(gzip.compress(head + values.tobytes()[:-2]))
+  with pytest.raises(UserError, match="cut off"):
+    data_lib.read_outside(str(path), 8, 99, 0)
+  Image.fromarray(values[0]).save(tmp_path / "a.png")
+  assert data_lib.read_outside(str(tmp_path), 8, 99, 0).shape == (1, 8, 8, 3)
+
+
+# One experiment after another ------------------------------------------------------
+
+
+def test_comparison_of_an_exact_inverse(inverters, data):
+  result = comparison.run(inverters, data, comparison.Settings(images=100))
+  for label, size in NOISE.items():
+    assert _value(result, "class of the original kept", label) > 0.9
+    # Noise is all that differs: its mean size is known.
+    noise = inverters[label].noise(100, 0) @ (size * DIRECTIONS)
+    expected = np.sqrt(np.square(noise).mean(axis=1)).mean()
+    assert _value(result, measures.NAMES["lpips"], label) == pytest.approx(expected,
+                                                                          rel=0.02)
+  assert set(_outcomes(result).values()) == {common.HOLDS}
+  entry = result.summary()[measures.NAMES["lpips"]]["robust"]
+  assert entry["paper"] == 0.3138 and entry["n"] == 100
+
+
+def test_pixel_deviation_against_numpy(inverters, data):
+  result = noise_resampling.run(inverters, data, noise_resampling.Settings(images=30))
+  assert set(v.outcome for v in result.verdicts if "Resampling" in v.statement) == {
+      common.HOLDS}
+  noise = inverters["robust"].noise(30 * 8, 0).reshape(30, 8, 3)
+  pixels = noise @ (NOISE["robust"] * DIRECTIONS)
+  expected = np.sqrt(pixels.var(axis=1).mean(axis=1)).mean()
+  assert _value(result, "pixel deviation across noise", "robust") == pytest.approx(
+      expected, rel=1e-3)
+
+
+def test_flips_are_found_where_they_were_made():
+  base = RNG.uniform(size=[5, 1, SIZE, SIZE, 1])
+  mirrored = np.concatenate([base, base[:, :, :, ::-1], base], axis=1)
+  np.testing.assert_allclose(noise_resampling.flip_rate(mirrored, 2, 0.5), 2 / 3)
+  np.testing.assert_allclose(noise_resampling.flip_rate(mirrored, 1, 0.5), 0)
+  upended = np.concatenate([base, base[:, :, ::-1]], axis=1)
+  np.testing.assert_allclose(noise_resampling.flip_rate(upended, 2, 0.5), 0)
+  np.testing.assert_allclose(noise_resampling.flip_rate(upended, 1, 0.5), 1)
+
+
+def test_paths_of_a_linear_generator_are_straight_and_even(inverters, data):
+  settings = noise_interpolation.Settings(images=20)
+  result = noise_interpolation.run(inverters, data, settings)
+  assert set(_outcomes(result).values()) == {common.HOLDS}
+  for label in inverters:
+    assert _value(result, "path length, LPIPS", label) == pytest.approx(
+        _value(result, "LPIPS between the ends", label), rel=1e-3)
+    assert _value(result, "unevenness of the steps (0 is even)", label) < 1e-2
+  ends = inverters["robust"].noise(40, 0).reshape(2, 20, 3)
+  pixels = (ends[1] - ends[0]) @ (NOISE["robust"] * DIRECTIONS)
+  assert _value(result, "path length, LPIPS", "robust") == pytest.approx(
+      np.sqrt(np.square(pixels).mean(axis=1)).mean(), rel=1e-3)
+
+
+def test_unevenness_in_closed_form():
+  np.testing.assert_allclose(interpolation.unevenness(np.array([[1.0, 3.0]])), 0.5)
+  path = interpolation.between(np.zeros([1, 2]), np.ones([1, 2]), 5)
+  np.testing.assert_allclose(path[0, :, 0], [0, 0.25, 0.5, 0.75, 1])
+
+
+def test_misclassified_finds_a_quality_difference_that_was_made(inverters, data):
+  """Images off the generator's range are worse; give just those wrong labels."""
+  noisy = RNG.uniform(size=[60, SIZE, SIZE, 1]).astype(np.float32)
+  wrong = ((noisy.reshape(60, -1) @ K).argmax(1) + 1) % 4
+  mixed = data_lib.Data(tiny.Images(np.concatenate([IMAGES[:60], noisy]),
+                                    np.concatenate([LABELS[:60], wrong])))
+  result = misclassified.run(inverters, mixed, misclassified.Settings(images=120))
+  assert _value(result, "classified right", "robust") == 0.5
+  assert set(_outcomes(result).values()) == {common.FAILS}
+  assert _value(result, "Mann-Whitney p, right against wrong, LPIPS", "robust") < 1e-10
+  alike = data_lib.Data(tiny.Images(IMAGES, np.where(np.arange(200) % 2, LABELS,
+                                                     (LABELS + 1) % 4)))
+  result = misclassified.run({"robust": inverters["robust"]}, alike,
+                             misclassified.Settings(images=200, margin=0.5))
+  assert set(_outcomes(result).values()) == {common.HOLDS}
+
+
+def test_attack_on_a_linear_classifier_is_the_known_step(inverters):
+  attacked = adversarial.attack(inverters["robust"], IMAGES[:5], LABELS[:5], "FGSM",
+                                0.1, 10)
+  for image, label, result in zip(IMAGES[:5], LABELS[:5], attacked):
+    logits = image.reshape(-1) @ K
+    probability = np.exp(logits) / np.exp(logits).sum()
+    gradient = K @ (probability - np.eye(4)[label])
+    expected = np.clip(image.reshape(-1) + 0.1 * np.sign(gradient), 0, 1)
+    np.testing.assert_allclose(result.reshape(-1), expected, atol=1e-6)
+
+
+def test_shift_and_scale_of_logits_held_noise(inverters, data):
+  np.testing.assert_allclose(logit_manipulation.manipulate(LOGITS, "shift", 0.15),
+                             LOGITS + 0.15)
+  np.testing.assert_allclose(logit_manipulation.manipulate(LOGITS, "scale", 0.3),
+                             LOGITS * 10**0.3)
+  result = logit_manipulation.run(inverters, data, logit_manipulation.Settings(images=40))
+  # Brightness is linear in the shift, with the mean of K's rows as slope.
+  expected = K.sum(axis=1).mean()
+  for label in inverters:
+    assert _value(result, "brightness gained per unit of shift", label) == pytest.approx(
+        expected, abs=1e-4)
+
+
+def test_looks_in_closed_form():
+  flat = np.full([1, 8, 8, 1], 0.3)
+  stripes = np.zeros([1, 8, 8, 1])
+  stripes[:, :, ::2] = 1.0
+  assert measures.brightness(flat)[0] == pytest.approx(0.3)
+  assert measures.contrast(flat)[0] == pytest.approx(0, abs=1e-12)
+  assert measures.sharpness(flat)[0] == pytest.approx(0, abs=1e-12)
+  assert measures.contrast(stripes)[0] == pytest.approx(0.5)
+  assert measures.sharpness(stripes)[0] == pytest.approx(2.0)
+  grey = np.repeat(stripes, 3, axis=-1)
+  np.testing.assert_allclose(measures.luma(grey), stripes[..., 0], atol=2e-4)
+
+
+def test_slope_against_scipy():
+  x, y = RNG.uniform(size=6), RNG.normal(size=[4, 6])
+  np.testing.assert_allclose(measures.slope(x, y),
+                             [stats.linregress(x, row).slope for row in y])
+
+
+def test_class_spread_against_numpy(inverters, data):
+  logits, labels = RNG.normal(size=[50, 4]), RNG.integers(0, 3, 50)
+  expected = [np.linalg.norm(logits[i] - logits[labels == labels[i]].mean(0))
+              for i in range(50)]
+  np.testing.assert_allclose(class_spread.spread(logits, labels), expected)
+  result = class_spread.run(inverters, data, class_spread.Settings(images=40))
+  entry = result.summary()["l2 distance of logits to their class mean"]
+  assert entry["robust"]["paper"] == 43.78 and entry["standard"]["paper"] == 42.33
+  # Both have the same classifier: nothing may be decided.
+  assert set(_outcomes(result).values()) == {common.OPEN}
+
+
+def test_iterated_classes_of_a_projection_stay(inverters):
+  pictures, predicted = iterative_stability.iterate(inverters["robust"], IMAGES[:50], 3,
+                                                    seed=0)
+  assert len(pictures) == 3 and predicted.shape == (4, 50)
+  np.testing.assert_array_equal(predicted[0], LABELS[:50])
+  assert np.mean(predicted[1:] == predicted[0]) > 0.9
+
+
+def test_best_fits_are_exact_on_constructed_logits():
+  adjusted = RNG.normal(size=[9, 6])
+  shift, scale = RNG.normal(size=[9, 1]), RNG.normal(size=[9, 1])
+  np.testing.assert_allclose(brightness_sharpness.best_shift(adjusted + shift, adjusted),
+                             shift[:, 0])
+  np.testing.assert_allclose(brightness_sharpness.best_scale(adjusted * scale, adjusted),
+                             scale[:, 0])
+  # And least squares where no fit is exact.
+  original = RNG.normal(size=[9, 6])
+  for row in range(9):
+    fit = np.linalg.lstsq(adjusted[row][:, None], original[row], rcond=None)[0][0]
+    assert brightness_sharpness.best_scale(original, adjusted)[row] == pytest.approx(fit)
+
+
+def test_sharpness_and_brightness_match_pillow():
+  from PIL import Image
+  from PIL import ImageEnhance
+  image = RNG.integers(0, 256, [12, 10]).astype(np.uint8)
+  for factor in (0.0, 0.5, 1.0, 2.0):
+    for enhance, ours in ((ImageEnhance.Sharpness, brightness_sharpness.sharpen),
+                          (ImageEnhance.Brightness, brightness_sharpness.brighten)):
+      theirs = np.asarray(enhance(Image.fromarray(image)).enhance(factor))
+      result = ours(image[None, :, :, None] / np.float32(255), factor)[0, :, :, 0] * 255
+      np.testing.assert_allclose(result, theirs, atol=2.01)
+
+
+def test_brightness_of_a_linear_classifier(inverters, data):
+  """Logits times the factor: the best scale is one over it."""
+  dark = data_lib.Data(tiny.Images(IMAGES * 0.4, LABELS))
+  settings = brightness_sharpness.Settings(images=30, factors=(0.5, 1.0, 2.0))
+  result = brightness_sharpness.run({"robust": inverters["robust"]}, dark, settings)
+  np.testing.assert_allclose(result.arrays["brightness/scale/robust"],
+                             np.tile([2.0, 1.0, 0.5], [30, 1]), rtol=1e-4)
+  del data
+
+
+def test_turned_symmetric_images_lose_nothing(inverters):
+  """Images that a quarter turn leaves alone are reconstructed alike."""
+  quarter = RNG.uniform(size=[20, SIZE, SIZE])
+  whole = sum(np.rot90(quarter, k, axes=(1, 2)) for k in range(4))[..., None] / 4
+  same = data_lib.Data(tiny.Images(whole, np.zeros(20, int)))
+  result = rotation.run(inverters, same, rotation.Settings(images=20))
+  pictures = inverters["robust"].generate(inverters["robust"].logits(whole), seed=0)
+  assert result.arrays["upright/lpips/robust"].shape == (20,)
+  turned_back = np.rot90(pictures, -1, axes=(1, 2))
+  order = result.arrays["ids"]
+  noise = inverters["robust"].noise(20, 0)
+  again = inverters["robust"].generate(inverters["robust"].logits(whole[order]), noise)
+  expected = _root_mean_square(whole[order], np.rot90(again, -1, axes=(1, 2)))
+  np.testing.assert_allclose(result.arrays["turned/lpips/robust"], expected, atol=1e-5)
+  assert turned_back.shape == pictures.shape
+
+
+def test_mixup_scores_in_closed_form():
+  a, b = np.array([[50.0, 0, 0]]), np.array([[0, 50.0, 0]])
+  even = np.array([[10.0, 10.0, -50]])
+  assert mixup.soft_error(even, a, b)[0] == pytest.approx(0, abs=1e-6)
+  assert mixup.soft_error(a, a, b)[0] == pytest.approx(0.5)
+  assert mixup.soft_error(np.array([[0, 0, 50.0]]), a, b)[0] == pytest.approx(1)
+  assert list(mixup.one_of_two(np.array([[0, 0, 1.0], [0, 2, 1]]), a, b)) == [False, True]
+
+
+@pytest.mark.parametrize("probes", [4, 2])
+def test_singular_vectors_of_a_linear_generator(probes, tmp_path):
+  """With fewer probes than logits, the row space of a rank-2 matrix is enough."""
+  matrix = RNG.normal(0, 0.01, [4, 2]) @ RNG.normal(0, 1, [2, PIXELS])
+  path = tiny.write_module(tmp_path / "m", tiny.linear(matrix), size=SIZE)
+  inverter = Inverter.load(path, tiny.LinearClassifier(K))
+  values, vectors = directions.singular(inverter, np.zeros(4, np.float32),
+                                        np.zeros(3, np.float32), 0.5, probes)
+  u, expected, _ = np.linalg.svd(matrix)
+  np.testing.assert_allclose(values[:2], expected[:2], rtol=1e-3)
+  np.testing.assert_allclose(np.abs(vectors[:2] @ u[:, :2]), np.eye(2), atol=1e-3)
+
+
+def test_nearest_and_class_means_against_numpy(inverters, data):
+  known, wanted = RNG.normal(size=[40, 4]), RNG.normal(size=[7, 4])
+  distances = np.linalg.norm(wanted[:, None] - known[None], axis=2)
+  np.testing.assert_array_equal(baselines.nearest(wanted, known, 3),
+                                np.argsort(distances, axis=1)[:, :3])
+  ids, logits, means = baselines.training_set(inverters["robust"], data.training, 200)
+  np.testing.assert_allclose(logits, IMAGES[ids].reshape(200, -1) @ K, atol=1e-4)
+  for c in range(4):
+    np.testing.assert_allclose(means[c], IMAGES[c == LABELS].mean(0), atol=1e-5)
+
+
+def test_retrieval_of_images_that_are_there_is_perfect(inverters, data):
+  """The same images serve for training here: the nearest logits are an image's own."""
+  result = baselines.run({"robust": inverters["robust"]}, data,
+                         baselines.Settings(images=20))
+  assert _value(result, measures.NAMES["lpips"] + ": retrieval", "robust") == 0
+  outcome = _outcomes(result)["The inverter is closer than the retrieval in LPIPS "
+                              "(robust)"]
+  assert outcome == common.FAILS
+
+
+def test_search_finds_the_logits(inverters):
+  settings = optimisation.Settings(steps=200)
+  logits = inverters["robust"].logits(IMAGES[:4])
+  found = optimisation.search(inverters["robust"], logits, settings, 0.0, seed=1)
+  assert found.min() >= 0 and found.max() <= 1
+  np.testing.assert_allclose(found.reshape(4, -1) @ K, logits, atol=0.05)
