@@ -1,0 +1,114 @@
+"""What subjects said, in one SQLite file per study.
+
+Many requests may write at once. The primary key sees to it that a subject has one
+answer per trial: the first stays, whatever is sent again by an impatient finger, a
+second tab or a reload.
+"""
+
+import contextlib
+import os
+import re
+import sqlite3
+from typing import NamedTuple
+from typing import Optional
+
+from compare_gan_logits.command import UserError
+
+
+FILE = "answers.sqlite"
+_CODE = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,19}", re.ASCII)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+  subject TEXT NOT NULL,
+  trial INTEGER NOT NULL,
+  side TEXT NOT NULL CHECK (side IN ('left', 'right')),
+  milliseconds INTEGER,
+  at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+  PRIMARY KEY (subject, trial))
+"""
+_WAIT_SECONDS = 30
+
+
+class Answer(NamedTuple):
+  """One judgment: side is "left" or "right", milliseconds may be unknown."""
+
+  subject: str
+  trial: int
+  side: str
+  milliseconds: Optional[int] = None
+
+
+def subject_code(text):
+  """The code as it is kept (upper case), or None where it is no code."""
+  code = text.strip().upper()
+  return code if _CODE.fullmatch(code) else None
+
+
+def read(study):
+  """list of Answer to a trials.Study.
+
+  Raises:
+    UserError: there are none, or they are not to this study.
+  """
+  if not os.path.isfile(os.path.join(study.folder, FILE)):
+    raise UserError(f"{study.folder} holds no {FILE}: nobody has answered; ask with "
+                    "two_afc.py serve")
+  answers = Answers(study.folder).all()
+  if any(not 0 <= answer.trial < len(study.trials) for answer in answers):
+    raise UserError(f"{FILE} in {study.folder} answers another study's trials; put the "
+                    "right one there")
+  return answers
+
+
+class Answers:
+  """The answers to one study; safe to use from several threads and processes."""
+
+  def __init__(self, folder):
+    """Opens the file in a study's folder, made if need be.
+
+    Raises:
+      UserError: the file is none of SQLite's, or cannot be written.
+    """
+    self._path = os.path.join(folder, FILE)
+    try:
+      with self._connect() as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(_SCHEMA)
+    except sqlite3.Error as error:
+      raise UserError(f"{self._path} cannot be used ({error}); move it away or free "
+                      "it") from None
+
+  def add(self, answer):
+    """Keeps an Answer unless the subject has answered that trial already.
+
+    Returns:
+      bool, whether it was kept; it is on the disk then.
+    """
+    with self._connect() as connection:
+      added = connection.execute(
+          "INSERT OR IGNORE INTO answers (subject, trial, side, milliseconds) "
+          "VALUES (?, ?, ?, ?)", answer)
+      return added.rowcount == 1
+
+  def answered(self, subject):
+    """Set of the trials that a subject has answered."""
+    with self._connect() as connection:
+      rows = connection.execute("SELECT trial FROM answers WHERE subject = ?",
+                                (subject,))
+      return {trial for trial, in rows}
+
+  def all(self):
+    """list of Answer, by subject and trial."""
+    with self._connect() as connection:
+      return [Answer(*row) for row in connection.execute(
+          "SELECT subject, trial, side, milliseconds FROM answers "
+          "ORDER BY subject, trial")]
+
+  @contextlib.contextmanager
+  def _connect(self):
+    connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+    try:
+      with connection:  # one transaction
+        yield connection
+    finally:
+      connection.close()
