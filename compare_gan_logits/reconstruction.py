@@ -10,6 +10,7 @@ from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits.metrics import similarity
 
+
 _MAX_PSNR = 100.0  # of equal images it is infinite, which JSON does not know
 
 

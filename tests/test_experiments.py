@@ -156,7 +156,7 @@ def test_draw_classes_is_balanced(data):
   sample = data.draw_classes(3, 7, "x")
   classes, counts = np.unique(sample.labels, return_counts=True)
   assert len(classes) == 3
-  np.testing.assert_array_equal(counts, [min(7, np.sum(LABELS == c)) for c in classes])
+  np.testing.assert_array_equal(counts, [min(7, np.sum(c == LABELS)) for c in classes])
 
 
 def test_targets_need_matching_classes(inverters):

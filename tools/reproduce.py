@@ -39,6 +39,13 @@ flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
 _OUTSIDE_IMAGES = 2000
 
 
+def _define_flags():
+  # The data sets' own; and gin has to know the data sets before it is read.
+  from compare_gan_logits import datasets  # noqa: F401
+  for name in ("tfds_data_dir", "data_fake_dataset"):
+    flags.declare_key_flag(name)
+
+
 def main(argv):
   if len(argv) > 1:
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
@@ -101,4 +108,4 @@ def _print_verdicts(done):
 
 
 if __name__ == "__main__":
-  command.run(main)
+  command.run(main, prepare=_define_flags)

@@ -1,0 +1,192 @@
+"""The study and its report: resumed, reproducible, and read by a real browser."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+from compare_gan_logits import experiments
+from compare_gan_logits import files
+from compare_gan_logits import report
+from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import data as data_lib
+from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import study
+from compare_gan_logits.inversion import Inverter
+
+
+RNG = np.random.default_rng(0)
+SIZE = 16
+KERNEL = np.linalg.qr(RNG.normal(size=[SIZE * SIZE, 4]))[0]
+NAMES = ("comparison", "class_spread", "brightness_sharpness", "out_of_distribution")
+TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
+                    "reproduce.py")
+
+
+@pytest.fixture(autouse=True)
+def _cheap_distance(monkeypatch):
+  monkeypatch.setattr(measures, "perceptual",
+                      lambda a, b: np.abs(a - b).mean(axis=(1, 2, 3)))
+
+
+@pytest.fixture(scope="module")
+def inverters(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("modules")
+  path = tiny.write_module(folder / "m", tiny.linear(KERNEL.T), size=SIZE)
+
+  class Described(tiny.LinearClassifier):
+    """A classifier that can say what it is."""
+
+    def describe(self):
+      return {"name": "<linear> & co", "digest": "0123456789abcdef"}
+
+  return {label: Inverter.load(path, Described(KERNEL))
+          for label in ("robust", "standard")}
+
+
+@pytest.fixture(scope="module")
+def data():
+  images = RNG.uniform(size=[60, SIZE, SIZE, 1])
+  labels = (images.reshape(60, -1) @ KERNEL).argmax(1)
+  return data_lib.Data(tiny.Images(images, labels))
+
+
+def _run(inverters, data, folder):
+  lines = []
+  done = study.run(NAMES, inverters, data, str(folder), limit=24, log=lines.append)
+  setting = study.describe(inverters, data, 24)
+  study.write_results(done, setting, str(folder))
+  report.write(done, setting, str(folder))
+  return done, lines
+
+
+@pytest.fixture(scope="module")
+def finished(inverters, data, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("report")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(measures, "perceptual",
+                  lambda a, b: np.abs(a - b).mean(axis=(1, 2, 3)))
+    _run(inverters, data, folder)
+  return folder
+
+
+def test_equal_runs_give_equal_bytes(inverters, data, finished, tmp_path):
+  _run(inverters, data, tmp_path)
+  for name in ("results.json", "comparison/arrays.npz", "comparison/comparison.png",
+               "brightness_sharpness/brightness_shift_robust.png"):
+    assert (tmp_path / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_every_number_has_its_size_and_interval(finished):
+  results = files.read_json(str(finished / "results.json"))
+  assert set(results["experiments"]) == set(NAMES)
+  numbers = [entry for experiment in results["experiments"].values()
+             for of_model in experiment["summary"].values()
+             for entry in of_model.values()]
+  assert len(numbers) > 20
+  for entry in numbers:
+    assert entry["n"] > 0 and entry["low"] <= entry["value"] <= entry["high"]
+  # Strict JSON: no NaN and no Infinity.
+  json.loads((finished / "results.json").read_text(),
+             parse_constant=lambda name: pytest.fail(name))
+
+
+def test_a_finished_experiment_is_not_run_again(inverters, data, tmp_path, monkeypatch):
+  _, lines = _run(inverters, data, tmp_path)
+  before = (tmp_path / "results.json").read_bytes()
+  for name in NAMES:
+    monkeypatch.setattr(experiments.get(name), "run", None)
+  _, lines = _run(inverters, data, tmp_path)
+  assert [line.endswith("done before") for line in lines] == [True] * len(NAMES)
+  assert (tmp_path / "results.json").read_bytes() == before
+  # With other settings it is another experiment.
+  with pytest.raises(TypeError):
+    study.run(NAMES[:1], inverters, data, str(tmp_path), limit=25)
+
+
+def test_what_cannot_be_run_says_why(inverters, tmp_path):
+  images = RNG.uniform(size=[9, SIZE, SIZE, 1])
+  strange = data_lib.Data(tiny.Images(images, np.zeros(9), num_classes=7))
+  done = study.run(["misclassified"], inverters, strange, str(tmp_path), log=lambda _: 0)
+  assert "nobody knows" in done["misclassified"]["notes"][0]
+  report.write(done, study.describe(inverters, strange, None), str(tmp_path))
+
+
+def test_page_holds_everything(finished):
+  page = (finished / "report.html").read_text()
+  assert "http://" not in page and "https://" not in page and "<script" not in page
+  assert "&lt;linear&gt; &amp; co" in page and "<linear>" not in page
+  assert "43.78" in page and "0.3138" in page  # the paper's values
+  results = files.read_json(str(finished / "results.json"))
+  for experiment in results["experiments"].values():
+    for verdict in experiment["verdicts"]:
+      assert report._text(verdict["statement"]) in page
+      evidence = verdict["evidence"]
+      if verdict["outcome"] == common.HOLDS:
+        assert evidence["low"] > 0
+  pictures = list(finished.glob("*/*.png"))
+  assert page.count("data:image/png") == len(pictures) > 8
+  for name in NAMES:
+    assert f'href="{name}/arrays.npz"' in page
+    np.load(finished / name / "arrays.npz", allow_pickle=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+  webdriver = pytest.importorskip("selenium.webdriver")
+  import shutil
+  program = shutil.which("chromium") or shutil.which("chromium-browser")
+  driver = shutil.which("chromedriver")
+  if not (program and driver):
+    pytest.skip("no chromium with its driver: apt-get install chromium chromium-driver")
+  options = webdriver.ChromeOptions()
+  options.binary_location = program
+  for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage",
+                   "--disable-gpu"):
+    options.add_argument(argument)
+  options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+  opened = webdriver.Chrome(options=options,
+                            service=webdriver.ChromeService(executable_path=driver))
+  yield opened
+  opened.quit()
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_in_a_real_browser(width, browser, finished):
+  """It loads, every picture has a size, the console is silent, nothing overflows."""
+  browser.set_window_size(width, 900)
+  # A phone's viewport is narrower than any window may be.
+  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+      "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})
+  browser.get(f"file://{finished}/report.html")
+  assert browser.title == "What the logits keep"
+  sizes = browser.execute_script(
+      "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])")
+  assert len(sizes) == len(list(finished.glob("*/*.png")))
+  assert all(done and natural > 0 and shown > 100 for done, natural, shown in sizes)
+  overflow = browser.execute_script(
+      "return document.documentElement.scrollWidth - window.innerWidth")
+  assert overflow <= 0
+  broken = browser.execute_script(
+      "return [...document.querySelectorAll('a[href^=\"#\"]')].filter("
+      "a => !document.getElementById(a.getAttribute('href').slice(1))).length")
+  assert broken == 0
+  assert browser.get_log("browser") == []
+
+
+def test_command_lists_and_refuses():
+  def run(*arguments):
+    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
+                          text=True, timeout=300)
+
+  listed = run("--list")
+  assert listed.returncode == 0, listed.stderr
+  for name in experiments.EXPERIMENTS:
+    assert name in listed.stdout
+  wrong = run("--list", "--only", "rotations")
+  assert wrong.returncode == 1 and "did you mean 'rotation'" in wrong.stderr
+  assert "--module" in run().stderr
