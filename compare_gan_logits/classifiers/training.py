@@ -104,10 +104,15 @@ def _network(dataset, init, size):
     raise UserError(f"--init takes 'efficientnet_lite0', not {init!r}")
   preprocessing = zoo.get(init).preprocessing
   values = convert.efficientnet_lite0_values(convert.efficientnet_lite0_file())
+  for name in ("logits/kernel", "logits/bias"):
+    # The last layer's columns of these classes, or a new layer.
+    value = values.pop(name)
+    if dataset.imagenet_indices is not None:
+      values[name] = value[..., dataset.imagenet_indices]
+  # Without batch norms to hold them, larger steps kill the features for good.
   return Network(
       functools.partial(networks.efficientnet_lite0, num_classes=dataset.num_classes),
-      dataclasses.replace(preprocessing, size=size or preprocessing.size),
-      {name: v for name, v in values.items() if not name.startswith("logits/")}, 3e-4)
+      dataclasses.replace(preprocessing, size=size or preprocessing.size), values, 3e-5)
 
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
@@ -124,14 +129,15 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
     output: folder of the module; classifiers.load(output) takes it.
     robust: adversarial training, with the attack bound as attack.* in gin.
     init: "efficientnet_lite0": fine-tunes that network from its ImageNet weights,
-      with batch norms folded; None: a small convolutional network from scratch.
+      with batch norms folded, and from its last layer where the data set knows its
+      classes' places among ImageNet's; None: a small convolutional network from scratch.
     size: pixels that images are resized to; None: the data set's resolution, or 224
       with init.
     method: "pgd", "fast" or "free".
     steps: updates of the weights.
     batch_size: images a step.
     learning_rate: Adam's first one, which falls linearly to zero; None: 3e-3 from
-      scratch, 3e-4 with init.
+      scratch, 3e-5 with init.
     replays: times that "free" replays each batch.
     eval_every: steps between lines of progress.
     eval_examples: validation images for those lines, about.
