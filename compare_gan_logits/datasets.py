@@ -91,6 +91,10 @@ class ImageDataset(abc.ABC):
       tf.data.Dataset of batches of what `load` yields.
     """
 
+  def class_counts(self, split):
+    """Images per class, int [num_classes], or None where that means reading all."""
+    del split
+
   def arrays(self, split, limit=None, indices=None):
     """Numpy images [n, h, w, c] in [0, 1] and labels [n].
 
@@ -149,6 +153,9 @@ class _RandomAccessDataset(ImageDataset):
 
   def fingerprint(self, split):
     return self._source(split).fingerprint()
+
+  def class_counts(self, split):
+    return np.bincount(self._source(split).labels, minlength=self.num_classes)
 
   def arrays(self, split, limit=None, indices=None):
     source = self._source(split)

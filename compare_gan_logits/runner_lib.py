@@ -200,7 +200,8 @@ class Run:
         cluster=_tpu_cluster(*self._tpu) if use_tpu else None,
         save_checkpoints_steps=settings.save_checkpoints_steps,
         keep_checkpoint_max=settings.keep_checkpoint_max,
-        save_summary_steps=settings.save_summary_steps, log_step_count_steps=None,
+        save_summary_steps=settings.save_summary_steps,
+        log_step_count_steps=settings.save_summary_steps,
         tpu_config=tf.estimator.tpu.TPUConfig(
             iterations_per_loop=settings.iterations_per_loop,
             num_shards=1 if settings.single_core else None))
@@ -213,10 +214,14 @@ class Run:
   def _introduce(self, logits):
     """Says what is about to be learnt from, and refuses a constant condition."""
     images, labels, logits = _sample(self.dataset, self.classifier, logits)
-    counts = self.dataset.num_examples("train")
-    print(f"dataset {self.dataset.name}: {counts} training images of "
-          f"{'x'.join(map(str, self.gan.image_shape))}, {self.dataset.num_classes} "
-          f"classes, {len(np.unique(labels))} of them in a sample of {len(labels)}")
+    counts = self.dataset.class_counts("train")
+    of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
+    if counts is None:
+      counts = np.bincount(labels, minlength=self.dataset.num_classes)
+    print(f"dataset {self.dataset.name}: {self.dataset.num_examples('train')} training "
+          f"images of {'x'.join(map(str, self.gan.image_shape))}, "
+          f"{self.dataset.num_classes} classes of {counts.min()} to {counts.max()} "
+          f"images{of_sample}")
     if logits is not None:
       _check_logits(logits, self.classifier)
     print("parameters: " + ", ".join(

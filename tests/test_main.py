@@ -81,7 +81,7 @@ def weights(path):
 
 
 def test_the_program_says_what_it_learns_from(whole, folder):
-  assert "12000 training images of 32x32x1, 10 classes" in whole.stdout
+  assert "12000 training images of 32x32x1, 10 classes of 1200 to 1200" in whole.stdout
   assert "10 logits, mean" in whole.stdout
   assert "generator" in whole.stdout and "discriminator" in whole.stdout
   assert (folder / "whole" / "training_images.png").stat().st_size > 1000
@@ -123,7 +123,10 @@ def test_summaries_are_written(whole, folder):
   for path in (folder / "whole" / "train").iterdir():
     for event in tf.train.summary_iterator(str(path)):
       tags |= {value.tag for value in event.summary.value}
-  assert {"loss/d_loss", "loss/g_loss", "scores/d_real_mean", "scores/d_fake_mean",
+  for path in (folder / "whole").glob("events*"):
+    for event in tf.train.summary_iterator(str(path)):
+      tags |= {value.tag for value in event.summary.value}
+  assert {"global_step/sec", "loss/d_loss", "loss/g_loss", "scores/d_real_mean", "scores/d_fake_mean",
           "originals_and_reconstructions"} <= tags
 
 

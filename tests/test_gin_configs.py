@@ -1,0 +1,134 @@
+"""The configurations that come with the program."""
+
+import os
+
+import gin
+import gin.tf.external_configurables
+import pytest
+import tensorflow.compat.v1 as tf
+from absl import flags
+
+from compare_gan_logits import datasets
+from compare_gan_logits import main
+from compare_gan_logits import runner_lib
+from compare_gan_logits.command import UserError
+
+
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                      "gin_configs")
+# Section 14.2 of the paper, as printed there.
+SECTION_14_2 = """
+AdamOptimizer.beta1 = 0.0
+AdamOptimizer.beta2 = 0.999
+D.spectral_norm = True
+dataset.name = 'imagenet_64'
+resnet_biggan.Discriminator.project_labels = True
+eval_z.distribution_fn = @tf.random.stateless_normal
+G.batch_norm_fn = @conditional_batch_norm
+G.spectral_norm = True
+resnet_biggan.Generator.embed_labels = True
+resnet_biggan.Generator.hierarchical_z = True
+loss.fn = @hinge
+ModularGAN.conditional = True
+ModularGAN.d_inputs = ['label']
+ModularGAN.d_lr = 0.0005
+ModularGAN.d_optimizer_fn = @tf.train.AdamOptimizer
+ModularGAN.g_inputs = ['label']
+ModularGAN.g_lr = 0.0001
+ModularGAN.g_optimizer_fn = @tf.train.AdamOptimizer
+ModularGAN.g_use_ema = True
+options.architecture = 'resnet_biggan_arch'
+options.batch_size = 2048
+options.disc_iters = 2
+options.gan_class = @ModularGAN
+options.lamba = 1
+options.training_steps = 250000
+options.z_dim = 120
+penalty.fn = @no_penalty
+run_config.iterations_per_loop = 500
+run_config.save_checkpoints_steps = 2500
+run_config.tf_random_seed = 8
+spectral_norm.singular_value = 'auto'
+standardize_batch.decay = 0.9
+standardize_batch.epsilon = 1e-05
+standardize_batch.use_moving_averages = False
+weights.initializer = 'orthogonal'
+z.distribution_fn = @tf.random.normal
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean():
+  gin.clear_config()
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["tests"])
+  yield
+  gin.clear_config()
+  flags.FLAGS.data_fake_dataset = False
+
+
+def path(name):
+  return os.path.join(FOLDER, name)
+
+
+def test_paper_gin_is_section_14_2_word_for_word():
+  with open(path("paper.gin"), encoding="utf-8") as f:
+    bindings = [line.strip() for line in f if line.strip() and line[0] != "#"]
+  assert bindings == SECTION_14_2.split("\n")[1:-1]
+
+
+@pytest.mark.parametrize("name", [
+    name for name in sorted(os.listdir(FOLDER)) if not name.startswith("classifier")])
+def test_every_configuration_parses_and_has_a_head(name):
+  main.parse_gin([path(name)], [])
+  with open(path(name), encoding="utf-8") as f:
+    head = f.read().split("\n\n")[0]
+  assert head.startswith("# ") and ("python " in head or "make " in head)
+
+
+def test_the_paper_s_models_bind_its_classifiers():
+  for name in ("robust_resnet152", "resnet152", "inception_v3"):
+    gin.clear_config()
+    main.parse_gin([path(f"{name}.gin")], [])
+    assert gin.query_parameter("classifier.handle") == name
+    assert gin.query_parameter("options.batch_size") == 2048
+
+
+def paper_s_gan(*names):
+  main.parse_gin([path(name) for name in names], [])
+  flags.FLAGS.data_fake_dataset = True
+  return runner_lib.Run(datasets.get_dataset(), None, runner_lib.get_options_dict(),
+                        runner_lib.get_run_settings(), "unused").gan
+
+
+@pytest.mark.long
+def test_the_paper_s_training_step_builds_at_its_size():
+  """Batch 2048, 64 px, ch 96: the graph, with made-up images under the real name."""
+  gan = paper_s_gan("paper.gin")
+  with tf.Graph().as_default():
+    tf.train.get_or_create_global_step()
+    features = {"images": tf.placeholder(tf.float32, [3 * 2048, 64, 64, 3]),
+                "labels": tf.placeholder(tf.int32, [3 * 2048])}
+    spec = gan.model_fn(features, None, {"batch_size": 2048}, "train")
+    assert spec.train_op is not None
+    names = {v.op.name for v in tf.trainable_variables()}
+    averages = {v.op.name for v in tf.global_variables()
+                if v.op.name.endswith("ExponentialMovingAverage")}
+  assert "discriminator/embedding_fc/kernel" in names
+  assert "generator/B1/bn1/condition/gamma/kernel" in names
+  assert len(averages) == len([n for n in names if n.startswith("generator/")])
+
+
+def test_the_text_s_reading_has_three_norms_and_two_layers():
+  gan = paper_s_gan("paper.gin", "section_14_1.gin")
+  with tf.Graph().as_default():
+    gan.generate(tf.zeros([1, 120]), tf.zeros([1, 1000]))
+    names = {v.op.name for v in tf.trainable_variables()}
+  for norm in ("bn1", "bn2", "bn_shortcut"):
+    for layer in ("hidden", "output"):
+      assert f"generator/B4/{norm}/condition/gamma/{layer}/kernel" in names
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+  with pytest.raises(UserError, match="did you mean 'spectral_norm'"):
+    main.parse_gin([], ["spectral_nrom.epsilon = 1"])
