@@ -75,7 +75,7 @@ def explain_gin_error(error):
   quoted = message.split("'")
   if "No configurable" in message and len(quoted) > 1:
     # Gin has no public list of what is registered.
-    known = {selector.split(".")[-1] for selector in gin.config._REGISTRY}
+    known = {selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items()}
     close = command.nearest(quoted[1], known).split("known:")[0]
     return f"gin knows no {quoted[1]!r}; {close or 'see gin_configs/'}".rstrip(" ;")
   return f"gin: {message}"
