@@ -30,7 +30,7 @@ table { border-collapse: collapse; font-size: .85rem; font-variant-numeric:
   tabular-nums; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; vertical-align: top;
   border-bottom: 1px solid var(--soft); }
-td.value { white-space: nowrap; }
+td.value { white-space: nowrap; } td.wide { min-width: 11rem; }
 .outcome { font-weight: 600; white-space: nowrap; }
 .holds { color: #0a7d4f; } .fails { color: #c4432b; } .open { color: #8a6d00; }
 nav a { display: inline-block; margin-right: .8rem; }
@@ -89,9 +89,11 @@ def _overview(done):
   for name, found in done.items():
     for verdict in found["verdicts"]:
       counts[verdict["outcome"]] += 1
-      rows.append([_Raw(f'<a href="#{name}">{_text(verdict["statement"])}</a>'),
-                   verdict["section"], _badge(verdict["outcome"]),
-                   _Raw(_interval(verdict["evidence"])), verdict["evidence_is"]])
+      statement = (f'<a href="#{name}">{_text(verdict["statement"])}</a><br>'
+                   f'<span class="small">{_text(verdict["evidence_is"])}: '
+                   f'{_interval(verdict["evidence"])}</span>')
+      rows.append([_badge(verdict["outcome"]), _Raw(statement, "wide"),
+                   verdict["section"]])
   summary = ", ".join(f"{counts[outcome]} {_text(outcome)}"
                       for outcome in (common.HOLDS, common.FAILS, common.OPEN))
   links = " ".join(f'<a href="#{name}">{_text(found["title"])}</a>'
@@ -100,8 +102,7 @@ def _overview(done):
       f"<nav>{links}</nav>\n<h2 id=\"verdicts\">Statements, and what this data says</h2>\n"
       f"<p>{summary}. A statement holds where the whole interval of its evidence is on "
       "the stated side, does not where it is wholly on the other, and is not decided "
-      "otherwise.</p>\n" + _table(["statement", "paper", "here", "evidence", "which is"],
-                                 rows))
+      "otherwise.</p>\n" + _table(["here", "statement and evidence", "paper"], rows))
 
 
 def _experiment(name, found, folder):
@@ -168,10 +169,11 @@ def _figure(name, picture, folder):
 
 
 class _Raw:
-  """HTML that is not to be escaped again."""
+  """HTML that is not to be escaped again, for a cell of that class."""
 
-  def __init__(self, text):
+  def __init__(self, text, kind="value"):
     self.html = text
+    self.kind = kind
 
   def __bool__(self):
     return bool(self.html)
@@ -194,7 +196,7 @@ def _interval(entry):
 def _table(head, rows):
   def cell(value):
     if isinstance(value, _Raw):
-      return f'<td class="value">{value.html}</td>'
+      return f'<td class="{value.kind}">{value.html}</td>'
     return f"<td>{_text(value)}</td>"
 
   top = "".join(f"<th>{_text(name)}</th>" for name in head)

@@ -126,7 +126,7 @@ class Result:
 
 def significant(value, digits=5):
   """Rounded, so that the last bits of a sum never show in a file."""
-  return float(f"{float(value):.{digits}g}")
+  return float(f"{float(value):.{digits}g}") + 0.0  # no negative zero
 
 
 def generator(seed, key):
