@@ -87,8 +87,8 @@ def _prepare():
 
 
 def _serve():
-  from compare_gan_logits.two_afc import server
   studies = _studies()
+  from compare_gan_logits.two_afc import server
   if len(studies) > 1:
     raise command.UserError("serve takes one --study; start one server for each")
   running = server.open_server(studies[0], FLAGS.host, FLAGS.port)
@@ -104,10 +104,11 @@ def _in_url(host):
 
 
 def _analyse():
+  studies = _studies()
   from compare_gan_logits.two_afc import analysis
   from compare_gan_logits.two_afc import answers
   tables = []
-  for study in _studies():
+  for study in studies:
     if FLAGS.judge == "lpips":
       given = analysis.judge_by_lpips(study)
     else:

