@@ -86,6 +86,22 @@ def default_model_dir(config_files):
   return os.path.join("runs", name)
 
 
+def make_run(model_dir):
+  """The runner_lib.Run that gin and the flags describe.
+
+  Raises:
+    UserError: a value is missing or wrong.
+  """
+  try:
+    return runner_lib.Run(
+        dataset=datasets.get_dataset(), classifier=from_gin(),
+        options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
+        model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
+        tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project)
+  except (TypeError, ValueError, RuntimeError) as error:  # gin's, of a missing value
+    raise UserError(explain_gin_error(error)) from error
+
+
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f"unexpected argument {argv[1]!r}")
@@ -96,14 +112,7 @@ def main(argv):
   parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   model_dir = FLAGS.model_dir or default_model_dir(FLAGS.gin_config)
   tf.io.gfile.makedirs(model_dir)
-  try:
-    run = runner_lib.Run(
-        dataset=datasets.get_dataset(), classifier=from_gin(),
-        options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
-        model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
-        tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project)
-  except (TypeError, ValueError, RuntimeError) as error:  # gin's, of a missing value
-    raise UserError(explain_gin_error(error)) from error
+  run = make_run(model_dir)
   files.write_text(os.path.join(model_dir, "operative_config.gin"),
                    gin.config_str())
   runner_lib.run_with_schedule(

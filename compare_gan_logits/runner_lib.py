@@ -143,7 +143,7 @@ class Run:
     if step >= self.options["training_steps"]:
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
       return
-    logits = self._cached_logits()
+    logits = self.cached_logits()
     self._introduce(logits)
     steps = self.options["training_steps"]
     self._estimator(training_hooks).train(
@@ -184,7 +184,8 @@ class Run:
 
   # Parts ---------------------------------------------------------------------
 
-  def _cached_logits(self):
+  def cached_logits(self):
+    """The training images' logits from classifier.cache_dir, or None."""
     if self.classifier is None or not self.classifier.cache_dir:
       return None
     from compare_gan_logits.classifiers import logit_cache

@@ -43,7 +43,7 @@ def test_embedded_set():
   assert (dataset.num_examples("train"), dataset.num_examples("test")) == (12000, 2000)
   images, labels = dataset.arrays("validation")
   assert images.shape == (2000, 32, 32, 1) and images.dtype == np.float32
-  assert 0 == images.min() and images.max() == 1
+  assert images.min() == 0 and images.max() == 1
   np.testing.assert_array_equal(np.bincount(labels), [200] * 10)
   border = np.ones([32, 32], bool)
   border[2:30, 2:30] = False

@@ -178,7 +178,7 @@ def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
   with tf.variable_scope(scope):
     kernel = _kernel([kernel_size, kernel_size, inputs.shape[-1], output_dim],
                      use_sn, is_training)
-    outputs = _CONVOLUTIONS[scaling](inputs, kernel)
+    outputs = CONVOLUTIONS[scaling](inputs, kernel)
     if use_bias:
       outputs = tf.nn.bias_add(
           outputs, variable("bias", [output_dim], tf.zeros_initializer()))
@@ -219,7 +219,7 @@ def conv_down(inputs, kernel):
   return tf.nn.conv2d(inputs, tf.add_n(shifts) / 4.0, strides=2, padding="SAME")
 
 
-_CONVOLUTIONS = {"same": _conv_same, "up": conv_up, "down": conv_down}
+CONVOLUTIONS = {"same": _conv_same, "up": conv_up, "down": conv_down}
 
 
 # Batch norms -----------------------------------------------------------------
