@@ -2,7 +2,10 @@
 
 import importlib.util
 import os
+import pickle
+import types
 
+import gin
 import numpy as np
 import pytest
 import scipy.linalg
@@ -87,6 +90,17 @@ def test_frechet_distance_against_scipy():
               - 2 * np.trace(scipy.linalg.sqrtm(ca @ cb)).real)
   assert frechet.distance(a, b) == pytest.approx(expected, rel=1e-6)
   assert frechet.distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_against_tfgan():
+  tfgan = pytest.importorskip("tensorflow_gan")
+  rng = np.random.default_rng(0)
+  a = rng.normal(size=[200, 6])
+  b = 0.5 + rng.normal(size=[200, 6]) @ rng.normal(size=[6, 6])
+  with tf.Graph().as_default(), tf.Session() as session:
+    theirs = session.run(tfgan.eval.frechet_classifier_distance_from_activations(
+        tf.constant(a), tf.constant(b)))
+  assert frechet.distance(a, b) == pytest.approx(theirs, rel=1e-5)
 
 
 def test_frechet_distance_is_safe_with_fewer_images_than_features():
@@ -211,3 +225,58 @@ def test_a_frechet_score_says_what_it_is():
   score = frechet.score(images(4), images(4, seed=1), "alex")
   assert score.n == 4 and "n=4" in score.name and "AlexNet" in score.name
   assert "FID" not in score.name and score.value > 0
+  assert "to the originals" in score.name
+  with pytest.raises(UserError, match="one size"):
+    frechet.score(images(4), images(3), "alex")
+
+
+class MeanColour:
+  """Stands in for a classifier whose logits are the mean colours."""
+
+  spec = types.SimpleNamespace(name="mean colour")
+
+  def predict(self, pictures):
+    return pictures.mean((1, 2))
+
+
+def test_a_frechet_score_on_a_classifiers_logits():
+  a, b = images(50, 8), images(50, 8) + 0.25  # the means differ, the spreads do not
+  score = frechet.score(a, b, MeanColour(), "the validation set")
+  assert score.value == pytest.approx(3 * 0.25**2, rel=1e-4)
+  assert score.name == ("Frechet distance (logits of mean colour, n=50, to the "
+                        "validation set)")
+
+
+def test_pairs_that_do_not_match_are_refused():
+  for metric in (similarity.psnr, similarity.ssim):
+    with pytest.raises(UserError, match="equal shapes"):
+      metric(images(2), images(1))
+  with pytest.raises(UserError, match="11 pixels"):
+    similarity.ssim(images(1, 8), images(1, 8))
+
+
+@needs_weights
+def test_lpips_with_a_file_that_the_user_names(tmp_path):
+  """Twice the heads, twice the distance; what is no such file is refused."""
+  layers, heads = lpips.load_weights("alex")
+  values = {"AlexNet_0": {f"Conv_{i}": {"kernel": k, "bias": b}
+                          for i, (k, b) in enumerate(layers)}}
+  for i, head in enumerate(heads):
+    values[f"NetLinLayer_{i}"] = {"Conv_0": {"kernel": 2 * np.asarray(head)}}
+  path = tmp_path / "own.ckpt"
+  path.write_bytes(pickle.dumps(values))
+  a, b = images(2, 48), images(2, 48, seed=1)
+  expected = 2 * lpips.distance(a, b)
+  gin.bind_parameter("lpips.alex_file", str(path))
+  try:
+    with tf.Graph().as_default(), tf.Session() as session:
+      found = session.run(lpips.graph_distance(tf.constant(a), tf.constant(b)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for content in (b"", b"no weights", pickle.dumps({"a": 1}), pickle.dumps(print)):
+      other = tmp_path / f"{len(content)}.ckpt"
+      other.write_bytes(content)
+      gin.bind_parameter("lpips.alex_file", str(other))
+      with pytest.raises(UserError, match="holds no weights|no array"):
+        lpips.load_weights("alex")
+  finally:
+    gin.clear_config()

