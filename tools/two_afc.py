@@ -88,7 +88,11 @@ def _prepare():
 
 def _serve():
   studies = _studies()
-  from compare_gan_logits.two_afc import server
+  try:
+    from compare_gan_logits.two_afc import server
+  except ModuleNotFoundError as error:
+    raise command.UserError(f"serve needs {error.name}: pip install 'flask>=3.1,<4' "
+                            "'waitress>=3,<4'") from None
   if len(studies) > 1:
     raise command.UserError("serve takes one --study; start one server for each")
   running = server.open_server(studies[0], FLAGS.host, FLAGS.port)

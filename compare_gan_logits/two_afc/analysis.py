@@ -225,8 +225,8 @@ def text(tables):
   for first, second, chose_first in PAPER:
     paper = Preference(f"{first} vs.", chose_first, PAPER_JUDGMENTS)
     lines += [_line(paper), f"    {second}"]
-  lines += ["", f"{_MARK} not distinguishable from chance: the Wilson interval holds "
-            "50 %"]
+  lines += ["", "Intervals are Wilson's; seconds are the median of a judgment.",
+            f"{_MARK} not distinguishable from chance: the interval holds 50 %"]
   return "\n".join(lines)
 
 
