@@ -15,8 +15,10 @@ import types
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
+from compare_gan_logits import classifiers
 from compare_gan_logits.command import UserError
 from compare_gan_logits.two_afc import analysis
 from compare_gan_logits.two_afc import answers as answers_lib
@@ -354,6 +356,28 @@ def test_the_command_analyses(study, tmp_path):
   assert "A: near" in done.stdout and "93.8%" in done.stdout
   table, = json.loads((tmp_path / "table.json").read_text())
   assert table["pooled"]["chose_a"] == 60
+
+
+def test_the_command_prepares_from_modules(tmp_path):
+  """With orthonormal columns, a module paints the image's projection on them."""
+  kernel = np.linalg.qr(np.random.default_rng(0).normal(size=[64, 4]))[0]
+  classifier = classifiers.load(tiny.write_classifier(tmp_path / "classifier", kernel))
+  module = tiny.write_module(tmp_path / "module", tiny.linear(kernel.T, offset=0.0),
+                             classifier=classifier.describe())
+  done = run_tool("prepare", "--module", f"one={module}", "--module", f"two={module}",
+                  "--dataset", "embedded", "--trials", "6", "--catch", "2", "--output",
+                  str(tmp_path / "study"))
+  assert done.returncode == 0, done.stderr
+  assert "8 trials, 2 of them catch trials, of one (A) and two (B)" in done.stdout
+  study = trials.Study.load(str(tmp_path / "study"))
+  assert study.labels == {"a": "one", "b": "two"} and study.image_size == 8
+  for trial in study.trials:
+    original, left = (
+        np.asarray(Image.open(study.picture_path(trial.number, side)))[..., 0] / 255
+        for side in ("original", "left"))
+    projected = np.clip(original.reshape(64) @ kernel @ kernel.T, 0, 1)
+    expected = original if trial.left == "original" else projected.reshape(8, 8)
+    np.testing.assert_allclose(left, expected, atol=0.02)
 
 
 @pytest.mark.parametrize("arguments, words", [

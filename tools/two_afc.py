@@ -1,4 +1,4 @@
-"""The paper's human study: which of two reconstructions is closer to the original?
+r"""The paper's human study: which of two reconstructions is closer to the original?
 
   python tools/two_afc.py prepare --module robust=runs/robust/module \
       --module standard=runs/standard/module --dataset embedded --output study
