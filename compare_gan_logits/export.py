@@ -165,12 +165,13 @@ def _export_hub(gan, checkpoint_path, folder):
   os.rmdir(inner)
 
 
-class _Inversion(tf2.Module):
-  """The module as a TF2 object: callable, with trainable variables."""
+class _Inversion(tf2.__internal__.tracking.AutoTrackable):
+  """The module as a TF2 object: callable, with the variables KerasLayer looks for."""
 
   def __init__(self, loaded, signature):
     super().__init__()
-    self._loaded = loaded  # keeps the variables
+    self.variables = list(loaded.variables)
+    self.trainable_variables = [v for v in loaded.variables if v.trainable]
     self._generate = loaded.signatures["generator"]
     self._inputs = signature
     self.__call__ = tf2.function(self._call, input_signature=[signature])

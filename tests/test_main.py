@@ -115,7 +115,7 @@ def test_every_checkpoint_has_one_row_of_scores(whole, folder):
     rows = list(csv.DictReader(f))
   assert [row["step"] for row in rows] == ["2", "4"]
   assert all(0 <= float(row["agreement"]) <= 1 and float(row["psnr"]) > 0
-             and row["num_images"] == "50.0" for row in rows)
+             and row["num_images"] == "50" for row in rows)
 
 
 def test_summaries_are_written(whole, folder):
