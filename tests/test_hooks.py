@@ -1,0 +1,59 @@
+"""Hooks: progress in words, and a stop before anything bad is saved."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import hooks
+from compare_gan_logits.command import UserError
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (12.3, "12 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (442800, "5 d 03 h"),
+    (math.inf, "unknown")])
+def test_times_are_readable(seconds, text):
+  assert hooks.format_seconds(seconds) == text
+
+
+def train(folder, bad_loss_at=None, bad_weight_at=None, steps=6):
+  """A training loop of a counter, with a loss and a weight that may break."""
+  with tf.Graph().as_default():
+    step = tf.train.get_or_create_global_step()
+    weight = tf.get_variable("weight", [2], use_resource=True)
+
+    def broken(at):
+      return tf.cast(tf.equal(step.read_value(), -1 if at is None else at), tf.float32)
+
+    loss = tf.where(broken(bad_loss_at) > 0, np.float32("nan"), 1.0)
+    new = tf.where(broken(bad_weight_at) > 0, np.float32("inf"), 1.0)
+    with tf.control_dependencies([loss]):
+      update = tf.group(step.assign_add(1), weight.assign(tf.fill([2], new)))
+    saver = tf.train.CheckpointSaverHook(
+        str(folder), save_steps=2, listeners=[hooks.WeightGuard(str(folder))])
+    with tf.train.MonitoredSession(hooks=[
+        tf.train.StopAtStepHook(last_step=steps), saver,
+        hooks.NanGuard(loss, str(folder)), hooks.ProgressHook(steps, 0)]) as session:
+      while not session.should_stop():
+        session.run(update)
+
+
+def test_progress_tells_speed_and_time_left(tmp_path, capsys):
+  train(tmp_path)
+  lines = capsys.readouterr().err
+  assert "steps/s" in lines and "left" in lines and "step 6/6 reached in" in lines
+
+
+def test_a_loss_that_is_not_finite_stops_training(tmp_path):
+  with pytest.raises(UserError, match="the loss is not finite.*last good checkpoint"):
+    train(tmp_path, bad_loss_at=3)
+  checkpoint = tf.train.latest_checkpoint(str(tmp_path))
+  assert np.isfinite(tf.train.load_variable(checkpoint, "weight")).all()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+  with pytest.raises(UserError, match="weight is not finite"):
+    train(tmp_path, bad_weight_at=3)
+  checkpoint = tf.train.latest_checkpoint(str(tmp_path))
+  assert np.isfinite(tf.train.load_variable(checkpoint, "weight")).all()
