@@ -62,16 +62,21 @@ def main(argv):
 
 def _formulations(run):
   """{name: (context in which the graph is built, logits)}."""
+  logits = run.cached_logits()
+  return {"this program": (contextlib.nullcontext(), logits),
+          "plain formulation": (_plainly(run), logits)}
+
+
+@contextlib.contextmanager
+def _plainly(run):
+  """Graphs built in this context have the plain formulation."""
   import plain_ops
 
   from compare_gan_logits.architectures import arch_ops
-  plain = contextlib.ExitStack()
-  plain.enter_context(mock.patch.dict(arch_ops.CONVOLUTIONS, {
-      "up": plain_ops.conv_up, "down": plain_ops.conv_down}))
-  plain.enter_context(mock.patch.object(
-      type(run.gan.discriminator), "has_batch_statistics", True))
-  return {"this program": (contextlib.nullcontext(), run.cached_logits()),
-          "plain formulation": (plain, run.cached_logits())}
+  convolutions = {"up": plain_ops.conv_up, "down": plain_ops.conv_down}
+  with mock.patch.dict(arch_ops.CONVOLUTIONS, convolutions), mock.patch.object(
+      type(run.gan.discriminator), "has_batch_statistics", True):
+    yield
 
 
 def _feature_stages(run):
