@@ -15,7 +15,6 @@ import gin.tf.external_configurables
 import tensorflow.compat.v1 as tf
 from absl import app
 from absl import flags
-from absl import logging
 
 from compare_gan_logits import command
 from compare_gan_logits import datasets
@@ -23,6 +22,8 @@ from compare_gan_logits import files
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
 from compare_gan_logits.command import UserError
+from compare_gan_logits.configuration import explain_gin_error
+from compare_gan_logits.configuration import parse_gin
 from compare_gan_logits.gans import perceptual_gan  # noqa: F401, registers both
 
 
@@ -45,40 +46,6 @@ flags.DEFINE_integer("num_eval_averaging_runs", 1, "Evaluations with other noise
                      "averaged.", lower_bound=1)
 flags.DEFINE_string("score_filename", "scores.csv", "CSV file of the scores, in "
                     "model_dir.")
-
-
-def parse_gin(config_files, bindings):
-  """Parses gin files and bindings.
-
-  Raises:
-    UserError: a file is missing, or binds what does not exist.
-  """
-  for path in config_files:
-    if not os.path.exists(path):
-      raise UserError(f"no gin file {path}; the ones that come with the program are "
-                      "in gin_configs/")
-    # A file includes its neighbours by name, from wherever it is run.
-    gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.FATAL)  # gin logs each place it looks at in vain
-  try:
-    gin.parse_config_files_and_bindings(config_files, bindings)
-  except (ValueError, TypeError, SyntaxError, OSError, AttributeError) as error:
-    raise UserError(explain_gin_error(error)) from error
-  finally:
-    logging.set_verbosity(verbosity)
-
-
-def explain_gin_error(error):
-  """Gin's error in one sentence, with the nearest name where one is unknown."""
-  message = str(error).split("\n\n")[0].replace("\n", " ").strip()
-  quoted = message.split("'")
-  if "No configurable" in message and len(quoted) > 1:
-    # Gin has no public list of what is registered.
-    known = {selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items()}
-    close = command.nearest(quoted[1], known).split("known:")[0]
-    return f"gin knows no {quoted[1]!r}; {close or 'see gin_configs/'}".rstrip(" ;")
-  return f"gin: {message}"
 
 
 def default_model_dir(config_files):

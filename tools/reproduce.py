@@ -58,11 +58,10 @@ def main(argv):
     for name, module in zip(names, modules):
       print(f"{name:22} {module.SECTION:42} {module.QUESTION}")
     return
-  import gin
-
+  from compare_gan_logits import configuration
   from compare_gan_logits import report
   from compare_gan_logits.experiments import study
-  gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings)
+  configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   inverters = _load()
   data = _open(next(iter(inverters.values())))
   done = study.run(names, inverters, data, FLAGS.output, FLAGS.limit)

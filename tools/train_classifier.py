@@ -16,7 +16,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import gin
 from absl import flags
 
 from compare_gan_logits import command
@@ -48,12 +47,10 @@ def main(argv):
     raise command.UserError("give --output, the folder of the module to write, or "
                             "--evaluate and a classifier's name")
   from compare_gan_logits import classifiers
+  from compare_gan_logits import configuration
   from compare_gan_logits import datasets
   from compare_gan_logits.classifiers import training
-  try:
-    gin.parse_config_files_and_bindings(FLAGS.gin_config, FLAGS.gin_bindings)
-  except (ValueError, OSError, SyntaxError) as error:
-    raise command.UserError(f"gin: {error}") from error
+  configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   dataset = datasets.get_dataset(FLAGS.dataset)
   if FLAGS.output:
     training.train(dataset, FLAGS.output, FLAGS.robust, FLAGS.init)
