@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import attacks
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
@@ -137,6 +138,30 @@ class Inverter:
     """Predicted classes, int [n]."""
     return np.argmax(self.logits(images), axis=-1)
 
+  def attack(self, images, epsilon):
+    """Images [n, h, w, c] moved against the class that they are given, by FGSM.
+
+    Args:
+      images: anything that `prepare` takes.
+      epsilon: largest change of a value, in units of the image range [0, 1].
+
+    Returns:
+      float32 [n, image_size, image_size, colors] in [0, 1] (section 5.4).
+
+    Raises:
+      UserError: the module has no classifier.
+    """
+    images = self.prepare(images)
+    labels = self.predict(images)
+    fetch, feed_labels, feed_epsilon = self._attack
+    graph, parts = self._graph, []
+    for start in range(0, len(images), self._batch_size):
+      part = slice(start, start + self._batch_size)
+      parts.append(graph.session.run(fetch, {
+          graph.images: images[part], feed_labels: labels[part],
+          feed_epsilon: epsilon}))
+    return np.concatenate(parts) if parts else images
+
   def noise(self, n, seed):
     """Standard normal noise, float32 [n, z_dim]."""
     values = np.random.default_rng(seed).standard_normal([n, self.z_dim])
@@ -203,6 +228,16 @@ class Inverter:
       parts.session.run([tf.global_variables_initializer(),
                          tf.local_variables_initializer(), tf.tables_initializer()])
     return parts
+
+  @functools.cached_property
+  def _attack(self):
+    """Attacked images with the placeholders of labels and epsilon."""
+    parts = self._graph
+    with parts.session.graph.as_default():
+      labels = tf.placeholder(tf.int64, [None])
+      epsilon = tf.placeholder(tf.float32, [])
+      return attacks.fgsm(lambda _: parts.logits, parts.images, labels,
+                          epsilon), labels, epsilon
 
   def _run(self, fetch, feeds, shape):
     """Runs `fetch` over the feeds in batches; `shape` is that of one result."""
