@@ -39,6 +39,16 @@ class _Graph(NamedTuple):
   session: Any
 
 
+class _AttackGraph(NamedTuple):
+  """Tensors of an attack on an Inverter's classifier, and their session."""
+
+  images: Any
+  labels: Any
+  epsilon: Any
+  attacked: Any
+  session: Any
+
+
 class Inverter:
   """A generator x' = G(z, noise) with the classifier z = f(x) that it inverts.
 
@@ -152,15 +162,10 @@ class Inverter:
       UserError: the module has no classifier.
     """
     images = self.prepare(images)
-    labels = self.predict(images)
-    fetch, feed_labels, feed_epsilon = self._attack
-    graph, parts = self._graph, []
-    for start in range(0, len(images), self._batch_size):
-      part = slice(start, start + self._batch_size)
-      parts.append(graph.session.run(fetch, {
-          graph.images: images[part], feed_labels: labels[part],
-          feed_epsilon: epsilon}))
-    return np.concatenate(parts) if parts else images
+    attack = self._attack
+    feeds = {attack.images: images, attack.labels: self.predict(images),
+             attack.epsilon: np.full([len(images), 1, 1, 1], epsilon)}
+    return self._run(attack.attacked, feeds, images.shape[1:], attack.session)
 
   def noise(self, n, seed):
     """Standard normal noise, float32 [n, z_dim]."""
@@ -231,21 +236,27 @@ class Inverter:
 
   @functools.cached_property
   def _attack(self):
-    """Attacked images with the placeholders of labels and epsilon."""
-    parts = self._graph
-    with parts.session.graph.as_default():
+    """The attack's graph, apart: gradients change the functions of a graph in use."""
+    graph = tf.Graph()
+    with graph.as_default():
+      side = self.image_size
+      images = tf.placeholder(tf.float32, [None, side, side, self.colors])
       labels = tf.placeholder(tf.int64, [None])
-      epsilon = tf.placeholder(tf.float32, [])
-      return attacks.fgsm(lambda _: parts.logits, parts.images, labels,
-                          epsilon), labels, epsilon
+      epsilon = tf.placeholder(tf.float32, [None, 1, 1, 1])
+      attacked = attacks.fgsm(self.classifier, images, labels, epsilon)
+      session = tf.Session(graph=graph)
+      session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
+                   tf.tables_initializer()])
+    return _AttackGraph(images, labels, epsilon, attacked, session)
 
-  def _run(self, fetch, feeds, shape):
+  def _run(self, fetch, feeds, shape, session=None):
     """Runs `fetch` over the feeds in batches; `shape` is that of one result."""
+    session = session or self._graph.session
     total = len(next(iter(feeds.values())))
     result = np.empty([total, *shape], np.float32)
     for start in range(0, total, self._batch_size):
       part = slice(start, start + self._batch_size)
-      result[part] = self._graph.session.run(
+      result[part] = session.run(
           fetch, {key: value[part] for key, value in feeds.items()})
     return result
 
