@@ -36,12 +36,14 @@ def main(argv):
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   if not FLAGS.module and not FLAGS.open:
     raise command.UserError("--module names the folder of an exported module")
+  text = _read(FLAGS.open) if FLAGS.open else None
   try:
+    from compare_gan_logits.explorer import saving
     from compare_gan_logits.explorer import server
   except ModuleNotFoundError as error:
     raise command.UserError(f"the page needs {error.name}: pip install 'flask>=3.1,<4' "
                             "'waitress>=3,<4'") from None
-  saved, view = _opened() if FLAGS.open else ({}, None)
+  saved, view = saving.from_json(text) if text is not None else ({}, None)
   modules = [_named(module) for module in FLAGS.module] or list(saved.items())
   explorer = server.Explorer(modules)
   for problem in explorer.problems.values():
@@ -61,16 +63,13 @@ def _named(module):
   return name, folder
 
 
-def _opened():
-  """({name: folder}, View) of --open."""
-  from compare_gan_logits.explorer import saving
+def _read(path):
   try:
-    with open(FLAGS.open, encoding="utf-8") as f:
-      text = f.read()
+    with open(path, encoding="utf-8") as f:
+      return f.read()
   except (OSError, UnicodeDecodeError) as error:
-    raise command.UserError(f"cannot read {FLAGS.open} ({error}); --open names a view "
-                            "saved from the page") from None
-  return saving.from_json(text)
+    raise command.UserError(f"cannot read {path} ({error}); --open names a view saved "
+                            "from the page") from None
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ CONTROLS = (
             "and more smoothly in the robust one.", "5.5, 9",
             "linear between the two logit vectors"),
     Control("scale", "Scale", "logits", -0.6, 0.6, 0.05, 0.0, "power",
-            "Scaling moves contrast and sharpness, and nothing else, in the robust "
+            "Scaling moves almost nothing but contrast and sharpness in the robust "
             "model; in the standard one content changes a little too.", "5.5",
             "all logits times this"),
     Control("shift", "Shift", "logits", -3.0, 3.0, 0.05, 0.0, "signed",

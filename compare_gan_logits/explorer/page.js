@@ -130,8 +130,8 @@ function paint(modules) {
 function fill(figure, image, opinion, kept, what) {
   const [name, confidence] = all("figcaption span", figure);
   const mark = kept === null ? "" : kept ? "✓ " : "✗ ";
-  name.textContent = mark + opinion.name;
-  confidence.textContent = percent(opinion.confidence);
+  name.textContent = opinion.name;
+  confidence.textContent = mark + percent(opinion.confidence);
   figure.classList.toggle("kept", kept === true);
   figure.classList.toggle("lost", kept === false);
   const picture = $("img", figure);
@@ -142,7 +142,10 @@ function fill(figure, image, opinion, kept, what) {
 }
 
 function opine(module) {
-  const list = $(`#opinions [data-module="${CSS.escape(module.name)}"] ol`);
+  const article = $(`#opinions [data-module="${CSS.escape(module.name)}"]`);
+  const list = $("ol", article);
+  $("small", article).textContent =
+    `standard deviation of the photo's logits ${module.deviation.toPrecision(2)}`;
   while (list.children.length > module.top.length) list.lastChild.remove();
   while (list.children.length < module.top.length) {
     list.append(make("li", {}, make("span", {className: "name"}),
@@ -264,7 +267,7 @@ function addRow(name) {
   });
   const row = make("div", {className: "row"},
     make("label", {htmlFor: id, textContent: name, title: name}),
-    make("span", {className: "value"}), input, make("output", {htmlFor: id}), reset);
+    input, make("output", {htmlFor: id}), reset, make("span", {className: "value"}));
   rows.set(name, row);
   $("#rows").append(row);
   return row;
@@ -279,7 +282,9 @@ function refreshRows() {
   }
   for (const [name, row] of rows) {
     $(".value", row).textContent = last.map(
-      (module) => name in module.logits ? signed(module.logits[name], 1) : "–").join("  ");
+      (module) => name in module.logits ? signed(module.logits[name], 1).padStart(6) : "–"
+    ).join("");
+    $(".value", row).title = `as painted: ${last.map((m) => m.name).join(", ")}`;
   }
 }
 
@@ -341,7 +346,7 @@ function build() {
         make("small", {className: "unknown"})),
       make("div", {className: "tiles"})));
     $("#opinions").append(make("article", {"data-module": module.name},
-      make("h2", {}, module.name, make("small", {textContent: "top five classes"})),
+      make("h2", {}, module.name, make("small")),
       make("ol")));
   }
   for (const [name, problem] of Object.entries(config.problems)) {
