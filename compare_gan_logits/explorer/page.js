@@ -173,10 +173,14 @@ function fit() {
     const size = config.modules.find((m) => m.name === module.name).size;
     const tiles = $(`[data-module="${CSS.escape(module.name)}"] .tiles`, stage);
     const gap = parseFloat(getComputedStyle(tiles).columnGap) || 0;
-    const least = window.innerWidth < 640 ? 56 : 88;
-    const columns = Math.min(module.pictures.length + 1,
-      Math.max(2, Math.floor((tiles.clientWidth + gap) / (least + gap))));
-    const width = Math.min((tiles.clientWidth + gap) / columns - gap, LARGEST_TILE);
+    const [least, most] = window.innerWidth < 640 ? [56, 88] : [96, 128];
+    const count = module.pictures.length + 1;
+    const fitting = Math.max(2, Math.floor((tiles.clientWidth + gap) / (least + gap)));
+    const lines = Math.ceil(count / fitting);
+    const columns = Math.ceil(count / lines);
+    tiles.style.setProperty("--columns", columns);
+    const width = Math.min((tiles.clientWidth + gap) / columns - gap,
+      lines > 1 ? most : LARGEST_TILE);
     const zoom = Math.floor(width * ratio / size);
     tiles.style.setProperty("--tile", `${zoom >= 1 ? zoom * size / ratio : width}px`);
   }
@@ -372,6 +376,7 @@ function build() {
   for (const select of ["#swap0", "#swap1", "#another select"].map((s) => $(s))) {
     select.append(option("", "–"), ...config.classes.map((name) => option(name, name)));
   }
+  $("#rows").style.setProperty("--modules", config.modules.length);
   $("#another").hidden = config.classes.length <= MANY;
   if (config.classes.length <= MANY) config.classes.forEach(addRow);
 }
