@@ -288,9 +288,12 @@ class _Worker:
 
 def _work(pipe, arguments, way):
   """A worker's process: builds, then answers a number of steps with their seconds."""
+  import tensorflow.compat.v1 as tf
+
   from compare_gan_logits import allocator
   from compare_gan_logits import main as trainer
   allocator.keep_freed_memory()
+  tf.logging.set_verbosity(tf.logging.ERROR)
   FLAGS(["benchmark", *arguments])
   bindings = FLAGS.gin_bindings + (
       ["compute.dtype = 'bfloat16'"] if way == "bfloat16" else [])
