@@ -27,6 +27,7 @@ from compare_gan_logits.command import nearest
 # Written by training.py into the folder of every classifier that it exports.
 DESCRIPTION = "classifier.json"
 _KERAS = "keras:"
+_NPZ = ".npz"
 _CONVERSIONS = {"efficientnet_lite0": convert.efficientnet_lite0,
                 "squeezenet1_1": convert.squeezenet1_1}
 _SPEC_FIELDS = {f.name for f in dataclasses.fields(Spec)} - {"preprocessing"}
@@ -135,8 +136,9 @@ def load(name, **overrides):
 
   Args:
     name: name in the zoo, folder of a TF-Hub module, SavedModel or classifier
-      exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL, or
-      "keras:Name" for one of tf.keras.applications.
+      exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL,
+      "keras:Name" for one of tf.keras.applications, or the .npz file that the zoo's
+      robust_resnet152_linf16 is made from.
     **overrides: fields of hub.Spec and of Preprocessing that differ from the
       entry's, e.g. output="features", size=128, handle="/a/local/copy".
 
@@ -157,6 +159,8 @@ def load(name, **overrides):
 
 def _find(name, place, weights):
   """Spec and SavedModel folder of what `load` takes; `place` overrides the handle."""
+  if name.endswith(_NPZ):
+    name, place = zoo.NPZ, place or name
   if name in zoo.NAMES:
     spec = zoo.get(name)
   elif name.startswith(_KERAS):
@@ -191,6 +195,8 @@ def _locate(handle, weights):
     return convert.keras_application(handle[len(_KERAS):], weights)
   if handle.startswith(zoo.CONVERTED):
     return _CONVERSIONS[handle[len(zoo.CONVERTED):]]()
+  if handle.endswith(_NPZ):
+    return convert.resnet152(handle)
   if os.path.isfile(handle):
     return convert.keras_file(handle)
   return hub.locate(handle)
@@ -227,8 +233,8 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
 
   Args:
     handle: what `load` takes; None: no classifier.
-    path: folder of the module, for an entry of the zoo or a URL that cannot be
-      fetched: the entry's other facts stay in force.
+    path: folder of the module (or its file), for an entry of the zoo or a URL that
+      cannot be fetched: the entry's other facts stay in force.
     cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
     signature: this and the others override the entry's field of that name (see
       hub.Spec and Preprocessing) unless None.

@@ -40,7 +40,7 @@ class Spec:
 
   Attributes:
     name: short name.
-    handle: folder, TF-Hub URL, .h5 or .keras file, or "keras:Name" of
+    handle: folder, TF-Hub URL, .h5, .keras or .npz file, or "keras:Name" of
       tf.keras.applications.
     signature: name; None: "serving_default", else "default", else the only one.
     input_name: the image input; None: the only one of rank 4.

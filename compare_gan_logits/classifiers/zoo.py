@@ -9,6 +9,8 @@ from compare_gan_logits.classifiers.preprocessing import Preprocessing
 
 # Start of the handle of a classifier that convert.py makes from a package.
 CONVERTED = "converted:"
+# The entry that a bare .npz file is taken for.
+NPZ = "robust_resnet152_linf16"
 
 
 def _specs():
@@ -31,6 +33,20 @@ def _specs():
           source="its TF-Hub page: RGB in [-1, 1], 224 px, decay_rate=0; trained by "
                  "Qin et al. (2019); the paper's robust ResNet-152",
           verified="not verified: the module was not at hand"),
+      hub.Spec(
+          name=NPZ,
+          handle="https://github.com/facebookresearch/ImageNet-Adversarial-Training/"
+                 "releases/download/v0/R152.npz",
+          preprocessing=Preprocessing(size=224, resize="bicubic", channel_order="bgr",
+                                      low=-1.0),
+          licence="CC BY-NC 4.0: not for commercial use",
+          source="a file that users download themselves: the plain ResNet-152 of Xie "
+                 "et al. (2019), trained against a targeted attack of 30 steps and "
+                 "L-infinity 16/255; its repository: BGR in [-1, 1], 224 px, 62.3 % of "
+                 "ImageNet's validation set right, 52.5 % under 10 steps of attack",
+          verified="the network's arithmetic and the names of its 777 arrays, with "
+                   "random weights; not verified: the file itself, which was not at "
+                   "hand, and so the accuracy: tools/train_classifier.py --evaluate"),
       hub.Spec(
           name="inception_v3",
           handle="https://tfhub.dev/google/imagenet/inception_v3/classification/4",
