@@ -73,15 +73,19 @@ class Classifier:
     Differentiable with respect to the images; the classifier's weights are local
     variables (see hub.load_frozen). Outputs of a higher rank are flattened.
     """
-    logits = hub.call(self.path, self._binding, self.spec.preprocessing.apply(images))
-    if logits.shape.rank != 2:
-      logits = tf.layers.flatten(logits)
+    logits = self._outputs(images)
     if self.spec.softmax:
       logits = tf.log(tf.maximum(logits, np.finfo(np.float32).tiny))
     column = self.spec.drop_column
     if column is not None:
       logits = tf.concat([logits[:, :column], logits[:, column + 1:]], axis=1)
     return logits
+
+  def _outputs(self, images):
+    """What the module gives, [b, n]."""
+    images = self.spec.preprocessing.apply(images)
+    outputs = hub.call(self.path, self._binding, images)
+    return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)
 
   def predict(self, images, batch_size=128):
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
@@ -112,15 +116,24 @@ class Classifier:
     return self._feeds[shape]
 
   def _count_logits(self):
-    shape = self._binding.output_shape
-    if shape is None or len(shape) != 2 or shape[1] is None:
-      size = self.spec.preprocessing.size or 64
-      return self._run_once([1, size, size, self.spec.preprocessing.colors])
-    return shape[1] - (self.spec.drop_column is not None)
+    shape, column = self._binding.output_shape, self.spec.drop_column
+    known = shape is not None and None not in shape[1:]
+    outputs = int(np.prod(shape[1:])) if known else self._count_outputs()
+    if column is None:
+      return outputs
+    if not 0 <= column < outputs:
+      raise UserError(f"{self.spec.name} has {outputs} outputs and so no column "
+                      f"{column} for classifier.drop_column")
+    return outputs - 1
 
-  def _run_once(self, shape):
-    feed, logits = self._feed(tuple(shape[1:]))
-    return self._session.run(logits, {feed: np.zeros(shape)}).shape[1]
+  def _count_outputs(self):
+    """By trying, for a module that does not say."""
+    wanted = self.spec.preprocessing
+    size = wanted.size or 64
+    with tf.Graph().as_default(), tf.Session() as session:
+      outputs = self._outputs(tf.zeros([1, size, size, wanted.colors]))
+      session.run([tf.local_variables_initializer(), tf.tables_initializer()])
+      return session.run(outputs).shape[1]
 
   def _digest(self):
     facts = dataclasses.asdict(self.spec)
@@ -149,7 +162,8 @@ def load(name, **overrides):
   if unknown:
     raise UserError(f"no classifier setting {min(unknown)!r}; "
                     f"{nearest(min(unknown), _SPEC_FIELDS | _PREPROCESSING_FIELDS)}")
-  spec, path = _find(name, overrides.pop("handle", None), overrides.get("weights", "imagenet"))
+  spec, path = _find(name, overrides.pop("handle", None),
+                     overrides.get("weights", "imagenet"))
   own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
@@ -172,12 +186,12 @@ def _find(name, place, weights):
   elif "://" in name or os.path.exists(os.path.expanduser(name)):
     spec = Spec(name=os.path.basename(os.path.abspath(name)), handle=name)
   else:
-    raise UserError(f"no classifier {name!r}: no file or folder, and in the zoo "
+    raise UserError(f"no classifier {name!r}, neither a file or folder nor in the zoo; "
                     f"{nearest(name, zoo.NAMES)}")
   handle = _absolute(place or spec.handle)
   path = _locate(handle, weights)
   description = os.path.join(path, DESCRIPTION)
-  if os.path.exists(description):
+  if tf.io.gfile.exists(description):
     spec = Spec(**files.read_json(description)["spec"])
   return dataclasses.replace(spec, handle=handle), path
 

@@ -32,6 +32,7 @@ from compare_gan_logits.command import nearest
 
 # Goes into the folders' names: raise it when a conversion changes.
 VERSION = 1
+_KERAS_OUTPUTS = "features", "logits", "probabilities"
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -62,8 +63,8 @@ def cached(name, facts, build):
 def keras_file(path):
   """SavedModel folder of a Keras model saved as .h5 or .keras.
 
-  Outputs "logits" (before a final softmax) and "features" (what the last layer
-  sees).
+  Outputs "logits" (before a final softmax), "probabilities" and "features" (what the
+  last layer with weights sees).
 
   Raises:
     UserError: the file holds no such model.
@@ -72,11 +73,13 @@ def keras_file(path):
     try:
       model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-      raise UserError(f"{path} is no Keras classifier ({error})") from error
+      raise UserError(f"{path} is no Keras classifier ({error}); a classifier is a "
+                      "folder with a saved_model.pb, or a .h5, .keras or .npz "
+                      "file") from error
     _save_keras(model, folder)
 
   name = os.path.splitext(os.path.basename(path))[0]
-  return cached(name, hub.file_digest(path), lambda folder: _eagerly(build, folder))
+  return _cached_keras(name, hub.file_digest(path), build)
 
 
 def keras_application(name, weights="imagenet"):
@@ -101,7 +104,11 @@ def keras_application(name, weights="imagenet"):
     _save_keras(model, folder)
 
   facts = hub.file_digest(weights) if weights and os.path.exists(weights) else weights
-  return cached(name, facts, lambda folder: _eagerly(build, folder))
+  return _cached_keras(name, facts, build)
+
+
+def _cached_keras(name, facts, build):
+  return cached(name, [_KERAS_OUTPUTS, facts], lambda folder: _eagerly(build, folder))
 
 
 def _application(name):
@@ -144,20 +151,23 @@ def _eagerly(function, *args):
 def _save_keras(model, folder):
   """Writes a Keras classifier as a SavedModel whose "logits" precede the softmax."""
   last = model.layers[-1]
-  features, logits = last.input, model.output
+  # An activation or a reshaping may be a layer of its own.
+  head = next(layer for layer in reversed(model.layers) if layer.weights)
+  features, logits = head.input, model.output
   if isinstance(last, keras.layers.Softmax):
     logits = last.input
   elif getattr(last, "activation", None) is keras.activations.softmax:
     last.activation = keras.activations.linear
-  both = keras.Model(model.inputs, {"logits": logits, "features": features})
+  outputs = features, logits, keras.layers.Softmax()(logits)
+  module = keras.Model(model.inputs, dict(zip(_KERAS_OUTPUTS, outputs)))
   spec = tensorflow.TensorSpec([None] + list(model.input_shape[1:]),
                                tensorflow.float32, name="images")
 
   @tensorflow.function(input_signature=[spec])
   def serve(images):
-    return both(images, training=False)
+    return module(images, training=False)
 
-  tensorflow.saved_model.save(both, folder, signatures={"serving_default": serve})
+  tensorflow.saved_model.save(module, folder, signatures={"serving_default": serve})
 
 
 def efficientnet_lite0():
