@@ -15,8 +15,10 @@ import tensorflow_hub
 from PIL import Image
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import networks
+from compare_gan_logits.classifiers import training
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.command import UserError
 
@@ -44,6 +46,17 @@ def test_converted_networks_know_real_photographs(name, package, least, tmp_path
   predicted = classifier.predict(images).argmax(axis=1)
   assert np.sum(predicted == labels) >= least, [classifier.class_names[i]
                                                 for i in predicted]
+
+
+@pytest.mark.parametrize("name", ["embedded_standard", "embedded_robust"])
+def test_shipped_classifiers_are_as_good_as_they_say(name):
+  classifier = classifiers.load(name)
+  result = training.accuracy(classifier, datasets.get_dataset("embedded"))
+  assert result["images"] == 2000
+  assert f"validation accuracy {result['top1']:.4f}" in classifier.spec.verified
+  assert classifier.class_names[1] == "Trouser"
+  again = classifiers.from_description(classifier.describe())
+  assert again.spec.handle == f"shipped:{name}"
 
 
 def test_class_names_are_imagenets():

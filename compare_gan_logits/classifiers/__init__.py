@@ -198,7 +198,7 @@ def _find(name, place, weights):
 
 def _absolute(handle):
   """The handle, made independent of the working folder if it is a path."""
-  if "://" in handle or handle.startswith((_KERAS, zoo.CONVERTED)):
+  if "://" in handle or handle.startswith((_KERAS, zoo.CONVERTED, zoo.SHIPPED)):
     return handle
   return os.path.abspath(os.path.expanduser(handle))
 
@@ -209,6 +209,8 @@ def _locate(handle, weights):
     return convert.keras_application(handle[len(_KERAS):], weights)
   if handle.startswith(zoo.CONVERTED):
     return _CONVERSIONS[handle[len(zoo.CONVERTED):]]()
+  if handle.startswith(zoo.SHIPPED):
+    return hub.locate(os.path.join(zoo.SHIPPED_FOLDER, handle[len(zoo.SHIPPED):]))
   if handle.endswith(_NPZ):
     return convert.resnet152(handle)
   if os.path.isfile(handle):

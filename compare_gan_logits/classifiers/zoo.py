@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
@@ -9,6 +10,10 @@ from compare_gan_logits.classifiers.preprocessing import Preprocessing
 
 # Start of the handle of a classifier that convert.py makes from a package.
 CONVERTED = "converted:"
+# Start of the handle of a classifier that comes with the program.
+SHIPPED = "shipped:"
+SHIPPED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data",
+                              "classifiers")
 # The entry that a bare .npz file is taken for.
 NPZ = "robust_resnet152_linf16"
 
@@ -81,6 +86,9 @@ def _specs():
           verified="weights by digest; right on 31.3 % of 5,000 ImageNet photographs "
                    "of 64 px, enlarged to 224, among their 200 classes (13.6 % among "
                    "all 1000)"),
+      # What there is to know of these stands beside their weights, in classifier.json.
+      hub.Spec(name="embedded_standard", handle=SHIPPED + "embedded_standard"),
+      hub.Spec(name="embedded_robust", handle=SHIPPED + "embedded_robust"),
   ]
 
 
