@@ -13,6 +13,7 @@ import tensorflow.compat.v2 as tf2
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
+from compare_gan_logits import inversion
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.command import UserError
 from compare_gan_logits.gans import modular_gan
@@ -20,7 +21,6 @@ from compare_gan_logits.tpu import tpu_random
 
 
 FORMAT = 1
-DESCRIPTION = "inversion.json"
 SAVED_MODEL = "saved_model"
 _UPDATE_ACCUS = "update_accus"
 
@@ -59,16 +59,16 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
-    description = _describe(gan, dataset, classifier, architecture, step)
-    files.write_json(os.path.join(folder, DESCRIPTION), description)
+    description = _describe(gan, dataset, classifier, architecture, step, module_dir)
+    files.write_json(os.path.join(folder, inversion.DESCRIPTION), description)
   return description
 
 
-def _describe(gan, dataset, classifier, architecture, step):
+def _describe(gan, dataset, classifier, architecture, step, module_dir):
   return {
       "format": FORMAT,
       "architecture": architecture,
-      "classifier": classifier.describe() if classifier else None,
+      "classifier": classifier.describe(module_dir) if classifier else None,
       "class_names": list(classifier.class_names if classifier
                           else dataset.class_names),
       "colors": dataset.colors,

@@ -22,6 +22,7 @@ from compare_gan_logits.classifiers import hub
 from compare_gan_logits.command import UserError
 
 
+# File in a module's folder that says what it inverts.
 DESCRIPTION = "inversion.json"
 
 
@@ -85,7 +86,7 @@ class Inverter:
                       "written by --schedule=export")
     info = files.read_json(description)
     if classifier is None and info["classifier"]:
-      classifier = classifiers.from_description(info["classifier"])
+      classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(f"the classifier has {classifier.num_logits} logits but "
                       f"{module_dir} inverts {info['num_logits']}; name the one it was "

@@ -7,6 +7,7 @@ import tensorflow.compat.v2 as tf2
 import tiny
 from PIL import Image
 
+from compare_gan_logits import classifiers
 from compare_gan_logits import inversion
 from compare_gan_logits.command import UserError
 from compare_gan_logits.inversion import Inverter
@@ -98,6 +99,36 @@ def test_prepare_converts_colours(inverter):
   np.testing.assert_allclose(inverter.prepare(red), 0.2989, atol=1e-6)
   with pytest.raises(UserError, match="1 or 3"):
     inverter.prepare(np.zeros([8, 8, 1]))
+
+
+def test_a_moved_run_finds_its_classifier(tmp_path):
+  """Moved together, the module alone, and as before the relative path was kept."""
+  run = tmp_path / "run"
+  where = str(run / "classifiers" / "linear")
+  classifier = classifiers.load(tiny.write_classifier(where, KERNEL))
+  module = run / "gan" / "module"
+  description = classifier.describe(str(module))
+  tiny.write_module(module, tiny.linear(MATRIX), classifier=description)
+  images = RNG.uniform(size=[3, 8, 8, 1])
+  before = Inverter.load(str(module)).logits(images)
+
+  moved = tmp_path / "elsewhere" / "run"
+  moved.parent.mkdir()
+  run.rename(moved)
+  after = Inverter.load(str(moved / "gan" / "module"))
+  assert after.classifier.path == str(moved / "classifiers" / "linear")
+  np.testing.assert_array_equal(after.logits(images), before)
+
+  moved.rename(run)
+  module.rename(tmp_path / "module")
+  Inverter.load(str(tmp_path / "module"))
+
+  del description["relative"]
+  tiny.write_module(tmp_path / "old", tiny.linear(MATRIX), classifier=description)
+  Inverter.load(str(tmp_path / "old"))
+  run.rename(moved)
+  with pytest.raises(UserError, match=f"no classifier at {where}"):
+    Inverter.load(str(tmp_path / "old"))
 
 
 def test_gradient_of_the_graph_generator(inverter):

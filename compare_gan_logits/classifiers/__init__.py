@@ -95,10 +95,17 @@ class Classifier:
              for i in range(0, len(images), batch_size)]
     return np.concatenate(parts) if parts else np.zeros([0, self.num_logits], "f")
 
-  def describe(self):
-    """JSON-able dict for from_description: the spec and the digest."""
+  def describe(self, folder=None):
+    """JSON-able dict for from_description: the spec and the digest.
+
+    Args:
+      folder: local one that the description is kept in. A classifier on the same
+        disk is found again after both have been moved together.
+    """
     facts = dataclasses.asdict(self.spec)
     facts["digest"] = self.digest
+    if folder and "://" not in folder and os.path.isabs(self.spec.handle):
+      facts["relative"] = os.path.relpath(self.spec.handle, folder)
     return json.loads(json.dumps(facts))
 
   def _feed(self, shape):
@@ -267,14 +274,24 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
   return classifier
 
 
-def from_description(description):
+def from_description(description, folder=None):
   """The classifier that `Classifier.describe` described.
+
+  Args:
+    description: what it returned.
+    folder: where the description is kept now; what it calls "relative" is looked for
+      from there first.
 
   Raises:
     UserError: it is gone, or is no longer the one described.
   """
   facts = dict(description)
   digest = facts.pop("digest")
+  relative = facts.pop("relative", None)
+  if folder and relative:
+    moved = os.path.normpath(os.path.join(folder, relative))
+    if os.path.exists(moved):
+      facts["handle"] = moved
   spec = Spec(**facts)
   classifier = Classifier(spec, _locate(spec.handle, spec.weights))
   if classifier.digest != digest:
