@@ -12,6 +12,7 @@ import pytest
 import tensorflow
 import tensorflow.compat.v1 as tf
 import tensorflow_hub
+import tiny
 from tensorflow import keras
 from tensorflow_hub import compressed_module_resolver
 
@@ -44,10 +45,7 @@ def _tf1_module(folder):
         "decaying", inputs={"x": images, "decay_rate": rate},
         outputs={"default": logits * (1 - rate)})
 
-  with tf.Graph().as_default(), tf.Session() as session:
-    handle = tensorflow_hub.Module(tensorflow_hub.create_module_spec(module))
-    session.run(tf.global_variables_initializer())
-    handle.export(folder, session)
+  tiny.export(folder, module)
 
 
 def _tf2_module(folder, signatures=True):

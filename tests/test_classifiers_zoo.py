@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow_hub
+import tiny
 from PIL import Image
 
 from compare_gan_logits import classifiers
@@ -78,10 +79,7 @@ def _stand_in(folder, size, inputs, columns):
     tensorflow_hub.add_signature(inputs={inputs[0]: images, **others},
                                  outputs={"default": level + tf.range(columns * 1.0)})
 
-  with tf.Graph().as_default(), tf.Session() as session:
-    handle = tensorflow_hub.Module(tensorflow_hub.create_module_spec(module))
-    session.run(tf.global_variables_initializer())
-    handle.export(folder, session)
+  tiny.export(folder, module)
 
 
 @pytest.mark.parametrize("name, size, inputs, columns, first", [
