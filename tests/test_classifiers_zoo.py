@@ -76,8 +76,8 @@ def _stand_in(folder, size, inputs, columns):
     others = {name: tf.placeholder(tf.float32, []) for name in inputs[1:]}
     zero = tf.get_variable("zero", initializer=0.0, use_resource=True)
     level = zero + tf.reduce_mean(images, axis=[1, 2, 3])[:, None]
-    tensorflow_hub.add_signature(inputs={inputs[0]: images, **others},
-                                 outputs={"default": level + tf.range(columns * 1.0)})
+    tensorflow_hub.add_signature(inputs={inputs[0]: images, **others}, outputs={
+        "default": level + tf.range(columns * 1.0), "features": tf.tile(level, [1, 6])})
 
   tiny.export(folder, module)
 
@@ -94,6 +94,9 @@ def test_entries_fit_what_their_pages_describe(name, size, inputs, columns, firs
   logits = classifier.predict(np.full([1, 64, 64, 3], 0.25, np.float32))
   np.testing.assert_allclose(logits[0], first + np.arange(1000), rtol=1e-5)
   assert len(classifier.class_names) == 1000
+  # The background class is a column of the logits alone.
+  features = classifiers.from_gin(name, path=classifier.path, output="features")
+  assert features.num_logits == 6 and features.class_names[5] == "class 5"
   again = classifiers.from_description(classifier.describe())
   assert again.digest == classifier.digest
 

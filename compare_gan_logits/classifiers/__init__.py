@@ -160,7 +160,8 @@ def load(name, **overrides):
       "keras:Name" for one of tf.keras.applications, or the .npz file that the zoo's
       robust_resnet152_linf16 is made from.
     **overrides: fields of hub.Spec and of Preprocessing that differ from the
-      entry's, e.g. output="features", size=128, handle="/a/local/copy".
+      entry's, e.g. output="features", size=128, handle="/a/local/copy". What an entry
+      says of softmax and drop_column is of its own output and goes with that.
 
   Raises:
     UserError: there is no such classifier, or it does not offer what is asked.
@@ -172,6 +173,8 @@ def load(name, **overrides):
   spec, path = _find(name, overrides.pop("handle", None),
                      overrides.get("weights", "imagenet"))
   own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
+  if overrides.get("output", spec.output) != spec.output:
+    own = {"softmax": False, "drop_column": None, **own}
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
       spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own)
