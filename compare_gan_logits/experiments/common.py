@@ -142,6 +142,11 @@ def mean(values):
   return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
+def exact(value, n):
+  """A number of n images that has no interval."""
+  return Estimate(float(value), float(value), float(value), n)
+
+
 def rate(successes):
   """Fraction of successes with its Wilson interval; of none: 0 to 1."""
   successes = np.asarray(successes, bool)
