@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from unittest import mock
 
 
@@ -379,30 +378,10 @@ def _on_disk(run):
   from compare_gan_logits.classifiers import logit_cache
   logits = _made_up_logits(run)
   folder = tempfile.mkdtemp()
-  # What the cache needs to know of a classifier, with logits made up in no time.
-  stand_in = types.SimpleNamespace(
-      spec=run.classifier.spec, digest=run.classifier.digest,
-      num_logits=run.classifier.num_logits, describe=run.classifier.describe)
-  with mock.patch.object(logit_cache, "_records", _made_up_records(logits)):
-    logit_cache.write(stand_in, run.dataset, "train", folder, log=lambda line: None)
+  logit_cache.write(run.classifier, run.dataset, "train", folder, logits=logits,
+                    log=lambda line: None)
   cache = logit_cache.open(folder, run.classifier, run.dataset, "train")
   return contextlib.nullcontext(), cache
-
-
-def _made_up_records(logits):
-  def records(classifier, dataset, split, manifest, missing, batch_size):
-    import numpy as np
-
-    from compare_gan_logits.classifiers import logit_cache
-    del classifier, dataset, split, batch_size
-    per_shard = -(-len(logits) // manifest["shards"])
-    for shard in missing:
-      ids = np.arange(shard * per_shard, min((shard + 1) * per_shard, len(logits)))
-      rows = np.zeros(len(ids), logit_cache._dtype("float32", logits.shape[1]))
-      rows["id"], rows["logits"] = ids, logits[ids]
-      yield shard, rows
-
-  return records
 
 
 def _in_the_graph(run):
