@@ -33,21 +33,6 @@ _TENSORFLOW_SAYS = {errno.ENOSPC: "No space left on device",
                     errno.EROFS: "Read-only file system"}
 
 
-_FULL = "free some space and give the same command again"
-_REMEDIES = {
-    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
-    errno.EACCES: "change its permissions or name another folder",
-    errno.EPERM: "change its permissions or name another folder",
-    errno.EROFS: "name a folder that can be written to",
-    errno.ENOENT: "name one that is there",
-    errno.ENOTDIR: "name a folder",
-    errno.EISDIR: "name a file",
-}
-_TENSORFLOW_SAYS = {errno.ENOSPC: "No space left on device",
-                    errno.EACCES: "Permission denied",
-                    errno.EROFS: "Read-only file system"}
-
-
 class UserError(Exception):
   """A wrong input. Its text is one sentence that says what to do about it."""
 
@@ -63,39 +48,6 @@ def nearest(name, valid):
 def sentence(error):
   """An error's text in one line, without the call stack that gin appends."""
   return " ".join(str(error).split("\n  In call to configurable")[0].split())
-
-
-def explain(error):
-  """Any error as one sentence; of one that nobody foresaw, what can be said of it."""
-  if isinstance(error, UserError):
-    return sentence(error)
-  if isinstance(error, OSError):
-    return explain_os_error(error)
-  text = str(error)
-  # TensorFlow carries errors out of Python functions in its graphs as text.
-  inner = re.search(r"UserError: (.+)", text)
-  if inner:
-    return inner.group(1).strip()
-  for code, words in _TENSORFLOW_SAYS.items():
-    if words in text:
-      return f"{_first_line(text)}: {_REMEDIES[code]}"
-  if isinstance(error, MemoryError) or "OOM when allocating" in text:
-    return "out of memory; use smaller batches"
-  return (f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "
-          "shows where it happened")
-
-
-def explain_os_error(error, path=None):
-  """What the operating system refused, the file and the remedy, in one sentence."""
-  place = error.filename or path
-  reason = error.strerror or _first_line(str(error))
-  remedy = _REMEDIES.get(error.errno, "look after it and give the same command again")
-  return f"{place}: {reason}; {remedy}" if place else f"{reason}; {remedy}"
-
-
-def _first_line(text):
-  lines = text.strip().splitlines()
-  return lines[0].strip() if lines else "no message"
 
 
 def explain(error):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import attacks
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
@@ -34,6 +35,16 @@ class _Graph(NamedTuple):
   z: Any
   condition: Any
   generated: Any
+  session: Any
+
+
+class _AttackGraph(NamedTuple):
+  """Tensors of an attack on an Inverter's classifier, and their session."""
+
+  images: Any
+  labels: Any
+  epsilon: Any
+  attacked: Any
   session: Any
 
 
@@ -139,6 +150,25 @@ class Inverter:
     """Predicted classes, int [n]."""
     return np.argmax(self.logits(images), axis=-1)
 
+  def attack(self, images, epsilon):
+    """Images [n, h, w, c] moved against the class that they are given, by FGSM.
+
+    Args:
+      images: anything that `prepare` takes.
+      epsilon: largest change of a value, in units of the image range [0, 1].
+
+    Returns:
+      float32 [n, image_size, image_size, colors] in [0, 1] (section 5.4).
+
+    Raises:
+      UserError: the module has no classifier.
+    """
+    images = self.prepare(images)
+    attack = self._attack
+    feeds = {attack.images: images, attack.labels: self.predict(images),
+             attack.epsilon: np.full([len(images), 1, 1, 1], epsilon)}
+    return self._run(attack.attacked, feeds, images.shape[1:], attack.session)
+
   def noise(self, n, seed):
     """Standard normal noise, float32 [n, z_dim]."""
     values = np.random.default_rng(seed).standard_normal([n, self.z_dim])
@@ -206,13 +236,29 @@ class Inverter:
                          tf.local_variables_initializer(), tf.tables_initializer()])
     return parts
 
-  def _run(self, fetch, feeds, shape):
+  @functools.cached_property
+  def _attack(self):
+    """The attack's graph, apart: gradients change the functions of a graph in use."""
+    graph = tf.Graph()
+    with graph.as_default():
+      side = self.image_size
+      images = tf.placeholder(tf.float32, [None, side, side, self.colors])
+      labels = tf.placeholder(tf.int64, [None])
+      epsilon = tf.placeholder(tf.float32, [None, 1, 1, 1])
+      attacked = attacks.fgsm(self.classifier, images, labels, epsilon)
+      session = tf.Session(graph=graph)
+      session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
+                   tf.tables_initializer()])
+    return _AttackGraph(images, labels, epsilon, attacked, session)
+
+  def _run(self, fetch, feeds, shape, session=None):
     """Runs `fetch` over the feeds in batches; `shape` is that of one result."""
+    session = session or self._graph.session
     total = len(next(iter(feeds.values())))
     result = np.empty([total, *shape], np.float32)
     for start in range(0, total, self._batch_size):
       part = slice(start, start + self._batch_size)
-      result[part] = self._graph.session.run(
+      result[part] = session.run(
           fetch, {key: value[part] for key, value in feeds.items()})
     return result
 
