@@ -335,7 +335,7 @@ def test_on_a_phone_the_pictures_stay_in_sight(page, explorer):
       input.scrollIntoView({block: "end"});
       const stage = document.getElementById("stage").getBoundingClientRect();
       return [stage.top, stage.bottom, input.getBoundingClientRect().top];""", name)
-    assert 0 <= top and bottom < slider < PHONE[1]
+    assert top >= 0 and bottom < slider < PHONE[1]
   put(page, "epsilon", 0.1)
   assert check(page, explorer).epsilon == 0.1
 

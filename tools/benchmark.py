@@ -30,15 +30,15 @@ import time
 from unittest import mock
 
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-sys.path.insert(1, os.path.join(ROOT, "tests"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(1, os.path.join(sys.path[0], "tests"))
 
 from absl import flags
 
 from compare_gan_logits import command
 
 
+ROOT = sys.path[0]
 FLAGS = flags.FLAGS
 _PARTS = ("step", "sizes", "features", "growth", "startup", "inference")
 flags.DEFINE_multi_enum("part", ["step"], _PARTS, "What is measured; may be repeated.")
