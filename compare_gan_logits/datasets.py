@@ -308,6 +308,16 @@ def _fake(name, resolution, colors, class_names, seed):
                               class_names=class_names, seed=seed)
 
 
+def _parse_fake(name):
+  """"fake:1000@64" -> (1000, 64)."""
+  try:
+    classes, size = (int(number) for number in name[len("fake:"):].split("@"))
+  except ValueError:
+    raise UserError(f"dataset.name {name!r} is not like 'fake:1000@64', 1000 classes of "
+                    "64 px") from None
+  return classes, size
+
+
 # Folders and tars of class folders -------------------------------------------
 
 
@@ -549,8 +559,9 @@ def get_dataset(name=gin.REQUIRED, seed=547, colors=None):
   Args:
     name: "embedded" (garments, ships with the program), imagenet_64 (128, 256,
       512), imagenet_resized_64, cifar10, cifar100, mnist, fashion_mnist (all through
-      TensorFlow Datasets, which must have prepared them), or "folder:PATH@SIZE" with
-      train/<class>/*.jpg and validation/<class>/*.jpg, or tars of those, below PATH.
+      TensorFlow Datasets, which must have prepared them), "folder:PATH@SIZE" with
+      train/<class>/*.jpg and validation/<class>/*.jpg, or tars of those, below PATH,
+      or "fake:CLASSES@SIZE", made-up images for benchmarks.
     seed: of the order of training images.
     colors: 1 or 3, for folders; default 3.
 
@@ -558,6 +569,9 @@ def get_dataset(name=gin.REQUIRED, seed=547, colors=None):
     UserError: there is no such set, or it is not prepared.
   """
   fake = FLAGS["data_fake_dataset"].value
+  if name.startswith("fake:"):
+    classes, size = _parse_fake(name)
+    return _fake(name, size, colors or 3, [f"class {i}" for i in range(classes)], seed)
   if name.startswith(("folder:", "/", ".")):
     if fake:
       return _fake(name, _parse_folder(name)[1], colors or 3, list("0123456789"), seed)

@@ -13,6 +13,7 @@ import tensorflow.compat.v2 as tf2
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
+from compare_gan_logits import inversion
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.command import UserError
 from compare_gan_logits.gans import modular_gan
@@ -20,14 +21,14 @@ from compare_gan_logits.tpu import tpu_random
 
 
 FORMAT = 1
-DESCRIPTION = "inversion.json"
 SAVED_MODEL = "saved_model"
 _UPDATE_ACCUS = "update_accus"
 
 
 @gin.configurable("export", allowlist=["standing_images", "standing_batch_size"])
 def export_module(gan, dataset, classifier, architecture, checkpoint_path, module_dir,
-                  seed=0, standing_images=4096, standing_batch_size=256):
+                  seed=0, standing_images=4096, standing_batch_size=256,
+                  training_seconds=None):
   """Writes the module folder of one checkpoint, whole or not at all.
 
   Args:
@@ -41,6 +42,7 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     standing_images: training images over whose logits batch-norm statistics are
       accumulated. They depend on the condition, so it is never a random one.
     standing_batch_size: images per batch of that pass.
+    training_seconds: what the run took so far, for inversion.json.
 
   Returns:
     The description written to inversion.json.
@@ -59,16 +61,17 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
-    description = _describe(gan, dataset, classifier, architecture, step)
-    files.write_json(os.path.join(folder, DESCRIPTION), description)
+    description = _describe(gan, dataset, classifier, architecture, step, module_dir)
+    description["training_seconds"] = training_seconds
+    files.write_json(os.path.join(folder, inversion.DESCRIPTION), description)
   return description
 
 
-def _describe(gan, dataset, classifier, architecture, step):
+def _describe(gan, dataset, classifier, architecture, step, module_dir):
   return {
       "format": FORMAT,
       "architecture": architecture,
-      "classifier": classifier.describe() if classifier else None,
+      "classifier": classifier.describe(module_dir) if classifier else None,
       "class_names": list(classifier.class_names if classifier
                           else dataset.class_names),
       "colors": dataset.colors,
@@ -193,8 +196,8 @@ def _export_saved_model(module_dir, gan, path):
             for name, size in sizes.items()}
   with tf2.init_scope():
     loaded = tf2.saved_model.load(module_dir, tags=[])
-    inversion = _Inversion(loaded, inputs)
+    exported = _Inversion(loaded, inputs)
     signatures = {"serving_default": loaded.signatures["default"],
                   "generator": loaded.signatures["generator"],
                   "discriminator": loaded.signatures["discriminator"]}
-    tf2.saved_model.save(inversion, path, signatures=signatures)
+    tf2.saved_model.save(exported, path, signatures=signatures)

@@ -1,12 +1,14 @@
 """Session hooks of the training loop: progress, and a stop at the first NaN."""
 
 import math
+import os
 import sys
 import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import files
 from compare_gan_logits.command import UserError
 
 
@@ -41,7 +43,6 @@ class ProgressHook(tf.train.SessionRunHook):
             f"{format_seconds(left)} left", file=sys.stderr, flush=True)
       self._last_time, self._last_step = now, step
 
-
   def end(self, session):
     taken = format_seconds(time.monotonic() - self._start_time)
     print(f"step {session.run(self._global_step)}/{self._training_steps} reached in "
@@ -57,6 +58,50 @@ def format_seconds(seconds):
     if seconds >= size:
       return f"{int(seconds // size)} {big} {int(seconds % size // part):02d} {small}"
   return f"{seconds:.0f} s"
+
+
+class TrainingTime(tf.train.SessionRunHook):
+  """Keeps the seconds of training in a file, over resumes, and may end it by them.
+
+  The first step, which builds the graph's kernels, is not counted.
+
+  Args:
+    model_dir: folder of the run.
+    minutes: of training after which it ends; None: options.training_steps decides.
+    seconds: between two writings of the file.
+  """
+
+  _FILE = "training_time.json"
+
+  def __init__(self, model_dir, minutes=None, seconds=10.0):
+    self._path = os.path.join(model_dir, self._FILE)
+    self._before = self.read(model_dir) or 0.0
+    self._limit = math.inf if minutes is None else 60.0 * minutes
+    self._interval = seconds
+    self._start = self._written = None
+
+  @classmethod
+  def read(cls, model_dir):
+    """Seconds of training so far, or None where no file says it."""
+    path = os.path.join(model_dir, cls._FILE)
+    return files.read_json(path)["seconds"] if tf.io.gfile.exists(path) else None
+
+  def after_run(self, run_context, run_values):
+    now = time.monotonic()
+    if self._start is None:
+      self._start = self._written = now
+    if now - self._written >= self._interval:
+      self._write(now)
+    if self._before + now - self._start >= self._limit:
+      run_context.request_stop()
+
+  def end(self, session):
+    if self._start is not None:
+      self._write(time.monotonic())
+
+  def _write(self, now):
+    files.write_json(self._path, {"seconds": self._before + now - self._start})
+    self._written = now
 
 
 class NanGuard(tf.train.SessionRunHook):

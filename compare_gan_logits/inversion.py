@@ -20,12 +20,11 @@ from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.classifiers import hub
-from compare_gan_logits.classifiers import preprocessing
 from compare_gan_logits.command import UserError
 
 
+# File in a module's folder that says what it inverts.
 DESCRIPTION = "inversion.json"
-_LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)  # ITU-R BT.601
 
 
 class _Graph(NamedTuple):
@@ -98,7 +97,7 @@ class Inverter:
                       "written by --schedule=export")
     info = files.read_json(description)
     if classifier is None and info["classifier"]:
-      classifier = classifiers.from_description(info["classifier"])
+      classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(f"the classifier has {classifier.num_logits} logits but "
                       f"{module_dir} inverts {info['num_logits']}; name the one it was "
@@ -113,7 +112,7 @@ class Inverter:
 
     Returns:
       float32 [n, image_size, image_size, colors] in [0, 1]: the central square,
-      resized bicubically with antialiasing.
+      resized as `read_image` does.
 
     Raises:
       UserError: the images have another shape.
@@ -122,14 +121,17 @@ class Inverter:
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
       raise UserError("images are [n, height, width, 1 or 3], not "
                       f"{list(images.shape)}; stack or convert them first")
+    if images.dtype != np.uint8:
+      images = images.astype(np.float32, copy=False)
+    if images.shape[1:3] != (self.image_size, self.image_size):
+      images = _resized(images, self.image_size)
     if images.dtype == np.uint8:
       images = images.astype(np.float32) / 255.0
-    images = _resize(images.astype(np.float32), self.image_size)
     if images.shape[-1] == self.colors:
       return images
     if self.colors == 3:
       return np.repeat(images, 3, axis=-1)
-    return np.sum(images * _LUMA, axis=-1, keepdims=True)
+    return np.sum(images * image_lib.LUMA, axis=-1, keepdims=True)
 
   def logits(self, images):
     """Logits [n, num_logits] of images (anything that `prepare` takes).
@@ -261,17 +263,11 @@ class Inverter:
     return result
 
 
-def _resize(images, size):
-  """Central square of [n, h, w, c], resized to size x size, in [0, 1]."""
-  height, width = images.shape[1:3]
-  side = min(height, width)
-  top, left = (height - side) // 2, (width - side) // 2
-  images = images[:, top:top + side, left:left + side]
-  if side == size:
-    return images
-  weights = preprocessing.resize_weights(side, size, "bicubic")
-  images = np.einsum("ty,nyxc->ntxc", weights, images)
-  return np.clip(np.einsum("sx,ntxc->ntsc", weights, images), 0.0, 1.0)
+def _resized(images, size):
+  result = np.empty([len(images), size, size, images.shape[-1]], images.dtype)
+  for target, image in zip(result, images):
+    target[:] = image_lib.resize(image, size)
+  return result
 
 
 def read_image(path, size, colors):

@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 from absl import app
 from absl import flags
 
+from compare_gan_logits import allocator
 from compare_gan_logits import command
 from compare_gan_logits import datasets
 from compare_gan_logits import files
@@ -72,6 +73,7 @@ def make_run(model_dir):
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f"unexpected argument {argv[1]!r}")
+  allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
   if not FLAGS.gin_config:
     raise UserError("name a configuration with --gin_config; quickstart.gin in "

@@ -28,7 +28,7 @@ _POLL_SECONDS = 10
 
 RunSettings = collections.namedtuple(
     "RunSettings", "tf_random_seed single_core iterations_per_loop "
-    "save_checkpoints_steps keep_checkpoint_max save_summary_steps")
+    "save_checkpoints_steps keep_checkpoint_max save_summary_steps training_minutes")
 
 
 @gin.configurable("options")
@@ -60,7 +60,7 @@ def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
 @gin.configurable("run_config")
 def get_run_settings(tf_random_seed=None, single_core=False, iterations_per_loop=1000,
                      save_checkpoints_steps=5000, keep_checkpoint_max=1000,
-                     save_summary_steps=100):
+                     save_summary_steps=100, training_minutes=None):
   """What gin binds under `run_config`.
 
   Args:
@@ -70,9 +70,12 @@ def get_run_settings(tf_random_seed=None, single_core=False, iterations_per_loop
     save_checkpoints_steps: training steps between checkpoints.
     keep_checkpoint_max: how many checkpoints are kept.
     save_summary_steps: training steps between summaries.
+    training_minutes: of training after which it ends, if options.training_steps are
+      not reached before: methods are compared at equal time.
   """
   return RunSettings(tf_random_seed or 0, single_core, iterations_per_loop,
-                     save_checkpoints_steps, keep_checkpoint_max, save_summary_steps)
+                     save_checkpoints_steps, keep_checkpoint_max, save_summary_steps,
+                     training_minutes)
 
 
 class TaskManager:
@@ -146,7 +149,8 @@ class Run:
     logits = self.cached_logits()
     self._introduce(logits)
     steps = self.options["training_steps"]
-    self._estimator(training_hooks).train(
+    time_hook = hooks.TrainingTime(self.model_dir, self.settings.training_minutes)
+    self._estimator((*training_hooks, time_hook)).train(
         lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
         max_steps=steps, saving_listeners=[hooks.WeightGuard(self.model_dir)])
 
@@ -164,7 +168,8 @@ class Run:
     module_dir = module_dir or self.module_dir
     export.export_module(
         self.gan, self.dataset, self.classifier, self.options["architecture"],
-        checkpoint_path, module_dir, seed=self.settings.tf_random_seed)
+        checkpoint_path, module_dir, seed=self.settings.tf_random_seed,
+        training_seconds=hooks.TrainingTime.read(self.model_dir))
     return module_dir
 
   def evaluate(self, manager, every_steps=None, averaging_runs=1):

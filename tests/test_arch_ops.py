@@ -41,6 +41,31 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(scaling, size):
     np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("scaling", ["same", "up", "down"])
+def test_bfloat16_rounds_the_operands_of_convolutions_and_nothing_else(scaling):
+  x = tf.constant(random(2, 8, 8, 16))
+  outputs = []
+  for dtype in ("float32", "bfloat16"):
+    gin.bind_parameter("compute.dtype", dtype)
+    with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+      outputs.append(arch_ops.conv2d(x, 8, 3, "layer", False, scaling))
+  kernel, bias = tf.trainable_variables()
+  gradients = [tf.gradients(tf.reduce_sum(tf.square(y)), [x, kernel]) for y in outputs]
+  assert {v.dtype.base_dtype for v in (kernel, bias, *outputs)} == {tf.float32}
+  gin.bind_parameter("compute.dtype", "float32")
+  exact, rounded = run([outputs[0], *gradients[0]], [outputs[1], *gradients[1]])
+  for value, expected in zip(rounded, exact):
+    # An operand has 8 bits, and sums are long: their errors mostly cancel.
+    error = np.abs(value - expected).max() / np.abs(expected).max()
+    assert 1e-5 < error < 2**-5
+
+
+def test_an_unknown_compute_type_is_refused():
+  gin.bind_parameter("compute.dtype", "float8")
+  with pytest.raises(ValueError, match="bfloat16"):
+    arch_ops.compute_dtype()
+
+
 @pytest.mark.parametrize("singular_value", ["left", "right", "auto"])
 @pytest.mark.parametrize("shape", [(3, 3, 4, 6), (5, 40)])
 def test_spectral_norm_converges_to_the_largest_singular_value(singular_value, shape):

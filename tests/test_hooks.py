@@ -1,6 +1,7 @@
 """Hooks: progress in words, and a stop before anything bad is saved."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -57,3 +58,23 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     train(tmp_path, bad_weight_at=3)
   checkpoint = tf.train.latest_checkpoint(str(tmp_path))
   assert np.isfinite(tf.train.load_variable(checkpoint, "weight")).all()
+
+
+def test_training_time_adds_up_over_resumes_and_ends_training(tmp_path):
+  folder = str(tmp_path)
+  assert hooks.TrainingTime.read(folder) is None
+
+  def train_for(minutes):
+    with tf.Graph().as_default():
+      update = tf.train.get_or_create_global_step().assign_add(1)
+      with tf.train.MonitoredSession(hooks=[
+          tf.train.StopAtStepHook(last_step=10000),
+          hooks.TrainingTime(folder, minutes, seconds=0.1)]) as session:
+        while not session.should_stop():
+          session.run(update)
+          time.sleep(0.001)
+
+  for total in (0.5, 0.8):
+    started = time.monotonic()
+    train_for(total / 60)
+    assert total <= hooks.TrainingTime.read(folder) < time.monotonic() - started + 0.8

@@ -1,25 +1,32 @@
-"""Times whole training steps of a configuration.
+"""Times this program. Figures are ratios: what is compared runs in the same minutes.
 
---part step: this program's step against the plain formulation of the same
+--part step (default): whole training steps against the plain formulation of the same
 mathematics (zero insertion, pooling after the convolution, scores of real images in
-the generator's update), with the operations each needs and the share of the peak of
-a matrix product measured in the same run.
+the generator's update), for the configuration given with --gin_config.
+--part sizes: the same for the paper's networks at several sizes, with made-up images.
+--part features: where logits come from: the classifier in the graph, a logit cache on
+disk, an array in memory.
+--part growth: how a step's cost grows with batch, width, resolution, number of logits.
+--part startup: from starting Python to the first step done, at the paper's width.
+--part inference: an exported module: images/s, latency, tools/reconstruct.py.
 
---part features: where the logits come from: the classifier in the graph, a logit
-cache on disk, an array in memory. The cache is filled with made-up logits: reading
-them costs what reading real ones costs.
+Each way runs in a process of its own, whose peak memory is printed, and the ways take
+turns, so that a machine whose speed drifts is fair to all of them. GFLOP are those
+that this program's graph needs; the peak is that of a matrix product, measured in the
+same run.
 
-Ways take turns, so that a machine whose speed drifts is fair to all of them.
-
+  python tools/benchmark.py --part sizes --part inference --json figures.json
   python tools/benchmark.py --gin_config gin_configs/quickstart.gin --part features
 """
 
 import contextlib
+import multiprocessing
 import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
-import types
 from unittest import mock
 
 
@@ -31,11 +38,20 @@ from absl import flags
 from compare_gan_logits import command
 
 
+ROOT = sys.path[0]
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("part", "step", ["step", "features"], "What is compared.")
-flags.DEFINE_integer("rounds", 5, "Turns of each way.", lower_bound=1)
-flags.DEFINE_integer("steps", 5, "Training steps a turn.", lower_bound=1)
+_PARTS = ("step", "sizes", "features", "growth", "startup", "inference")
+flags.DEFINE_multi_enum("part", ["step"], _PARTS, "What is measured; may be repeated.")
+flags.DEFINE_integer("rounds", 3, "Turns of each way.", lower_bound=1)
+flags.DEFINE_integer("steps", 3, "Training steps a turn.", lower_bound=1)
+flags.DEFINE_multi_string("size", ["32:32:32", "64:16:8", "64:32:16"],
+                          "Resolution, width ch and batch of --part sizes.")
+flags.DEFINE_string("module", None, "Module of --part inference. Default: an untrained "
+                    "one is made at quickstart size; speed does not depend on it.")
 flags.DEFINE_string("json", None, "File to write the figures to as well.")
+
+_PAPER = os.path.join(ROOT, "gin_configs", "paper.gin")
+_COLUMNS = ("s/step", "images/s", "GFLOP", "of peak", "memory GB", "speed")
 
 
 def _define_flags():
@@ -45,118 +61,345 @@ def _define_flags():
 def main(argv):
   del argv
   from compare_gan_logits import files
-  from compare_gan_logits import main as trainer
-  trainer.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
-  run = trainer.make_run(FLAGS.model_dir or tempfile.mkdtemp())
-  ways = {"step": _formulations, "features": _feature_stages}[FLAGS.part](run)
-  with contextlib.ExitStack() as stack:
-    sessions = {name: stack.enter_context(_Way(run, *way)) for name, way in ways.items()}
-    for _ in range(FLAGS.rounds):
-      for way in sessions.values():
-        way.turn(FLAGS.steps)
-    figures = _figures(run, sessions)
-  _print(figures)
+  peak = _peak()
+  print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, matrix product "
+        f"2048 x 2048: {peak:.0f} GFLOP/s", flush=True)
+  figures = {"cores": os.cpu_count(), "load": os.getloadavg()[0],
+             "peak_gflop_per_s": peak}
+  parts = {"step": _step, "sizes": _sizes, "features": _features, "growth": _growth,
+           "startup": _startup, "inference": _inference}
+  for part in FLAGS.part:
+    figures[part] = parts[part](peak)
   if FLAGS.json:
     files.write_json(FLAGS.json, figures)
 
 
-def _formulations(run):
-  """{name: (context in which the graph is built, logits)}."""
-  logits = run.cached_logits()
-  return {"this program": (contextlib.nullcontext(), logits),
-          "plain formulation": (_plainly(run), logits)}
+# Parts: peak [GFLOP/s] -> figures --------------------------------------------
+
+
+def _step(peak):
+  arguments = [f"--gin_config={path}" for path in FLAGS.gin_config]
+  arguments += [f"--gin_bindings={binding}" for binding in FLAGS.gin_bindings]
+  arguments += ["--data_fake_dataset"] if FLAGS.data_fake_dataset else []
+  return _table(_compare(arguments, _formulations()), peak)
+
+
+def _sizes(peak):
+  figures = {}
+  for size in FLAGS.size:
+    resolution, ch, batch = (int(x) for x in size.split(":"))
+    print(f"\n{resolution} px, ch {ch}, batch {batch}, 1000 logits")
+    arguments = _paper(resolution, ch, batch)
+    figures[size] = _table(_compare(arguments, _formulations()), peak)
+  return figures
+
+
+def _formulations():
+  ways = ["this program", "plain formulation"]
+  return ways + ["bfloat16"] if _has_bfloat16() else ways
+
+
+def _features(peak):
+  ways = ["in memory", "cache on disk", "classifier in the graph"]
+  arguments = [f"--gin_config={path}" for path in FLAGS.gin_config]
+  arguments += [f"--gin_bindings={binding}" for binding in FLAGS.gin_bindings]
+  return _table(_compare(arguments, ways), peak)
+
+
+def _growth(peak):
+  base = dict(resolution=32, ch=16, batch=8, classes=1000)
+  print(f"\n{'one value changed of':22}{base}")
+  figures = {}
+  for name, values in (("batch", (8, 16, 32)), ("ch", (8, 32)), ("resolution", (64, 128)),
+                       ("classes", (10, 10000))):
+    for value in values:
+      measured = _compare(_paper(**{**base, name: value}), ["this program"])
+      figures[f"{name} {value}"] = _table(measured, peak, f"{name} {value}")
+  return figures
+
+
+def _startup(peak):
+  """Seconds from starting Python to the end of the first training step."""
+  del peak
+  start = time.perf_counter()
+  with _Worker(_paper(64, 96, 4), "this program") as worker:
+    seconds = time.perf_counter() - start
+    print(f"\n64 px, ch 96, batch 4: first step done after {seconds:.1f} s, of which "
+          f"the step {worker.first_step:.1f} s")
+    return {"seconds": seconds, "first_step": worker.first_step}
+
+
+def _paper(resolution, ch, batch, classes=1000):
+  """Arguments for the paper's networks at another size, fed made-up images."""
+  bindings = {"dataset.name": f"'fake:{classes}@{resolution}'",
+              "resnet_biggan.Generator.ch": ch, "resnet_biggan.Discriminator.ch": ch,
+              "options.batch_size": batch}
+  return [f"--gin_config={_PAPER}"] + [f"--gin_bindings={name} = {value}"
+                                       for name, value in bindings.items()]
+
+
+def _inference(peak):
+  del peak
+  import numpy as np
+
+  from compare_gan_logits import datasets
+  from compare_gan_logits import files
+  with tempfile.TemporaryDirectory() as folder:
+    module = os.path.abspath(FLAGS.module or _made_module(folder))
+    size = files.read_json(os.path.join(module, "inversion.json"))["image_size"]
+    figures = _in_process(module)
+    images, _ = datasets.get_dataset("embedded").arrays("validation", 100)
+    _write_images(np.repeat(images, 3, axis=-1), os.path.join(folder, "images"))
+    figures["reconstruct_100_images_s"] = _command_seconds(
+        "tools/reconstruct.py", "--module", module, "--images",
+        os.path.join(folder, "images"), "--output", os.path.join(folder, "out"))
+    figures["help_s"] = _command_seconds("tools/reconstruct.py", "--help", expected=1)
+  print(f"\nmodule of {size} px")
+  for name, value in figures.items():
+    print(f"{name:36}{value:10.3f}")
+  return figures
+
+
+def _made_module(folder):
+  """An untrained module at quickstart size, by the commands that users run."""
+  classifier, run = os.path.join(folder, "classifier"), os.path.join(folder, "run")
+  _command_seconds("tools/train_classifier.py", "--output", classifier,
+                   "--gin_bindings=train_classifier.steps = 1",
+                   "--gin_bindings=train_classifier.test_examples = 10")
+  _command_seconds("-m", "compare_gan_logits.main", "--model_dir", run,
+                   "--gin_config", os.path.join(ROOT, "gin_configs/quickstart.gin"),
+                   f"--gin_bindings=classifier.handle = '{classifier}'",
+                   "--gin_bindings=options.training_steps = 1")
+  return os.path.join(run, "module")
+
+
+def _in_process(module):
+  """Loading, and images/s of generator and classifier, in this process."""
+  import numpy as np
+
+  from compare_gan_logits.inversion import Inverter
+  start = time.perf_counter()
+  inverter = Inverter.load(module)
+  shape = (inverter.image_size, inverter.image_size, inverter.colors)
+  inverter.reconstruct(np.zeros((1, *shape), np.float32))
+  figures = {"load_and_first_reconstruction_s": time.perf_counter() - start}
+  for batch in (1, 64):
+    logits = np.zeros((batch, inverter.num_logits), np.float32)
+    images = np.zeros((batch, *shape), np.float32)
+    figures[f"generator_batch_{batch}_ms"] = 1e3 * _median(
+        lambda logits=logits: inverter.generate(logits))
+    figures[f"classifier_batch_{batch}_ms"] = 1e3 * _median(
+        lambda images=images: inverter.logits(images))
+  figures["generator_images_per_s"] = 64e3 / figures["generator_batch_64_ms"]
+  return figures
+
+
+def _write_images(images, folder):
+  from PIL import Image
+  os.makedirs(folder)
+  for i, image in enumerate((255 * images).astype("uint8")):
+    Image.fromarray(image).save(os.path.join(folder, f"{i:03}.png"))
+
+
+def _command_seconds(*arguments, expected=0):
+  start = time.perf_counter()
+  done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True,
+                        text=True, check=False)
+  if done.returncode != expected:
+    raise command.UserError(f"{' '.join(arguments)} failed: {done.stderr[-500:]}")
+  return time.perf_counter() - start
+
+
+def _median(function, times=20):
+  import numpy as np
+  function()
+  seconds = []
+  for _ in range(times):
+    start = time.perf_counter()
+    function()
+    seconds.append(time.perf_counter() - start)
+  return float(np.median(seconds))
+
+
+# Training steps, a process for each way --------------------------------------
+
+
+def _compare(arguments, ways):
+  """{way: figures} of ways that take turns."""
+  import numpy as np
+  with contextlib.ExitStack() as stack:
+    workers = {way: stack.enter_context(_Worker(arguments, way)) for way in ways}
+    seconds = {way: [] for way in ways}
+    for _ in range(FLAGS.rounds):
+      for way, worker in workers.items():
+        seconds[way] += worker.turn(FLAGS.steps)
+    gflop = next(iter(workers.values())).facts["gflop"]
+    return {way: {"seconds_per_step": float(np.median(seconds[way])),
+                  "images_per_s": worker.facts["batch"] / float(np.median(seconds[way])),
+                  "gflop_needed": gflop, "gflop_computed": worker.facts["gflop"],
+                  "peak_memory_gb": worker.peak_memory()}
+            for way, worker in workers.items()}
+
+
+def _table(measured, peak, title=None):
+  first = next(iter(measured.values()))["seconds_per_step"]
+  if title is None:
+    print(f"{'':26}" + "".join(f"{column:>10}" for column in _COLUMNS))
+  for way, figures in measured.items():
+    seconds = figures["seconds_per_step"]
+    figures["share_of_peak"] = figures["gflop_needed"] / seconds / peak
+    print(f"{title or way:26}{seconds:10.4f}{figures['images_per_s']:10.2f}"
+          f"{figures['gflop_computed']:10.2f}{figures['share_of_peak']:10.1%}"
+          f"{figures['peak_memory_gb']:10.2f}{first / seconds:10.2f}", flush=True)
+  return measured
+
+
+class _Worker:
+  """A process that has built one way of training and makes steps on demand."""
+
+  def __init__(self, arguments, way):
+    context = multiprocessing.get_context("spawn")
+    self._pipe, pipe = context.Pipe()
+    self._process = context.Process(target=_work, args=(pipe, arguments, way),
+                                    daemon=True)
+
+  def __enter__(self):
+    self._process.start()
+    self.facts = self._pipe.recv()
+    self.first_step = self.turn(1)[0]
+    self.turn(1)
+    return self
+
+  def __exit__(self, *error):
+    self._process.terminate()
+    self._process.join()
+
+  def turn(self, steps):
+    """Seconds of each of so many steps."""
+    self._pipe.send(steps)
+    return self._pipe.recv()
+
+  def peak_memory(self):
+    """GB."""
+    self._pipe.send(None)
+    return self._pipe.recv()
+
+
+def _work(pipe, arguments, way):
+  """A worker's process: builds, then answers a number of steps with their seconds."""
+  import tensorflow.compat.v1 as tf
+
+  from compare_gan_logits import allocator
+  from compare_gan_logits import main as trainer
+  allocator.keep_freed_memory()
+  tf.logging.set_verbosity(tf.logging.ERROR)
+  FLAGS(["benchmark", *arguments])
+  bindings = FLAGS.gin_bindings + (
+      ["compute.dtype = 'bfloat16'"] if way == "bfloat16" else [])
+  trainer.parse_gin(FLAGS.gin_config, bindings)
+  run = trainer.make_run(tempfile.mkdtemp())
+  with _training_step(run, *_WAYS[way](run)) as (step, gflop):
+    pipe.send({"gflop": gflop, "batch": run.options["batch_size"]})
+    while True:
+      steps = pipe.recv()
+      pipe.send(_peak_memory() if steps is None else [_seconds(step)
+                                                      for _ in range(steps)])
+
+
+def _seconds(function):
+  start = time.perf_counter()
+  function()
+  return time.perf_counter() - start
+
+
+def _peak_memory():
+  # Linux counts in KiB.
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 @contextlib.contextmanager
+def _training_step(run, building, logits):
+  """(function that makes one step, GFLOP of the step)."""
+  import tensorflow.compat.v1 as tf
+  params = {"batch_size": run.options["batch_size"], "seed": 0}
+  with tf.Graph().as_default() as graph, building:
+    tf.train.get_or_create_global_step()
+    data = run.gan.input_fn(params, logits=logits)
+    features = data.make_one_shot_iterator().get_next()
+    train_op = run.gan.model_fn(features, None, params, "train").train_op
+    with tf.Session(graph=graph) as session:
+      session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
+                   tf.tables_initializer()])
+      yield lambda: session.run(train_op), _gflop(graph)
+
+
+def _gflop(graph):
+  """Operations of a graph, as TensorFlow counts them."""
+  import tensorflow.compat.v1 as tf
+  options = tf.profiler.ProfileOptionBuilder.float_operation()
+  options["output"] = "none"
+  return tf.profiler.profile(graph, options=options).total_float_ops / 1e9
+
+
+# Ways: run -> (context in which the graph is built, logits) ------------------
+
+
+def _as_it_is(run):
+  return contextlib.nullcontext(), run.cached_logits()
+
+
 def _plainly(run):
   """Graphs built in this context have the plain formulation."""
   import plain_ops
 
   from compare_gan_logits.architectures import arch_ops
-  convolutions = {"up": plain_ops.conv_up, "down": plain_ops.conv_down}
-  with mock.patch.dict(arch_ops.CONVOLUTIONS, convolutions), mock.patch.object(
-      type(run.gan.discriminator), "has_batch_statistics", True):
-    yield
+  stack = contextlib.ExitStack()
+  stack.enter_context(mock.patch.dict(
+      arch_ops.CONVOLUTIONS, {"up": plain_ops.conv_up, "down": plain_ops.conv_down}))
+  stack.enter_context(mock.patch.object(
+      type(run.gan.discriminator), "has_batch_statistics", True))
+  return stack, run.cached_logits()
 
 
-def _feature_stages(run):
+def _made_up_logits(run):
+  """What is read costs the same whatever it says."""
   import numpy as np
-
-  from compare_gan_logits.classifiers import logit_cache
   if run.classifier is None:
     raise command.UserError("bind classifier.handle: there is no feature stage to time")
   shape = (run.dataset.num_examples("train"), run.classifier.num_logits)
-  logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _in_memory(run):
+  return contextlib.nullcontext(), _made_up_logits(run)
+
+
+def _on_disk(run):
+  from compare_gan_logits.classifiers import logit_cache
+  logits = _made_up_logits(run)
   folder = tempfile.mkdtemp()
-  # What the cache needs to know of a classifier, with logits made up in no time.
-  stand_in = types.SimpleNamespace(
-      spec=run.classifier.spec, digest=run.classifier.digest,
-      num_logits=run.classifier.num_logits, describe=run.classifier.describe)
-  with mock.patch.object(logit_cache, "_records", _made_up_records(logits)):
-    logit_cache.write(stand_in, run.dataset, "train", folder, log=lambda line: None)
+  logit_cache.write(run.classifier, run.dataset, "train", folder, logits=logits,
+                    log=lambda line: None)
   cache = logit_cache.open(folder, run.classifier, run.dataset, "train")
-  return {"in memory": (contextlib.nullcontext(), logits),
-          "cache on disk": (contextlib.nullcontext(), cache),
-          "classifier in the graph": (contextlib.nullcontext(), None)}
+  return contextlib.nullcontext(), cache
 
 
-def _made_up_records(logits):
-  def records(classifier, dataset, split, manifest, missing, batch_size):
-    import numpy as np
-
-    from compare_gan_logits.classifiers import logit_cache
-    del classifier, dataset, split, batch_size
-    per_shard = -(-len(logits) // manifest["shards"])
-    for shard in missing:
-      ids = np.arange(shard * per_shard, min((shard + 1) * per_shard, len(logits)))
-      rows = np.zeros(len(ids), logit_cache._dtype("float32", logits.shape[1]))
-      rows["id"], rows["logits"] = ids, logits[ids]
-      yield shard, rows
-
-  return records
+def _in_the_graph(run):
+  del run
+  return contextlib.nullcontext(), None
 
 
-class _Way:
-  """One way to make a training step, in a graph and session of its own."""
+_WAYS = {"this program": _as_it_is, "bfloat16": _as_it_is,
+         "plain formulation": _plainly, "in memory": _in_memory,
+         "cache on disk": _on_disk, "classifier in the graph": _in_the_graph}
 
-  def __init__(self, run, building, logits):
-    self._run = run
-    self._building = building
-    self._logits = logits
-    self.seconds = []
 
-  def __enter__(self):
-    import tensorflow.compat.v1 as tf
-    self._graph = tf.Graph()
-    params = {"batch_size": self._run.options["batch_size"], "seed": 0}
-    with self._graph.as_default(), self._building:
-      tf.train.get_or_create_global_step()
-      data = self._run.gan.input_fn(params, logits=self._logits)
-      features = data.make_one_shot_iterator().get_next()
-      spec = self._run.gan.model_fn(features, None, params, "train")
-      self._step = spec.train_op
-      self._session = tf.Session(graph=self._graph)
-      self._session.run([tf.global_variables_initializer(),
-                         tf.local_variables_initializer(), tf.tables_initializer()])
-    self.turn(2)  # compiles kernels, fills the input pipeline
-    self.seconds.clear()
-    return self
-
-  def __exit__(self, *error):
-    self._session.close()
-
-  def turn(self, steps):
-    for _ in range(steps):
-      start = time.perf_counter()
-      self._session.run(self._step)
-      self.seconds.append(time.perf_counter() - start)
-
-  def gflop(self):
-    """Operations of the graph's convolutions and matrix products, per step."""
-    import tensorflow.compat.v1 as tf
-    options = tf.profiler.ProfileOptionBuilder.float_operation()
-    options["output"] = "none"
-    return tf.profiler.profile(self._graph, options=options).total_float_ops / 1e9
+def _has_bfloat16():
+  try:
+    with open("/proc/cpuinfo") as f:
+      return any(flag in f.read().split() for flag in ("avx512_bf16", "amx_bf16"))
+  except OSError:
+    return False
 
 
 def _peak():
@@ -166,36 +409,8 @@ def _peak():
     matrix = tf.get_variable("matrix", [2048, 2048])
     product = tf.matmul(matrix, matrix).op
     session.run(tf.global_variables_initializer())
-    times = []
-    for _ in range(10):
-      start = time.perf_counter()
-      session.run(product)
-      times.append(time.perf_counter() - start)
-  return 2 * 2048**3 / min(times) / 1e9
-
-
-def _figures(run, sessions):
-  import numpy as np
-  peak = _peak()
-  figures = {"peak_gflop_per_s": round(peak, 1), "ways": {}}
-  for name, way in sessions.items():
-    seconds, gflop = float(np.median(way.seconds)), way.gflop()
-    figures["ways"][name] = {
-        "seconds_per_step": round(seconds, 4),
-        "images_per_s": round(run.options["batch_size"] / seconds, 2),
-        "gflop": round(gflop, 2),
-        "share_of_peak": round(gflop / seconds / peak, 3)}
-  return figures
-
-
-def _print(figures):
-  print(f"peak of a matrix product: {figures['peak_gflop_per_s']} GFLOP/s")
-  first = next(iter(figures["ways"].values()))["seconds_per_step"]
-  print(f"{'':26}{'s/step':>10}{'images/s':>10}{'GFLOP':>10}{'of peak':>9}{'speed':>8}")
-  for name, way in figures["ways"].items():
-    print(f"{name:26}{way['seconds_per_step']:10.4f}{way['images_per_s']:10.2f}"
-          f"{way['gflop']:10.2f}{way['share_of_peak']:9.1%}"
-          f"{first / way['seconds_per_step']:8.2f}")
+    return 2 * 2048**3 / min(_seconds(lambda: session.run(product))
+                             for _ in range(10)) / 1e9
 
 
 if __name__ == "__main__":

@@ -46,10 +46,12 @@ def main(argv):
   if bool(FLAGS.output) == bool(FLAGS.evaluate):
     raise command.UserError("give --output, the folder of the module to write, or "
                             "--evaluate and a classifier's name")
+  from compare_gan_logits import allocator
   from compare_gan_logits import classifiers
   from compare_gan_logits import configuration
   from compare_gan_logits import datasets
   from compare_gan_logits.classifiers import training
+  allocator.keep_freed_memory()
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   dataset = datasets.get_dataset(FLAGS.dataset)
   if FLAGS.output:

@@ -141,6 +141,19 @@ def _kernel(shape, use_sn, is_training, initializer=None):
 # Linear and convolutional layers ---------------------------------------------
 
 
+@gin.configurable("compute")
+def compute_dtype(dtype="float32"):
+  """The type that convolutions multiply in: "float32" or "bfloat16".
+
+  With bfloat16 only the operands of convolutions are rounded. Weights, spectral
+  norm, moments, what the convolutions return and losses stay float32, and
+  checkpoints are the same.
+  """
+  if dtype not in ("float32", "bfloat16"):
+    raise ValueError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
+  return tf.as_dtype(dtype)
+
+
 def linear(inputs, output_size, scope, is_training, use_sn=False, use_bias=True,
            initializer=None):
   """[batch, n] -> [batch, output_size]."""
@@ -159,7 +172,7 @@ def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
 
   The reference upsamples before the convolution by inserting zeros and
   downsamples after it by a 2x2 mean. Both are one strided convolution with the
-  same result and a quarter (4/9 for "down") of the operations.
+  same result and a quarter of the operations.
 
   Args:
     inputs: [batch, h, w, channels].
@@ -178,7 +191,9 @@ def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
   with tf.variable_scope(scope):
     kernel = _kernel([kernel_size, kernel_size, inputs.shape[-1], output_dim],
                      use_sn, is_training)
-    outputs = CONVOLUTIONS[scaling](inputs, kernel)
+    dtype = compute_dtype()
+    outputs = tf.cast(CONVOLUTIONS[scaling](
+        tf.cast(inputs, dtype), tf.cast(kernel, dtype)), tf.float32)
     if use_bias:
       outputs = tf.nn.bias_add(
           outputs, variable("bias", [output_dim], tf.zeros_initializer()))
@@ -208,15 +223,16 @@ def conv_up(inputs, kernel):
 
 
 def conv_down(inputs, kernel):
-  """A SAME convolution, then a 2x2 mean: one convolution of stride 2.
+  """A SAME convolution, then a 2x2 mean: a 2x2 mean, then a convolution of stride 2.
 
-  Its kernel is the mean of the given one over the four positions of the window.
+  Means and convolutions commute, so the mean is taken first, of every 2x2 window,
+  and the convolution computes only what the pooled result has: a quarter.
   """
-  if kernel.shape[0] == 1:
-    return _conv_same(tf.nn.avg_pool2d(inputs, 2, 2, "VALID"), kernel)
-  shifts = [tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]])
-            for i in (0, 1) for j in (0, 1)]
-  return tf.nn.conv2d(inputs, tf.add_n(shifts) / 4.0, strides=2, padding="SAME")
+  pad = int(kernel.shape[0]) // 2
+  if pad:
+    inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+  means = tf.nn.avg_pool2d(inputs, 2, 1 if pad else 2, "VALID")
+  return tf.nn.conv2d(means, kernel, strides=2 if pad else 1, padding="VALID")
 
 
 CONVOLUTIONS = {"same": _conv_same, "up": conv_up, "down": conv_down}

@@ -54,7 +54,9 @@ class Attack:
 
   def perturb(self, images, labels, logits_fn):
     """Attacked images [b, h, w, c] in [0, 1]; see attacks.pgd."""
-    step_size = self.step_size or 2.5 * self.epsilon / self.steps
+    step_size = self.step_size
+    if step_size is None:
+      step_size = 2.5 * self.epsilon / self.steps
     return attacks.pgd(logits_fn, images, labels, self.epsilon, step_size, self.steps,
                        self.norm, seed=0)
 
@@ -117,7 +119,7 @@ def _network(dataset, init, size):
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
 def train(dataset, output, robust=False, init=None, size=None, method="pgd", steps=900,
-          batch_size=64, learning_rate=None, replays=4, eval_every=300,
+          batch_size=64, learning_rate=None, warmup_steps=0, replays=4, eval_every=300,
           eval_examples=500, test_examples=None, seed=0, log=print):
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
 
@@ -138,6 +140,8 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
     batch_size: images a step.
     learning_rate: Adam's first one, which falls linearly to zero; None: 3e-3 from
       scratch, 3e-5 with init.
+    warmup_steps: steps in which the training attack's epsilon grows from 0 to its own;
+      pretrained weights fall to chance under the whole of it at once. Not for "free".
     replays: times that "free" replays each batch.
     eval_every: steps between lines of progress.
     eval_examples: validation images for those lines, about.
@@ -163,13 +167,14 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
   settings = dict(
       dataset=dataset.name, method=method, init=init, steps=steps, seed=seed,
       batch_size=batch_size, learning_rate=learning_rate or network.learning_rate,
+      warmup_steps=warmup_steps,
       preprocessing=dataclasses.asdict(network.preprocessing),
       attack=dataclasses.asdict(Attack()))
   settings = json.loads(json.dumps(settings))  # As a checkpoint's record reads.
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
     trainer = _Trainer(dataset, network, method, steps, batch_size,
-                       settings["learning_rate"])
+                       settings["learning_rate"], warmup_steps)
     with tf.Session() as session:
       checkpoints = _Checkpoints(output, settings, session, trainer)
       step = checkpoints.restore()
@@ -247,7 +252,8 @@ def _validation_batches(dataset, limit, batch_size=256):
 class _Trainer:
   """Graph of one training step and of the accuracies."""
 
-  def __init__(self, dataset, network, method, steps, batch_size, learning_rate):
+  def __init__(self, dataset, network, method, steps, batch_size, learning_rate,
+               warmup_steps):
     self._dataset = dataset
     self._batch_size = batch_size
     shape = [dataset.resolution, dataset.resolution, dataset.colors]
@@ -264,6 +270,7 @@ class _Trainer:
     self.global_step = tf.train.get_or_create_global_step()
     rate = tf.train.polynomial_decay(learning_rate, self.global_step, steps, 0.0)
     self._optimizer = tf.train.AdamOptimizer(rate)
+    self._warmup_steps = warmup_steps
     if method == "free":
       self._loss, self._update = self._free_step(logits_fn, [batch_size] + shape)
     else:
@@ -276,10 +283,18 @@ class _Trainer:
     """An ordinary step, or one on attacked images."""
     images = self._images
     if method:
-      attack = Attack().single_step() if method == "fast" else Attack()
+      attack = self._training_attack(method)
       images = attack.perturb(images, self._labels, logits_fn)
     loss = tf.reduce_mean(cross_entropy(logits_fn(images), self._labels))
     return loss, self._optimizer.minimize(loss, self.global_step, self.variables)
+
+  def _training_attack(self, method):
+    attack = Attack()
+    if self._warmup_steps:
+      progress = tf.cast(self.global_step, tf.float32) / self._warmup_steps
+      attack = dataclasses.replace(
+          attack, epsilon=attack.epsilon * tf.minimum(progress, 1.0))
+    return attack.single_step() if method == "fast" else attack
 
   def _free_step(self, logits_fn, shape):
     """One backward pass moves the weights down and the perturbation up."""

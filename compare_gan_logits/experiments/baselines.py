@@ -1,16 +1,19 @@
 """The inverter beside two references that a sceptic would name."""
 
+import contextlib
 import dataclasses
+import time
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.metrics import frechet
 
 
 TITLE = "Inverter, retrieval, class mean"
-SECTION = "not in the paper"
+SECTION = "5.1 and beyond"
 QUESTION = ("Is the reconstruction closer to the original than the training image with "
             "the nearest logits (retrieval), and than the mean training image of the "
             "predicted class?")
@@ -31,19 +34,25 @@ class Settings:
 
 def run(inverters, data, settings):
   sample = data.draw(settings.images, "baselines")
-  table, verdicts, grids, arrays = [], [], [], {}
+  table, verdicts, grids, arrays, costs = [], [], [], {}, {}
   for label, inverter in inverters.items():
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
     ids, known, means = training_set(inverter, data.training, settings.training_images)
-    near = ids[nearest(logits, known, settings.neighbours)]
-    pictures = {"inverter": inverter.generate(logits, seed=data.seed),
-                "retrieval": inverter.prepare(data.training.read(near[:, 0]).images),
-                "class mean": means[logits.argmax(1)]}
+    pictures, seconds = {}, {}
+    with _timed(seconds, "inverter"):
+      pictures["inverter"] = inverter.generate(logits, seed=data.seed)
+    with _timed(seconds, "retrieval"):
+      near = ids[nearest(logits, known, settings.neighbours)]
+      pictures["retrieval"] = inverter.prepare(data.training.read(near[:, 0]).images)
+    with _timed(seconds, "class mean"):
+      pictures["class mean"] = means[logits.argmax(1)]
+    costs.update(_costs(label, inverter, seconds, len(originals)))
     values = {way: measures.quality(originals, p) for way, p in pictures.items()}
     kept = {way: inverter.predict(p) == logits.argmax(1) for way, p in pictures.items()}
     for way in _WAYS:
       table += measures.quality_measures(label, values[way], f": {way}")
+      table.append(_frechet(label, way, originals, pictures[way]))
       table.append(common.Measure(f"class of the original kept: {way}", label,
                                   common.rate(kept[way])))
       arrays.update({f"{way}/{key}/{label}": v for key, v in values[way].items()})
@@ -52,7 +61,32 @@ def run(inverters, data, settings):
     arrays[f"nearest/{label}"] = near
     grids.append(_grid(label, inverter, data, originals, pictures, near, settings.shown))
   return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**arrays, "ids": sample.ids})
+                       {**arrays, "ids": sample.ids}, costs,
+                       ("Methods that are trained are compared at equal training time; "
+                        "the costs below say what each took.",))
+
+
+@contextlib.contextmanager
+def _timed(seconds, name):
+  start = time.perf_counter()
+  yield
+  seconds[name] = time.perf_counter() - start
+
+
+def _costs(label, inverter, seconds, images):
+  costs = {f"ms per image ({label}: {way})": 1e3 * taken / images
+           for way, taken in seconds.items()}
+  trained = inverter.info.get("training_seconds")
+  if trained is not None:
+    costs[f"minutes of training ({label})"] = trained / 60
+  return costs
+
+
+def _frechet(label, way, originals, pictures):
+  """Without an interval: the distance is biased by the sample's size."""
+  score = frechet.score(originals, pictures, "alex")
+  name = "Frechet distance (AlexNet relu5 mean, lower is closer)"
+  return common.Measure(f"{name}: {way}", label, common.exact(score.value, score.n))
 
 
 def training_set(inverter, training, limit):
