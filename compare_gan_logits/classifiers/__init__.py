@@ -45,16 +45,22 @@ class Classifier:
     cache_dir: folder of cached logits bound beside it, or None (see logit_cache).
   """
 
-  def __init__(self, spec, path):
-    """Args: spec: hub.Spec; path: folder of its SavedModel.
+  def __init__(self, spec, path, pinned=None):
+    """Args: spec: hub.Spec; path: folder of its SavedModel; pinned: digest, or None.
 
     Raises:
-      UserError: the spec names what the module does not offer.
+      UserError: the spec names what the module does not offer; or the digest is
+        another than the pinned one, in which case nothing of the module has run.
     """
     self._binding = hub.bind(spec, path)
     self.spec = dataclasses.replace(
         spec, preprocessing=_fitted(spec, self._binding.input_shape))
     self.path = path
+    self.digest = self._digest()
+    if pinned not in (None, self.digest):
+      raise UserError(f"the classifier at {spec.handle} has changed: its digest is "
+                      f"{self.digest}, not {pinned}; bring the old one back, or name "
+                      "this one if you trust it")
     self.cache_dir = None
     self._graph = None
     self._session = None
@@ -63,7 +69,6 @@ class Classifier:
     self.class_names = list(spec.class_names or ())
     if len(self.class_names) != self.num_logits:
       self.class_names = [f"class {i}" for i in range(self.num_logits)]
-    self.digest = self._digest()
 
   def __call__(self, images):
     """Images [b, h, w, c] in [0, 1] -> logits [b, num_logits], in the graph.
@@ -130,13 +135,14 @@ class Classifier:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def load(name, **overrides):
+def load(name, digest=None, **overrides):
   """Loads a classifier with its matching preprocessing.
 
   Args:
     name: name in the zoo, folder of a TF-Hub module, SavedModel or classifier
       exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL, or
       "keras:Name" for one of tf.keras.applications.
+    digest: that Classifier.digest must have; None: any.
     **overrides: fields of hub.Spec and of Preprocessing that differ from the
       entry's, e.g. output="features", size=128, handle="/a/local/copy".
 
@@ -152,7 +158,7 @@ def load(name, **overrides):
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
       spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own)
-  return Classifier(spec, path)
+  return Classifier(spec, path, digest)
 
 
 def _find(name, place, weights):
@@ -222,7 +228,7 @@ def _fitted(spec, shape):
 def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=None,
              output=None, extra_inputs=None, softmax=None, drop_column=None,
              weights=None, size=None, resize=None, low=None, high=None, mean=None,
-             std=None, channel_order=None):
+             std=None, channel_order=None, digest=None):
   """The classifier that gin binds, or None.
 
   Args:
@@ -230,6 +236,9 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
     path: folder of the module, for an entry of the zoo or a URL that cannot be
       fetched: the entry's other facts stay in force.
     cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
+    digest: SHA-256 that the classifier must have, weights and preprocessing (a module's
+      inversion.json has it, and so has the sentence that refuses a wrong one). Modules
+      run code: pin those that come from elsewhere.
     signature: this and the others override the entry's field of that name (see
       hub.Spec and Preprocessing) unless None.
   """
@@ -240,7 +249,7 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
       extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
       weights=weights, size=size, resize=resize, low=low, high=high, mean=mean,
       std=std, channel_order=channel_order)
-  classifier = load(handle, **{k: v for k, v in overrides.items() if v is not None})
+  classifier = load(handle, digest, **{k: v for k, v in overrides.items() if v is not None})
   classifier.cache_dir = cache_dir
   return classifier
 
@@ -254,8 +263,4 @@ def from_description(description):
   facts = dict(description)
   digest = facts.pop("digest")
   spec = Spec(**facts)
-  classifier = Classifier(spec, _locate(spec.handle, spec.weights))
-  if classifier.digest != digest:
-    raise UserError(f"the classifier at {spec.handle} has changed since this was made "
-                    "with it; bring the old one back, or name a classifier yourself")
-  return classifier
+  return Classifier(spec, _locate(spec.handle, spec.weights), digest)
