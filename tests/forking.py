@@ -89,6 +89,7 @@ class Command:
 
 
 def _child(request):
+  import faulthandler; faulthandler.register(10)
   """Runs the command in a fork; never returns."""
   import runpy
 
