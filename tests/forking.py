@@ -89,7 +89,6 @@ class Command:
 
 
 def _child(request):
-  import faulthandler; faulthandler.register(10)
   """Runs the command in a fork; never returns."""
   import runpy
 
