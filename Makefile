@@ -1,5 +1,5 @@
-# Two commands to know: make quickstart, make test. Each makes the environment it
-# needs in .venv; PYTHON=/path/to/python3.11 chooses the interpreter.
+# Commands to know: make quickstart, make test, make bench. Each makes the environment
+# it needs in .venv; PYTHON=/path/to/python3.11 chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ CHECK := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3 python; do \
 	$$p -c "$(CHECK)" 2>/dev/null && { command -v $$p; break; }; done)
 
-.PHONY: quickstart test lint environment
+.PHONY: quickstart test bench lint environment
 
 quickstart: $(VENV)/installed
 	$(BIN)/python tools/train_classifier.py --dataset embedded --output $(CLASSIFIERS)/standard
@@ -27,6 +27,10 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed
+	$(BIN)/python tools/benchmark.py --part sizes --size 32:32:32 --size 64:32:16 --rounds 2 --steps 2 \
+		--part inference --part startup
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check compare_gan_logits tools tests setup.py

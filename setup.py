@@ -18,7 +18,8 @@ setuptools.setup(
     description="Feedforward inversion of a classifier's logits (Teterwak et al. 2021)",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["compare_gan_logits*"]),
-    package_data={"compare_gan_logits": ["data/*", "two_afc/*"]},
+    package_data={"compare_gan_logits": [
+        "data/*", "data/classifiers/*/*", "data/classifiers/*/variables/*", "two_afc/*"]},
     python_requires=">=3.9,<3.12",
     install_requires=[
         "tensorflow-cpu>=2.15.1,<2.16",  # the last with tf.estimator

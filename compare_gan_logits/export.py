@@ -13,6 +13,7 @@ import tensorflow.compat.v2 as tf2
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
+from compare_gan_logits import inversion
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.classifiers import hub as classifier_hub
 from compare_gan_logits.command import UserError
@@ -21,7 +22,6 @@ from compare_gan_logits.tpu import tpu_random
 
 
 FORMAT = 1
-DESCRIPTION = "inversion.json"
 SAVED_MODEL = "saved_model"
 _UPDATE_ACCUS = "update_accus"
 
@@ -62,18 +62,18 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
-    description = _describe(gan, dataset, classifier, architecture, step)
+    description = _describe(gan, dataset, classifier, architecture, step, module_dir)
     description["training_seconds"] = training_seconds
     description["files"] = classifier_hub.file_digests(folder)
-    files.write_json(os.path.join(folder, DESCRIPTION), description)
+    files.write_json(os.path.join(folder, inversion.DESCRIPTION), description)
   return description
 
 
-def _describe(gan, dataset, classifier, architecture, step):
+def _describe(gan, dataset, classifier, architecture, step, module_dir):
   return {
       "format": FORMAT,
       "architecture": architecture,
-      "classifier": classifier.describe() if classifier else None,
+      "classifier": classifier.describe(module_dir) if classifier else None,
       "class_names": list(classifier.class_names if classifier
                           else dataset.class_names),
       "colors": dataset.colors,
@@ -198,8 +198,8 @@ def _export_saved_model(module_dir, gan, path):
             for name, size in sizes.items()}
   with tf2.init_scope():
     loaded = tf2.saved_model.load(module_dir, tags=[])
-    inversion = _Inversion(loaded, inputs)
+    exported = _Inversion(loaded, inputs)
     signatures = {"serving_default": loaded.signatures["default"],
                   "generator": loaded.signatures["generator"],
                   "discriminator": loaded.signatures["discriminator"]}
-    tf2.saved_model.save(inversion, path, signatures=signatures)
+    tf2.saved_model.save(exported, path, signatures=signatures)

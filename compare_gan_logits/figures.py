@@ -59,7 +59,7 @@ def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
   Args:
     images: [rows, columns, h, w, c] in [0, 1], or a list of rows of images, which
       may differ in size and colours; None leaves a cell empty.
-    path: PNG to write.
+    path: PNG to write, or a binary file that is open for it.
     row_labels: text left of each row.
     column_labels: text above each column.
     cell_labels: text below each image, a list of rows; "" for none.
@@ -154,6 +154,9 @@ def _figure(width, height, layout=None):
 
 
 def _save(figure, path):
+  if hasattr(path, "write"):
+    figure.savefig(path, metadata=_METADATA, format="png")
+    return
   with files.atomic_path(path) as temporary:
     figure.savefig(temporary, metadata=_METADATA)
 

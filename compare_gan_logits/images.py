@@ -1,4 +1,4 @@
-"""Reading one image of any kind as the model wants it."""
+"""Images of any kind as the model wants them."""
 
 import io
 import warnings
@@ -12,6 +12,8 @@ from compare_gan_logits.command import UserError
 
 # 100 megapixels: a decompressed image of this size takes 400 MB.
 MAX_PIXELS = 100_000_000
+# ITU-R BT.601, as in tf.image.rgb_to_grayscale.
+LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
@@ -48,7 +50,8 @@ def read_image(source, size, colors, name=None):
   except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
     raise UserError(f"{name} cannot be read as an image ({error}); replace or remove "
                     "it") from None
-  return resize(np.asarray(image), size).reshape(size, size, colors)
+  values = np.asarray(image)
+  return resize(values.reshape(*values.shape[:2], colors), size)
 
 
 def _to_colors(image, colors):
@@ -65,12 +68,22 @@ def _to_colors(image, colors):
 
 
 def resize(image, size):
-  """Central square of uint8 [h, w(, c)], resized with antialiasing to size x size."""
+  """Central square of an image, resized bicubically with antialiasing.
+
+  Args:
+    image: [h, w, c], uint8, or float32 in [0, 1].
+    size: side of the result, in pixels.
+
+  Returns:
+    [size, size, c] of the same type; uint8 is rounded and clipped after each axis.
+  """
   height, width = image.shape[:2]
   side = min(height, width)
   top, left = (height - side) // 2, (width - side) // 2
   image = image[top:top + side, left:left + side]
   if side == size:
     return image
-  resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
-  return np.asarray(resized)
+  planes = [Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)
+            for plane in np.moveaxis(image, -1, 0)]
+  # A bicubic kernel overshoots; Pillow clips whole numbers only.
+  return np.clip(np.stack(planes, axis=-1), 0, 255 if image.dtype == np.uint8 else 1)

@@ -15,16 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import attacks
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.classifiers import hub
-from compare_gan_logits.classifiers import preprocessing
 from compare_gan_logits.command import UserError
 
 
+# File in a module's folder that says what it inverts.
 DESCRIPTION = "inversion.json"
-_LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)  # ITU-R BT.601
 
 
 class _Graph(NamedTuple):
@@ -35,6 +35,16 @@ class _Graph(NamedTuple):
   z: Any
   condition: Any
   generated: Any
+  session: Any
+
+
+class _AttackGraph(NamedTuple):
+  """Tensors of an attack on an Inverter's classifier, and their session."""
+
+  images: Any
+  labels: Any
+  epsilon: Any
+  attacked: Any
   session: Any
 
 
@@ -87,7 +97,7 @@ class Inverter:
                       "written by --schedule=export")
     info = _read(module_dir)
     if classifier is None and info["classifier"]:
-      classifier = classifiers.from_description(info["classifier"])
+      classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(f"the classifier has {classifier.num_logits} logits but "
                       f"{module_dir} inverts {info['num_logits']}; name the one it was "
@@ -102,7 +112,7 @@ class Inverter:
 
     Returns:
       float32 [n, image_size, image_size, colors] in [0, 1]: the central square,
-      resized bicubically with antialiasing.
+      resized as `read_image` does.
 
     Raises:
       UserError: the images have another shape.
@@ -111,14 +121,17 @@ class Inverter:
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
       raise UserError("images are [n, height, width, 1 or 3], not "
                       f"{list(images.shape)}; stack or convert them first")
+    if images.dtype != np.uint8:
+      images = images.astype(np.float32, copy=False)
+    if images.shape[1:3] != (self.image_size, self.image_size):
+      images = _resized(images, self.image_size)
     if images.dtype == np.uint8:
       images = images.astype(np.float32) / 255.0
-    images = _resize(images.astype(np.float32), self.image_size)
     if images.shape[-1] == self.colors:
       return images
     if self.colors == 3:
       return np.repeat(images, 3, axis=-1)
-    return np.sum(images * _LUMA, axis=-1, keepdims=True)
+    return np.sum(images * image_lib.LUMA, axis=-1, keepdims=True)
 
   def logits(self, images):
     """Logits [n, num_logits] of images (anything that `prepare` takes).
@@ -136,6 +149,25 @@ class Inverter:
   def predict(self, images):
     """Predicted classes, int [n]."""
     return np.argmax(self.logits(images), axis=-1)
+
+  def attack(self, images, epsilon):
+    """Images [n, h, w, c] moved against the class that they are given, by FGSM.
+
+    Args:
+      images: anything that `prepare` takes.
+      epsilon: largest change of a value, in units of the image range [0, 1].
+
+    Returns:
+      float32 [n, image_size, image_size, colors] in [0, 1] (section 5.4).
+
+    Raises:
+      UserError: the module has no classifier.
+    """
+    images = self.prepare(images)
+    attack = self._attack
+    feeds = {attack.images: images, attack.labels: self.predict(images),
+             attack.epsilon: np.full([len(images), 1, 1, 1], epsilon)}
+    return self._run(attack.attacked, feeds, images.shape[1:], attack.session)
 
   def noise(self, n, seed):
     """Standard normal noise, float32 [n, z_dim]."""
@@ -204,13 +236,29 @@ class Inverter:
                          tf.local_variables_initializer(), tf.tables_initializer()])
     return parts
 
-  def _run(self, fetch, feeds, shape):
+  @functools.cached_property
+  def _attack(self):
+    """The attack's graph, apart: gradients change the functions of a graph in use."""
+    graph = tf.Graph()
+    with graph.as_default():
+      side = self.image_size
+      images = tf.placeholder(tf.float32, [None, side, side, self.colors])
+      labels = tf.placeholder(tf.int64, [None])
+      epsilon = tf.placeholder(tf.float32, [None, 1, 1, 1])
+      attacked = attacks.fgsm(self.classifier, images, labels, epsilon)
+      session = tf.Session(graph=graph)
+      session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
+                   tf.tables_initializer()])
+    return _AttackGraph(images, labels, epsilon, attacked, session)
+
+  def _run(self, fetch, feeds, shape, session=None):
     """Runs `fetch` over the feeds in batches; `shape` is that of one result."""
+    session = session or self._graph.session
     total = len(next(iter(feeds.values())))
     result = np.empty([total, *shape], np.float32)
     for start in range(0, total, self._batch_size):
       part = slice(start, start + self._batch_size)
-      result[part] = self._graph.session.run(
+      result[part] = session.run(
           fetch, {key: value[part] for key, value in feeds.items()})
     return result
 
@@ -263,17 +311,11 @@ def _check_signature(module_dir, info):
                     f"{wanted}; copy or export the module again")
 
 
-def _resize(images, size):
-  """Central square of [n, h, w, c], resized to size x size, in [0, 1]."""
-  height, width = images.shape[1:3]
-  side = min(height, width)
-  top, left = (height - side) // 2, (width - side) // 2
-  images = images[:, top:top + side, left:left + side]
-  if side == size:
-    return images
-  weights = preprocessing.resize_weights(side, size, "bicubic")
-  images = np.einsum("ty,nyxc->ntxc", weights, images)
-  return np.clip(np.einsum("sx,ntxc->ntsc", weights, images), 0.0, 1.0)
+def _resized(images, size):
+  result = np.empty([len(images), size, size, images.shape[-1]], images.dtype)
+  for target, image in zip(result, images):
+    target[:] = image_lib.resize(image, size)
+  return result
 
 
 def read_image(path, size, colors):

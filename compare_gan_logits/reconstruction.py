@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 import numpy as np
+from scipy import special
 
 from compare_gan_logits import figures
 from compare_gan_logits import files
@@ -95,7 +96,7 @@ def of_files(inverter, paths, samples=1, seed=0):
       name=inverter.name, module=inverter.path, paths=list(paths), originals=originals,
       logits=logits, pictures=flat.reshape(len(paths), samples, *flat.shape[1:]),
       classes=[names[c] for c in logits.argmax(axis=1)],
-      confidences=_softmax(logits).max(axis=1),
+      confidences=special.softmax(logits, axis=1).max(axis=1),
       picture_classes=[[names[c] for c in row] for row in again],
       psnr=np.minimum(similarity.psnr(repeated, flat),
                       _MAX_PSNR).reshape(len(paths), samples),
@@ -166,11 +167,6 @@ def _stem(path):
 
 def _slug(name):
   return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-
-
-def _softmax(logits):
-  shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-  return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _rounded(value):

@@ -198,7 +198,12 @@ class Run:
     last = max([int(row["step"]) for row in manager.scores()], default=0)
     for step, path in manager.unevaluated_checkpoints(every_steps):
       module_dir = os.path.join(self.model_dir, "tfhub", str(step))
-      self.export(path, module_dir)
+      try:
+        self.export(path, module_dir)
+      except UserError:
+        if (step, path) in checkpoints.of_run(self.model_dir):
+          raise
+        continue  # The training beside us has removed it: run_config.keep_checkpoint_max.
       scores = eval_gan_lib.evaluate(module_dir, self.dataset, self.classifier,
                                      averaging_runs)
       manager.add_scores(step, scores)

@@ -59,10 +59,10 @@ class Command:
 
   def poll(self):
     """The exit code, or None while it runs; negative: the signal that ended it."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
-      with open(self._path("code"), encoding="ascii") as f:
-        return int(f.read())
-    return None
+    if not os.path.exists(self._path("code")):
+      return None
+    with open(self._path("code"), encoding="ascii") as f:
+      return int(f.read())
 
   def kill(self):
     """kill -9."""

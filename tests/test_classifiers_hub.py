@@ -12,7 +12,9 @@ import pytest
 import tensorflow
 import tensorflow.compat.v1 as tf
 import tensorflow_hub
+import tiny
 from tensorflow import keras
+from tensorflow_hub import compressed_module_resolver
 
 from compare_gan_logits import classifiers
 from compare_gan_logits.command import UserError
@@ -43,10 +45,7 @@ def _tf1_module(folder):
         "decaying", inputs={"x": images, "decay_rate": rate},
         outputs={"default": logits * (1 - rate)})
 
-  with tf.Graph().as_default(), tf.Session() as session:
-    handle = tensorflow_hub.Module(tensorflow_hub.create_module_spec(module))
-    session.run(tf.global_variables_initializer())
-    handle.export(folder, session)
+  tiny.export(folder, module)
 
 
 def _tf2_module(folder, signatures=True):
@@ -133,10 +132,48 @@ def test_extra_inputs(modules):
     (dict(output=2), "probabilities"),
     (dict(signature="decaying"), "decay_rate"),
     (dict(size=8), "takes images of 6 px"),
+    (dict(drop_column=5), "5 outputs and so no column 5"),
+    (dict(drop_column=-1), "no column -1"),
     (dict(sise=8), "did you mean 'size'")])
 def test_a_wrong_setting_is_answered_with_what_is_offered(modules, wrong, offered):
   with pytest.raises(UserError, match=offered):
     classifiers.load(modules["tf1"], **wrong)
+
+
+def test_images_of_another_size_without_a_resize(module):
+  classifier = classifiers.load(module, resize="none")
+  np.testing.assert_allclose(classifier.predict(IMAGES), LOGITS, atol=1e-5)
+  with pytest.raises(UserError, match=r"\[None, 6, 6, 3\], not \[None, 7, 7, 3\]"):
+    classifier.predict(np.zeros([1, 7, 7, 3]))
+
+
+@pytest.mark.parametrize("wrong, remedy", [
+    (dict(signature="serve"), "leave out classifier.signature"),
+    (dict(input_name="images"), "leave out classifier.signature"),
+    (dict(output="features"), "leave out classifier.output"),
+    (dict(drop_column=5), "5 outputs and so no column 5")])
+def test_wrong_settings_of_a_module_without_signatures(modules, wrong, remedy):
+  with pytest.raises(UserError, match=remedy):
+    classifiers.load(modules["object"], size=SIZE, **wrong)
+
+
+def test_module_without_signatures_and_several_outputs(tmp_path):
+  class Module(tensorflow.Module):
+
+    @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, SIZE, SIZE, 3])])
+    def __call__(self, images):
+      return {"features": images, "logits": tensorflow.reduce_mean(images, [1, 2])}
+
+  path = str(tmp_path / "module")
+  tensorflow.saved_model.save(Module(), path, signatures={})
+  means = IMAGES.mean(axis=(1, 2))
+  np.testing.assert_allclose(classifiers.load(path, size=SIZE).predict(IMAGES), means,
+                             atol=1e-6)
+  features = classifiers.load(path, size=SIZE, output="features")
+  np.testing.assert_allclose(features.predict(IMAGES), IMAGES.reshape(4, -1), atol=1e-6)
+  assert features.num_logits == SIZE * SIZE * 3
+  with pytest.raises(UserError, match="no output 'feature'; outputs features"):
+    classifiers.load(path, size=SIZE, output="feature")
 
 
 def test_no_such_classifier(tmp_path):
@@ -147,6 +184,8 @@ def test_no_such_classifier(tmp_path):
   (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff")
   with pytest.raises(UserError, match="damaged"):
     classifiers.load(str(tmp_path))
+  with pytest.raises(UserError, match="a classifier is a folder with a saved_model.pb"):
+    classifiers.load(str(tmp_path / "saved_model.pb"))
 
 
 def test_unreachable_hub_says_how_to_use_a_copy(monkeypatch, tmp_path):
@@ -158,10 +197,32 @@ def test_unreachable_hub_says_how_to_use_a_copy(monkeypatch, tmp_path):
 def test_cached_hub_module_needs_no_network(modules, monkeypatch, tmp_path):
   url = "https://localhost:1/some/module/1"
   monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
-  from tensorflow_hub import compressed_module_resolver
   name = compressed_module_resolver._module_dir(url)
   shutil.copytree(modules["tf1"], name)
   np.testing.assert_allclose(classifiers.load(url).predict(IMAGES), LOGITS, atol=1e-5)
+
+
+def test_half_emptied_hub_cache(monkeypatch, tmp_path):
+  url = "https://localhost:1/some/module/1"
+  monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+  os.makedirs(os.path.join(compressed_module_resolver._module_dir(url), "variables"))
+  with pytest.raises(UserError, match="TF-Hub's cache, remove that folder"):
+    classifiers.load(url)
+
+
+def test_module_in_another_file_system(module):
+  """As in gs://; a TPU's host reads the weights from there."""
+  place = "ram://" + os.path.basename(module)
+  for folder, _, names in os.walk(module):
+    inside = os.path.normpath(os.path.join(place[6:], os.path.relpath(folder, module)))
+    tf.io.gfile.makedirs("ram://" + inside)
+    for name in names:
+      tf.io.gfile.copy(os.path.join(folder, name), f"ram://{inside}/{name}", True)
+  classifier = classifiers.load(place)
+  np.testing.assert_allclose(classifier.predict(IMAGES), LOGITS, atol=1e-5)
+  assert classifier.digest == classifiers.load(module).digest
+  again = classifiers.from_description(classifier.describe())
+  assert again.digest == classifier.digest
 
 
 def test_variables_are_local_only_and_shared_within_a_graph(module):
@@ -294,6 +355,9 @@ def test_keras_files(extension, tmp_path, monkeypatch):
   features = classifiers.load(file, output="features").predict(IMAGES)
   kernel, bias = model.layers[-1].get_weights()
   np.testing.assert_allclose(features @ kernel + bias, logits, rtol=1e-4)
+  np.testing.assert_allclose(
+      classifiers.load(file, output="probabilities").predict(IMAGES), expected,
+      atol=1e-5)
 
 
 def test_keras_application(tmp_path, monkeypatch):
@@ -301,6 +365,9 @@ def test_keras_application(tmp_path, monkeypatch):
   classifier = classifiers.load("keras:MobileNet", weights=None)
   assert classifier.spec.preprocessing.size == 224
   assert classifier.num_logits == 1000
+  # Its softmax is a layer of its own, behind the convolution that gives the logits.
+  features = classifiers.load("keras:MobileNet", weights=None, output="features")
+  assert features.num_logits == 1024
   with pytest.raises(UserError, match="did you mean 'MobileNet'"):
     classifiers.load("keras:MobilNet")
 

@@ -59,6 +59,17 @@ def test_equals_the_classifier(classifier, dataset, logits, tmp_path):
   np.testing.assert_array_equal(records["label"], labels[records["id"]])
 
 
+def test_logits_at_hand_are_kept_as_they_are(classifier, dataset, tmp_path):
+  made_up = np.random.default_rng(0).normal(size=[128, 7]).astype(np.float32)
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path), shards=5,
+                    logits=made_up)
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  np.testing.assert_array_equal(cached[:], made_up)
+  with pytest.raises(UserError, match=r"shape \(127, 7\), not \(128, 7\)"):
+    logit_cache.write(classifier, dataset, "validation", str(tmp_path), shards=5,
+                      logits=made_up[1:])
+
+
 def test_half_precision(classifier, dataset, logits, tmp_path):
   logit_cache.write(classifier, dataset, "validation", str(tmp_path), half=True)
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")

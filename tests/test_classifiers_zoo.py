@@ -1,5 +1,6 @@
 """The zoo: its conversions on real photographs, its entries on stand-ins."""
 
+import functools
 import glob
 import io
 import os
@@ -11,10 +12,14 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow_hub
+import tiny
 from PIL import Image
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
 from compare_gan_logits.classifiers import convert
+from compare_gan_logits.classifiers import networks
+from compare_gan_logits.classifiers import training
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.command import UserError
 
@@ -44,6 +49,17 @@ def test_converted_networks_know_real_photographs(name, package, least, tmp_path
                                                 for i in predicted]
 
 
+@pytest.mark.parametrize("name", ["embedded_standard", "embedded_robust"])
+def test_shipped_classifiers_are_as_good_as_they_say(name):
+  classifier = classifiers.load(name)
+  result = training.accuracy(classifier, datasets.get_dataset("embedded"))
+  assert result["images"] == 2000
+  assert f"validation accuracy {result['top1']:.4f}" in classifier.spec.verified
+  assert classifier.class_names[1] == "Trouser"
+  again = classifiers.from_description(classifier.describe())
+  assert again.spec.handle == f"shipped:{name}"
+
+
 def test_class_names_are_imagenets():
   names = zoo.imagenet_class_names()
   assert len(names) == 1000
@@ -60,13 +76,10 @@ def _stand_in(folder, size, inputs, columns):
     others = {name: tf.placeholder(tf.float32, []) for name in inputs[1:]}
     zero = tf.get_variable("zero", initializer=0.0, use_resource=True)
     level = zero + tf.reduce_mean(images, axis=[1, 2, 3])[:, None]
-    tensorflow_hub.add_signature(inputs={inputs[0]: images, **others},
-                                 outputs={"default": level + tf.range(columns * 1.0)})
+    tensorflow_hub.add_signature(inputs={inputs[0]: images, **others}, outputs={
+        "default": level + tf.range(columns * 1.0), "features": tf.tile(level, [1, 6])})
 
-  with tf.Graph().as_default(), tf.Session() as session:
-    handle = tensorflow_hub.Module(tensorflow_hub.create_module_spec(module))
-    session.run(tf.global_variables_initializer())
-    handle.export(folder, session)
+  tiny.export(folder, module)
 
 
 @pytest.mark.parametrize("name, size, inputs, columns, first", [
@@ -81,8 +94,151 @@ def test_entries_fit_what_their_pages_describe(name, size, inputs, columns, firs
   logits = classifier.predict(np.full([1, 64, 64, 3], 0.25, np.float32))
   np.testing.assert_allclose(logits[0], first + np.arange(1000), rtol=1e-5)
   assert len(classifier.class_names) == 1000
+  # The background class is a column of the logits alone.
+  features = classifiers.from_gin(name, path=classifier.path, output="features")
+  assert features.num_logits == 6 and features.class_names[5] == "class 5"
   again = classifiers.from_description(classifier.describe())
   assert again.digest == classifier.digest
+
+
+# The robust ResNet-152 that users have a file of ---------------------------------
+
+_BLOCKS = (1, 2, 1, 1)
+_NORM = ("gamma", "beta", "mean/EMA", "variance/EMA")
+
+
+def _tensorpack_shapes(blocks):
+  """{array name: shape} that Tensorpack saves of a bottleneck ResNet."""
+  convolutions, inputs = {"conv0": [7, 7, 3, 64]}, 64
+  for group, count in enumerate(blocks):
+    width = 64 * 2**group
+    for block in range(count):
+      name = f"group{group}/block{block}"
+      convolutions[name + "/conv1"] = [1, 1, inputs, width]
+      convolutions[name + "/conv2"] = [3, 3, width, width]
+      convolutions[name + "/conv3"] = [1, 1, width, 4 * width]
+      if block == 0:
+        convolutions[name + "/convshortcut"] = [1, 1, inputs, 4 * width]
+      inputs = 4 * width
+  shapes = {"linear/W": [inputs, 1000], "linear/b": [1000]}
+  for name, shape in convolutions.items():
+    shapes[name + "/W"] = shape
+    shapes.update({f"{name}/bn/{part}": shape[-1:] for part in _NORM})
+  return shapes
+
+
+def _random_resnet():
+  random = np.random.default_rng(5)
+  arrays = {}
+  for name, shape in _tensorpack_shapes(_BLOCKS).items():
+    if name.endswith("W"):
+      deviation = np.sqrt(2 / np.prod(shape[:-1]))
+      arrays[name] = random.normal(0, deviation, shape).astype(np.float32)
+    else:
+      positive = name.endswith(("gamma", "variance/EMA"))
+      arrays[name] = random.uniform(0.5 if positive else -0.5, 1.0,
+                                    shape).astype(np.float32)
+  return arrays
+
+
+def _torch_logits(arrays, images):
+  """The network by PyTorch, from RGB images in [0, 1]."""
+  torch = pytest.importorskip("torch")
+  functional = torch.nn.functional
+  weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+  def conv(x, name, stride=1):
+    kernel = weights[name + "/W"].permute(3, 2, 0, 1)
+    # TensorFlow's "same": an odd pixel of padding goes to the right and below.
+    size, kernel_size = x.shape[-1], kernel.shape[-1]
+    total = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)
+    before, after = total // 2, total - total // 2
+    x = functional.conv2d(functional.pad(x, (before, after, before, after)), kernel,
+                          stride=stride)
+    gamma, beta, mean, variance = (weights[f"{name}/bn/{part}"] for part in _NORM)
+    return functional.batch_norm(x, mean, variance, gamma, beta, eps=1e-5)
+
+  x = torch.from_numpy(255 * images[..., ::-1]).permute(0, 3, 1, 2) / 127.5 - 1
+  x = functional.relu(conv(x, "conv0", 2))
+  x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 3, 2)
+  for group, count in enumerate(_BLOCKS):
+    for block in range(count):
+      name, stride = f"group{group}/block{block}", 2 if group and not block else 1
+      y = functional.relu(conv(x, name + "/conv1"))
+      y = functional.relu(conv(y, name + "/conv2", stride))
+      y = conv(y, name + "/conv3")
+      x = functional.relu(
+          y + (x if block else conv(x, name + "/convshortcut", stride)))
+  x = x.mean(dim=(2, 3))
+  return (x @ weights["linear/W"] + weights["linear/b"]).numpy()
+
+
+@pytest.fixture
+def shallow(monkeypatch, tmp_path):
+  """The entry's network with few blocks, and a cache folder of its own."""
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setattr(networks, "resnet152",
+                      functools.partial(networks.resnet152, blocks=_BLOCKS))
+
+
+def test_robust_resnet152_equals_pytorch(shallow, tmp_path):
+  arrays = _random_resnet()
+  file = str(tmp_path / "R152.npz")
+  np.savez(file, **arrays)
+  images = np.random.default_rng(1).random([2, 224, 224, 3], dtype=np.float32)
+  classifier = classifiers.from_gin("robust_resnet152_linf16", path=file)
+  expected = _torch_logits(arrays, images)
+  assert expected.std() > 0.1
+  np.testing.assert_allclose(classifier.predict(images), expected, atol=1e-4)
+  again = classifiers.from_description(classifier.describe())
+  assert again.digest == classifiers.load(file).digest == classifier.digest
+  assert len(os.listdir(tmp_path / "cache")) == 1
+
+
+def test_robust_resnet152_has_the_arrays_of_a_resnet152():
+  """Counts of the published network: layers, and PyTorch's number of parameters."""
+  ours = networks.shapes(networks.resnet152, [224, 224, 3])
+  theirs = _tensorpack_shapes((3, 8, 36, 3))
+  assert len(theirs) == 777
+  assert sum(np.prod(shape) for name, shape in theirs.items()
+             if "EMA" not in name) == 60_192_808
+  assert {name: shape for name, shape in ours.items() if name.endswith("kernel")} == {
+      name[:-1] + "kernel": shape for name, shape in theirs.items()
+      if name.endswith("/W")}
+
+
+def _without(name):
+  return lambda arrays: arrays.pop(name)
+
+
+def _with(name, shape, dtype=np.float32):
+  return lambda arrays: arrays.update({name: np.zeros(shape, dtype)})
+
+
+@pytest.mark.parametrize("change, message", [
+    (_without("group1/block1/conv2/bn/mean/EMA"),
+     "no array group1/block1/conv2/bn/mean/EMA"),
+    (_with("conv0/W", [64, 3, 7, 7]),
+     r"conv0/W as float32 \[64, 3, 7, 7\], where .* float \[7, 7, 3, 64\]"),
+    (_with("conv0/bn/beta", [64], np.int32), "conv0/bn/beta as int32"),
+    (_with("group0_denoise/conv/W", [1, 1, 256, 256]), "array group0_denoise/conv/W"),
+    (_with("linear/b", 1000, object), "damaged or no .npz file")],
+    ids=["missing", "shape", "integers", "too many", "objects"])
+def test_an_npz_file_of_another_network_is_refused(change, message, shallow, tmp_path):
+  arrays = {name: np.broadcast_to(np.float32(1), shape)
+            for name, shape in _tensorpack_shapes(_BLOCKS).items()}
+  change(arrays)
+  np.savez(tmp_path / "R152.npz", **arrays)
+  with pytest.raises(UserError, match=message):
+    classifiers.load("robust_resnet152_linf16", handle=str(tmp_path / "R152.npz"))
+
+
+def test_without_its_file_robust_resnet152_linf16_says_where_it_is(shallow, tmp_path):
+  with pytest.raises(UserError, match="no file https.*R152.npz.*bind classifier.path"):
+    classifiers.load("robust_resnet152_linf16")
+  (tmp_path / "R152.npz").write_bytes(b"half a download")
+  with pytest.raises(UserError, match="damaged"):
+    classifiers.load(str(tmp_path / "R152.npz"))
 
 
 # PyTorch's file format, written here by a pickler that speaks it ----------------

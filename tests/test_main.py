@@ -189,6 +189,8 @@ def test_inversion_json_says_what_the_module_is(whole, folder):
   assert info["step"] == 4 and info["z_dim"] == 8 and info["num_logits"] == 10
   assert info["image_size"] == 32 and info["colors"] == 1
   assert info["conditioning"] == "logits" and info["dataset"] == "embedded"
+  handle, relative = info["classifier"]["handle"], info["classifier"]["relative"]
+  assert os.path.samefile(folder / "whole" / "module" / relative, handle)
   assert "paper" not in info["gin_config"] and "batch_size = 4" in info["gin_config"]
 
 

@@ -24,6 +24,15 @@ class LinearClassifier:
     return np.reshape(images, [len(images), -1]) @ self.kernel
 
 
+def export(path, build):
+  """Writes a TF-Hub module (TF1 format); its variables have their initial values."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    module = hub.Module(hub.create_module_spec(build))
+    session.run(tf.global_variables_initializer())
+    module.export(str(path), session)
+  return str(path)
+
+
 def write_module(path, picture, size=8, colors=1, z_dim=3, num_logits=4, **info):
   """A module whose generator is the graph function picture(z, logits) -> [b, pixels].
 
@@ -40,12 +49,7 @@ def write_module(path, picture, size=8, colors=1, z_dim=3, num_logits=4, **info)
       hub.add_signature(name, inputs={"z": z, "logits": logits},
                         outputs={"generated": generated, "default": generated})
 
-  spec = hub.create_module_spec(build)
-  with tf.Graph().as_default():
-    module = hub.Module(spec)
-    with tf.Session() as session:
-      session.run(tf.global_variables_initializer())
-      module.export(str(path), session)
+  export(path, build)
   files.write_json(os.path.join(path, "inversion.json"), {
       "format": 1, "classifier": None, "dataset": "tiny", "image_size": size,
       "colors": colors, "z_dim": z_dim, "num_logits": num_logits,
@@ -76,13 +80,7 @@ def write_classifier(path, kernel, size=8, colors=1):
     logits = tf.reshape(images, [-1, size * size * colors]) @ weights
     hub.add_signature(inputs={"images": images}, outputs={"logits": logits})
 
-  spec = hub.create_module_spec(build)
-  with tf.Graph().as_default():
-    module = hub.Module(spec)
-    with tf.Session() as session:
-      session.run(tf.global_variables_initializer())
-      module.export(str(path), session)
-  return str(path)
+  return export(path, build)
 
 
 class Images:

@@ -27,19 +27,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from unittest import mock
 
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-sys.path.insert(1, os.path.join(ROOT, "tests"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(1, os.path.join(sys.path[0], "tests"))
 
 from absl import flags
 
 from compare_gan_logits import command
 
 
+ROOT = sys.path[0]
 FLAGS = flags.FLAGS
 _PARTS = ("step", "sizes", "features", "growth", "startup", "inference")
 flags.DEFINE_multi_enum("part", ["step"], _PARTS, "What is measured; may be repeated.")
@@ -288,9 +287,12 @@ class _Worker:
 
 def _work(pipe, arguments, way):
   """A worker's process: builds, then answers a number of steps with their seconds."""
+  import tensorflow.compat.v1 as tf
+
   from compare_gan_logits import allocator
   from compare_gan_logits import main as trainer
   allocator.keep_freed_memory()
+  tf.logging.set_verbosity(tf.logging.ERROR)
   FLAGS(["benchmark", *arguments])
   bindings = FLAGS.gin_bindings + (
       ["compute.dtype = 'bfloat16'"] if way == "bfloat16" else [])
@@ -376,30 +378,10 @@ def _on_disk(run):
   from compare_gan_logits.classifiers import logit_cache
   logits = _made_up_logits(run)
   folder = tempfile.mkdtemp()
-  # What the cache needs to know of a classifier, with logits made up in no time.
-  stand_in = types.SimpleNamespace(
-      spec=run.classifier.spec, digest=run.classifier.digest,
-      num_logits=run.classifier.num_logits, describe=run.classifier.describe)
-  with mock.patch.object(logit_cache, "_records", _made_up_records(logits)):
-    logit_cache.write(stand_in, run.dataset, "train", folder, log=lambda line: None)
+  logit_cache.write(run.classifier, run.dataset, "train", folder, logits=logits,
+                    log=lambda line: None)
   cache = logit_cache.open(folder, run.classifier, run.dataset, "train")
   return contextlib.nullcontext(), cache
-
-
-def _made_up_records(logits):
-  def records(classifier, dataset, split, manifest, missing, batch_size):
-    import numpy as np
-
-    from compare_gan_logits.classifiers import logit_cache
-    del classifier, dataset, split, batch_size
-    per_shard = -(-len(logits) // manifest["shards"])
-    for shard in missing:
-      ids = np.arange(shard * per_shard, min((shard + 1) * per_shard, len(logits)))
-      rows = np.zeros(len(ids), logit_cache._dtype("float32", logits.shape[1]))
-      rows["id"], rows["logits"] = ids, logits[ids]
-      yield shard, rows
-
-  return records
 
 
 def _in_the_graph(run):

@@ -27,6 +27,7 @@ from compare_gan_logits.command import nearest
 # Written by training.py into the folder of every classifier that it exports.
 DESCRIPTION = "classifier.json"
 _KERAS = "keras:"
+_NPZ = ".npz"
 _CONVERSIONS = {"efficientnet_lite0": convert.efficientnet_lite0,
                 "squeezenet1_1": convert.squeezenet1_1}
 _SPEC_FIELDS = {f.name for f in dataclasses.fields(Spec)} - {"preprocessing"}
@@ -77,15 +78,19 @@ class Classifier:
     Differentiable with respect to the images; the classifier's weights are local
     variables (see hub.load_frozen). Outputs of a higher rank are flattened.
     """
-    logits = hub.call(self.path, self._binding, self.spec.preprocessing.apply(images))
-    if logits.shape.rank != 2:
-      logits = tf.layers.flatten(logits)
+    logits = self._outputs(images)
     if self.spec.softmax:
       logits = tf.log(tf.maximum(logits, np.finfo(np.float32).tiny))
     column = self.spec.drop_column
     if column is not None:
       logits = tf.concat([logits[:, :column], logits[:, column + 1:]], axis=1)
     return logits
+
+  def _outputs(self, images):
+    """What the module gives, [b, n]."""
+    images = self.spec.preprocessing.apply(images)
+    outputs = hub.call(self.path, self._binding, images)
+    return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)
 
   def predict(self, images, batch_size=128):
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
@@ -95,10 +100,17 @@ class Classifier:
              for i in range(0, len(images), batch_size)]
     return np.concatenate(parts) if parts else np.zeros([0, self.num_logits], "f")
 
-  def describe(self):
-    """JSON-able dict for from_description: the spec and the digest."""
+  def describe(self, folder=None):
+    """JSON-able dict for from_description: the spec and the digest.
+
+    Args:
+      folder: local one that the description is kept in. A classifier on the same
+        disk is found again after both have been moved together.
+    """
     facts = dataclasses.asdict(self.spec)
     facts["digest"] = self.digest
+    if folder and "://" not in folder and os.path.isabs(self.spec.handle):
+      facts["relative"] = os.path.relpath(self.spec.handle, folder)
     return json.loads(json.dumps(facts))
 
   def _feed(self, shape):
@@ -116,15 +128,24 @@ class Classifier:
     return self._feeds[shape]
 
   def _count_logits(self):
-    shape = self._binding.output_shape
-    if shape is None or len(shape) != 2 or shape[1] is None:
-      size = self.spec.preprocessing.size or 64
-      return self._run_once([1, size, size, self.spec.preprocessing.colors])
-    return shape[1] - (self.spec.drop_column is not None)
+    shape, column = self._binding.output_shape, self.spec.drop_column
+    known = shape is not None and None not in shape[1:]
+    outputs = int(np.prod(shape[1:])) if known else self._count_outputs()
+    if column is None:
+      return outputs
+    if not 0 <= column < outputs:
+      raise UserError(f"{self.spec.name} has {outputs} outputs and so no column "
+                      f"{column} for classifier.drop_column")
+    return outputs - 1
 
-  def _run_once(self, shape):
-    feed, logits = self._feed(tuple(shape[1:]))
-    return self._session.run(logits, {feed: np.zeros(shape)}).shape[1]
+  def _count_outputs(self):
+    """By trying, for a module that does not say."""
+    wanted = self.spec.preprocessing
+    size = wanted.size or 64
+    with tf.Graph().as_default(), tf.Session() as session:
+      outputs = self._outputs(tf.zeros([1, size, size, wanted.colors]))
+      session.run([tf.local_variables_initializer(), tf.tables_initializer()])
+      return session.run(outputs).shape[1]
 
   def _digest(self):
     facts = dataclasses.asdict(self.spec)
@@ -140,11 +161,13 @@ def load(name, digest=None, **overrides):
 
   Args:
     name: name in the zoo, folder of a TF-Hub module, SavedModel or classifier
-      exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL, or
-      "keras:Name" for one of tf.keras.applications.
+      exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL,
+      "keras:Name" for one of tf.keras.applications, or the .npz file that the zoo's
+      robust_resnet152_linf16 is made from.
     digest: that Classifier.digest must have; None: any.
     **overrides: fields of hub.Spec and of Preprocessing that differ from the
-      entry's, e.g. output="features", size=128, handle="/a/local/copy".
+      entry's, e.g. output="features", size=128, handle="/a/local/copy". What an entry
+      says of softmax and drop_column is of its own output and goes with that.
 
   Raises:
     UserError: there is no such classifier, or it does not offer what is asked.
@@ -153,8 +176,11 @@ def load(name, digest=None, **overrides):
   if unknown:
     raise UserError(f"no classifier setting {min(unknown)!r}; "
                     f"{nearest(min(unknown), _SPEC_FIELDS | _PREPROCESSING_FIELDS)}")
-  spec, path = _find(name, overrides.pop("handle", None), overrides.get("weights", "imagenet"))
+  spec, path = _find(name, overrides.pop("handle", None),
+                     overrides.get("weights", "imagenet"))
   own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
+  if overrides.get("output", spec.output) != spec.output:
+    own = {"softmax": False, "drop_column": None, **own}
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
       spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own)
@@ -163,6 +189,8 @@ def load(name, digest=None, **overrides):
 
 def _find(name, place, weights):
   """Spec and SavedModel folder of what `load` takes; `place` overrides the handle."""
+  if name.endswith(_NPZ):
+    name, place = zoo.NPZ, place or name
   if name in zoo.NAMES:
     spec = zoo.get(name)
   elif name.startswith(_KERAS):
@@ -174,19 +202,19 @@ def _find(name, place, weights):
   elif "://" in name or os.path.exists(os.path.expanduser(name)):
     spec = Spec(name=os.path.basename(os.path.abspath(name)), handle=name)
   else:
-    raise UserError(f"no classifier {name!r}: no file or folder, and in the zoo "
+    raise UserError(f"no classifier {name!r}, neither a file or folder nor in the zoo; "
                     f"{nearest(name, zoo.NAMES)}")
   handle = _absolute(place or spec.handle)
   path = _locate(handle, weights)
   description = os.path.join(path, DESCRIPTION)
-  if os.path.exists(description):
+  if tf.io.gfile.exists(description):
     spec = Spec(**files.read_json(description)["spec"])
   return dataclasses.replace(spec, handle=handle), path
 
 
 def _absolute(handle):
   """The handle, made independent of the working folder if it is a path."""
-  if "://" in handle or handle.startswith((_KERAS, zoo.CONVERTED)):
+  if "://" in handle or handle.startswith((_KERAS, zoo.CONVERTED, zoo.SHIPPED)):
     return handle
   return os.path.abspath(os.path.expanduser(handle))
 
@@ -197,6 +225,10 @@ def _locate(handle, weights):
     return convert.keras_application(handle[len(_KERAS):], weights)
   if handle.startswith(zoo.CONVERTED):
     return _CONVERSIONS[handle[len(zoo.CONVERTED):]]()
+  if handle.startswith(zoo.SHIPPED):
+    return hub.locate(os.path.join(zoo.SHIPPED_FOLDER, handle[len(zoo.SHIPPED):]))
+  if handle.endswith(_NPZ):
+    return convert.resnet152(handle)
   if os.path.isfile(handle):
     return convert.keras_file(handle)
   return hub.locate(handle)
@@ -233,8 +265,8 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
 
   Args:
     handle: what `load` takes; None: no classifier.
-    path: folder of the module, for an entry of the zoo or a URL that cannot be
-      fetched: the entry's other facts stay in force.
+    path: folder of the module (or its file), for an entry of the zoo or a URL that
+      cannot be fetched: the entry's other facts stay in force.
     cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
     digest: SHA-256 that the classifier must have, weights and preprocessing (a module's
       inversion.json has it, and so has the sentence that refuses a wrong one). Modules
@@ -254,13 +286,23 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
   return classifier
 
 
-def from_description(description):
+def from_description(description, folder=None):
   """The classifier that `Classifier.describe` described.
+
+  Args:
+    description: what it returned.
+    folder: where the description is kept now; what it calls "relative" is looked for
+      from there first.
 
   Raises:
     UserError: it is gone, or is no longer the one described.
   """
   facts = dict(description)
   digest = facts.pop("digest")
+  relative = facts.pop("relative", None)
+  if folder and relative:
+    moved = os.path.normpath(os.path.join(folder, relative))
+    if os.path.exists(moved):
+      facts["handle"] = moved
   spec = Spec(**facts)
   return Classifier(spec, _locate(spec.handle, spec.weights), digest)

@@ -1,17 +1,20 @@
 """Turns classifiers of other formats into modules, once, in a cache folder.
 
-Keras models and applications, and the ImageNet weights that two packages of the
-Python index carry. Foreign pickles are read by an unpickler that knows arrays and
+Keras models and applications, the ImageNet weights that two packages of the Python
+index carry, and those of a robust ResNet-152 that users download. Foreign pickles are read by an unpickler that knows arrays and
 plain containers only.
 """
 
 import collections
+import functools
 import hashlib
 import importlib.util
 import json
 import os
 import pickle
 import sys
+import zipfile
+import zlib
 from concurrent import futures
 
 import numpy as np
@@ -29,6 +32,7 @@ from compare_gan_logits.command import nearest
 
 # Goes into the folders' names: raise it when a conversion changes.
 VERSION = 1
+_KERAS_OUTPUTS = "features", "logits", "probabilities"
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -59,8 +63,8 @@ def cached(name, facts, build):
 def keras_file(path):
   """SavedModel folder of a Keras model saved as .h5 or .keras.
 
-  Outputs "logits" (before a final softmax) and "features" (what the last layer
-  sees).
+  Outputs "logits" (before a final softmax), "probabilities" and "features" (what the
+  last layer with weights sees).
 
   Raises:
     UserError: the file holds no such model.
@@ -69,11 +73,13 @@ def keras_file(path):
     try:
       model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-      raise UserError(f"{path} is no Keras classifier ({error})") from error
+      raise UserError(f"{path} is no Keras classifier ({error}); a classifier is a "
+                      "folder with a saved_model.pb, or a .h5, .keras or .npz "
+                      "file") from error
     _save_keras(model, folder)
 
   name = os.path.splitext(os.path.basename(path))[0]
-  return cached(name, hub.file_digest(path), lambda folder: _eagerly(build, folder))
+  return _cached_keras(name, hub.file_digest(path), build)
 
 
 def keras_application(name, weights="imagenet"):
@@ -98,7 +104,11 @@ def keras_application(name, weights="imagenet"):
     _save_keras(model, folder)
 
   facts = hub.file_digest(weights) if weights and os.path.exists(weights) else weights
-  return cached(name, facts, lambda folder: _eagerly(build, folder))
+  return _cached_keras(name, facts, build)
+
+
+def _cached_keras(name, facts, build):
+  return cached(name, [_KERAS_OUTPUTS, facts], lambda folder: _eagerly(build, folder))
 
 
 def _application(name):
@@ -141,20 +151,23 @@ def _eagerly(function, *args):
 def _save_keras(model, folder):
   """Writes a Keras classifier as a SavedModel whose "logits" precede the softmax."""
   last = model.layers[-1]
-  features, logits = last.input, model.output
+  # An activation or a reshaping may be a layer of its own.
+  head = next(layer for layer in reversed(model.layers) if layer.weights)
+  features, logits = head.input, model.output
   if isinstance(last, keras.layers.Softmax):
     logits = last.input
   elif getattr(last, "activation", None) is keras.activations.softmax:
     last.activation = keras.activations.linear
-  both = keras.Model(model.inputs, {"logits": logits, "features": features})
+  outputs = features, logits, keras.layers.Softmax()(logits)
+  module = keras.Model(model.inputs, dict(zip(_KERAS_OUTPUTS, outputs)))
   spec = tensorflow.TensorSpec([None] + list(model.input_shape[1:]),
                                tensorflow.float32, name="images")
 
   @tensorflow.function(input_signature=[spec])
   def serve(images):
-    return both(images, training=False)
+    return module(images, training=False)
 
-  tensorflow.saved_model.save(both, folder, signatures={"serving_default": serve})
+  tensorflow.saved_model.save(module, folder, signatures={"serving_default": serve})
 
 
 def efficientnet_lite0():
@@ -226,12 +239,18 @@ def efficientnet_lite0_values(file):
 
 def _folded(tensors, ours, conv, norm, epsilon=1e-3):
   """A convolution and the batch norm after it, as one kernel (HWIO) and bias."""
-  scale = tensors[norm + ".weight"] / np.sqrt(tensors[norm + ".running_var"] + epsilon)
+  parts = ("weight", "bias", "running_mean", "running_var")
+  scale, bias = _affine(*[tensors[f"{norm}.{part}"] for part in parts], epsilon)
   kernel = tensors[conv + ".weight"] * scale[:, None, None, None]
   # Depthwise kernels are [channels, 1, h, w], and [h, w, channels, 1] here.
   order = (2, 3, 0, 1) if kernel.shape[1] == 1 and "depthwise" in conv else (2, 3, 1, 0)
-  return {ours + "/kernel": kernel.transpose(order),
-          ours + "/bias": tensors[norm + ".bias"] - tensors[norm + ".running_mean"] * scale}
+  return {ours + "/kernel": kernel.transpose(order), ours + "/bias": bias}
+
+
+def _affine(gamma, beta, mean, variance, epsilon):
+  """Scale and offset of each channel that a batch norm comes to in inference."""
+  scale = gamma / np.sqrt(variance + epsilon)
+  return scale, beta - mean * scale
 
 
 def squeezenet1_1_values(file):
@@ -243,6 +262,73 @@ def squeezenet1_1_values(file):
     values[name + "/kernel"] = kernel
     values[name + "/bias"] = bias
   return values
+
+
+def resnet152(file):
+  """Module folder of a ResNet-152 whose weights Tensorpack saved as an .npz file.
+
+  Raises:
+    UserError: there is no such file, or it does not hold that network.
+  """
+  if not os.path.isfile(file):
+    raise UserError(f"there is no file {file}, and this program fetches no weights that "
+                    "are for non-commercial use only; download them yourself and bind "
+                    "classifier.path to the file")
+  return _converted("resnet152", networks.resnet152, file, resnet152_values)
+
+
+def resnet152_values(file):
+  """{variable name: array} for networks.resnet152, batch norms folded.
+
+  Tensorpack has a convolution's kernel (HWIO, whatever the data format) as
+  <layer>/W, and under <layer>/bn the batch norm that follows it.
+
+  Raises:
+    UserError: names the first array that is missing, of another shape, or one too
+      many.
+  """
+  arrays = _read_npz(file)
+  take = functools.partial(_take, file, arrays)
+  values = {}
+  for name, shape in networks.shapes(networks.resnet152, [224, 224, 3]).items():
+    layer, kind = os.path.split(name)
+    if kind == "bias":
+      continue
+    kernel, width = take(layer + "/W", shape), shape[-1:]
+    if layer == "linear":
+      bias = take(layer + "/b", width)
+    else:
+      norm = [take(f"{layer}/bn/{part}", width)
+              for part in ("gamma", "beta", "mean/EMA", "variance/EMA")]
+      scale, bias = _affine(*norm, epsilon=1e-5)
+      kernel = kernel * scale
+    values[layer + "/kernel"], values[layer + "/bias"] = kernel, bias
+  if arrays:
+    raise UserError(f"{file} has an array {min(arrays)}, for which a plain ResNet-152 "
+                    "has no place; give the file of that network")
+  return values
+
+
+def _read_npz(file):
+  try:
+    with np.load(file, allow_pickle=False) as archive:
+      return dict(archive)
+  except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile,
+          zlib.error) as error:
+    raise UserError(f"{file} is damaged or no .npz file of arrays ({error}); download "
+                    "it again") from error
+
+
+def _take(file, arrays, name, shape):
+  """Removes the array of that name; it must be there and have that shape."""
+  if name not in arrays:
+    raise UserError(f"{file} has no array {name}, which a plain ResNet-152 has; give "
+                    "the file of that network")
+  array = arrays.pop(name)
+  if list(array.shape) != shape or array.dtype.kind != "f":
+    raise UserError(f"{file} has {name} as {array.dtype} {list(array.shape)}, where a "
+                    f"plain ResNet-152 has float {shape}; give the file of that network")
+  return array.astype(np.float32)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -40,7 +40,7 @@ class Spec:
 
   Attributes:
     name: short name.
-    handle: folder, TF-Hub URL, .h5 or .keras file, or "keras:Name" of
+    handle: folder, TF-Hub URL, .h5, .keras or .npz file, or "keras:Name" of
       tf.keras.applications.
     signature: name; None: "serving_default", else "default", else the only one.
     input_name: the image input; None: the only one of rank 4.
@@ -89,7 +89,8 @@ class Signature:
   outputs: dict[str, tuple[int | None, ...] | None]
 
   def offer(self):
-    return (f"inputs {_listed(self.inputs)}; outputs {_listed(self.outputs)}")
+    inputs = f"inputs {_listed(self.inputs)}; " if self.inputs else ""
+    return f"{inputs}outputs {_listed(self.outputs)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,8 @@ class Binding:
 def locate(handle):
   """Folder of the SavedModel behind a path or a URL.
 
-  Local folders come first; TF-Hub URLs go through TFHUB_CACHE_DIR.
+  Local folders come first; TF-Hub URLs go through TFHUB_CACHE_DIR; gs:// and other
+  file systems of TensorFlow are read in place.
 
   Raises:
     UserError: it is no SavedModel, or the server does not answer.
@@ -150,10 +152,11 @@ def signatures(path):
   saved_model = saved_model_pb2.SavedModel()
   file = os.path.join(path, "saved_model.pb")
   try:
-    with open(file, "rb") as f:
+    with tf.io.gfile.GFile(file, "rb") as f:
       saved_model.ParseFromString(f.read())
-  except FileNotFoundError:
-    raise UserError(f"no file {file}; copy the module again") from None
+  except tf.errors.NotFoundError:
+    raise UserError(f"{file} is gone; copy the module again, or if this is TF-Hub's "
+                    "cache, remove that folder") from None
   except DecodeError as error:
     raise UserError(f"{file} is damaged ({error}); copy it again") from error
   if not saved_model.meta_graphs:
@@ -185,11 +188,14 @@ def bind(spec, path):
   """
   offered = signatures(path)
   if not offered:
+    if spec.signature or spec.input_name:
+      raise UserError(f"{spec.name} has no signatures and is called as it is: leave "
+                      "out classifier.signature and classifier.input_name")
     return Binding(CALL, None, None, spec.output, None, spec.extra_inputs)
   name = _choose_signature(spec, offered)
   signature = offered[name]
   image = _choose_input(spec, signature)
-  output = _choose_output(spec, signature)
+  output = _choose_output(spec.name, spec.output, signature)
   others = set(signature.inputs) - {image}
   if others != set(spec.extra_inputs):
     raise UserError(
@@ -229,17 +235,16 @@ def _choose_input(spec, signature):
   return candidates[0]
 
 
-def _choose_output(spec, signature):
+def _choose_output(module, wanted, signature):
   names = sorted(signature.outputs)
-  if isinstance(spec.output, int):
-    if not 0 <= spec.output < len(names):
-      raise UserError(f"{spec.name}: no output number {spec.output}; "
-                      f"{signature.offer()}")
-    return names[spec.output]
-  if spec.output is not None:
-    if spec.output not in signature.outputs:
-      raise UserError(f"{spec.name}: no output {spec.output!r}; {signature.offer()}")
-    return spec.output
+  if isinstance(wanted, int):
+    if not 0 <= wanted < len(names):
+      raise UserError(f"{module}: no output number {wanted}; {signature.offer()}")
+    return names[wanted]
+  if wanted is not None:
+    if wanted not in signature.outputs:
+      raise UserError(f"{module}: no output {wanted!r}; {signature.offer()}")
+    return wanted
   for name in ("logits", "default"):
     if name in signature.outputs:
       return name
@@ -247,7 +252,7 @@ def _choose_output(spec, signature):
           if signature.outputs[name] is not None and len(signature.outputs[name]) == 2]
   candidates = flat or names
   if len(candidates) != 1:
-    raise UserError(f"{spec.name}: bind classifier.output to the logits; "
+    raise UserError(f"{module}: bind classifier.output to the logits; "
                     f"{signature.offer()}")
   return candidates[0]
 
@@ -259,8 +264,8 @@ def digest(path):
   numbers its functions by what else the process did.
   """
   source = os.path.join(path, SOURCE_DIGEST)
-  if os.path.exists(source):
-    with open(source, encoding="utf-8") as f:
+  if tf.io.gfile.exists(source):
+    with tf.io.gfile.GFile(source) as f:
       return f.read()
   parts = [f"{name} {digest}" for name, digest in file_digests(path).items()
            if name == "saved_model.pb" or name.startswith(("variables", "assets"))]
@@ -270,7 +275,7 @@ def digest(path):
 def file_digests(path):
   """{name below `path`: SHA-256 (hex)} of every file of a folder, sorted."""
   names = []
-  for folder, _, found in os.walk(path):
+  for folder, _, found in tf.io.gfile.walk(path):
     names += [os.path.relpath(os.path.join(folder, name), path) for name in found]
   return {name: file_digest(os.path.join(path, name)) for name in sorted(names)}
 
@@ -278,19 +283,26 @@ def file_digests(path):
 def file_digest(path):
   """SHA-256 (hex) of a file."""
   total = hashlib.sha256()
-  with open(path, "rb") as f:
+  with tf.io.gfile.GFile(path, "rb") as f:
     for block in iter(lambda: f.read(1 << 20), b""):
       total.update(block)
   return total.hexdigest()
 
 
 def call(path, binding, images):
-  """Output tensors of the frozen module, for images as the module wants them."""
+  """Output tensor of the frozen module, for images as the module wants them.
+
+  Raises:
+    UserError: they are not as it wants them, or it has no such output.
+  """
   module = load_frozen(path)
   extra = dict(binding.extra_inputs)
   if binding.signature == CALL:
-    outputs = _call_object(module, images, extra)
-    return _pick(outputs, binding.output)
+    return _pick(path, _call_object(module, images, extra), binding.output)
+  if not images.shape.is_compatible_with(binding.input_shape):
+    raise UserError(f"{path} takes images of shape {list(binding.input_shape)}, not "
+                    f"{images.shape.as_list()}; with classifier.resize = 'none' they "
+                    "must have that size")
   function = module.signatures[binding.signature]
   specs = function.structured_input_signature[1]
   extra = {name: tf.constant(value, specs[name].dtype)
@@ -309,13 +321,14 @@ def _call_object(module, images, extra):
                   f"{images.shape} (bind classifier.size): {problem}") from problem
 
 
-def _pick(outputs, name):
+def _pick(path, outputs, wanted):
   if not isinstance(outputs, Mapping):
+    if wanted is not None:
+      raise UserError(f"{path} has one output, without a name: leave out "
+                      "classifier.output")
     return outputs
-  name = name or ("logits" if "logits" in outputs else "default")
-  if name not in outputs:
-    raise UserError(f"no output {name!r}; the module offers {sorted(outputs)}")
-  return outputs[name]
+  shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
+  return outputs[_choose_output(path, wanted, Signature({}, shapes))]
 
 
 def load_frozen(path):

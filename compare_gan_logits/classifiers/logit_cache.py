@@ -23,7 +23,7 @@ _FORMAT = 1
 
 
 def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=128,
-          log=print):
+          logits=None, log=print):
   """Caches the logits of a split's images below `folder`.
 
   Args:
@@ -34,10 +34,12 @@ def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=1
     shards: files to make.
     half: store float16, at half the size and with 3 digits.
     batch_size: images at a time.
+    logits: [num_examples, num_logits] by id, if they are at hand; then no image is
+      read, and labels are kept as -1.
     log: function of a line of text.
 
   Raises:
-    UserError: the folder holds a cache of something else.
+    UserError: the folder holds a cache of something else, or logits have another shape.
   """
   folder = os.path.join(folder, split)
   total = dataset.num_examples(split)
@@ -45,10 +47,10 @@ def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=1
   manifest = _facts(classifier, dataset, split)
   manifest.update(shards=shards, dtype="float16" if half else "float32")
   with files.locked(folder, "caching"):
-    _fill(classifier, dataset, split, folder, manifest, batch_size, log)
+    _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits)
 
 
-def _fill(classifier, dataset, split, folder, manifest, batch_size, log):
+def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits):
   """Makes the shards that are missing or damaged."""
   path, shards = os.path.join(folder, _MANIFEST), manifest["shards"]
   if os.path.exists(path):
@@ -57,9 +59,12 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log):
     files.write_json(path, manifest)
   missing = [shard for shard in range(shards) if not _complete(folder, shard, shards)]
   log(f"{folder}: {len(missing)} of {shards} shards to make")
+  if logits is None:
+    made = _computed(classifier, dataset, split, manifest, missing, batch_size)
+  else:
+    made = _given(np.asarray(logits), manifest, missing)
   started, done = time.time(), 0
-  for shard, records in _records(classifier, dataset, split, manifest, missing,
-                                 batch_size):
+  for shard, records in made:
     _write_shard(folder, shard, shards, records)
     done += len(records)
     log(f"shard {shard + 1} of {shards}: {len(records)} images, "
@@ -93,7 +98,20 @@ def _compare(wanted, found, folder):
           "tools/cache_logits.py")
 
 
-def _records(classifier, dataset, split, manifest, missing, batch_size):
+def _given(logits, manifest, missing):
+  """Yields what _computed does, of logits that are at hand."""
+  shape = manifest["num_examples"], manifest["num_logits"]
+  if logits.shape != shape:
+    raise UserError(f"logits have the shape {logits.shape}, not {shape}")
+  per_shard = _per_shard(shape[0], manifest["shards"])
+  for shard in missing:
+    ids = np.arange(shard * per_shard, min((shard + 1) * per_shard, shape[0]))
+    records = np.empty(len(ids), _dtype(manifest["dtype"], shape[1]))
+    records["id"], records["label"], records["logits"] = ids, -1, logits[ids]
+    yield shard, records
+
+
+def _computed(classifier, dataset, split, manifest, missing, batch_size):
   """Yields (shard, records in the order of ids) for the shards in `missing`."""
   total, shards = manifest["num_examples"], manifest["shards"]
   per_shard = _per_shard(total, shards)

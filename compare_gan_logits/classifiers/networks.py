@@ -84,6 +84,32 @@ def _fire(x, squeeze, expand, name):
                                  _conv(x, expand, 3, "expand3x3")], axis=-1))
 
 
+def resnet152(images, num_classes=1000, blocks=(3, 8, 36, 3)):
+  """ResNet-152 (V1), or with other `blocks` a group a shallower one.
+
+  The 3x3 convolution of a bottleneck has the stride, as in PyTorch's; the padding is
+  TensorFlow's.
+  """
+  x = tf.nn.relu(_conv(images, 64, 7, "conv0", stride=2))
+  x = tf.nn.max_pool2d(x, 3, 2, "SAME")
+  for group, count in enumerate(blocks):
+    for block in range(count):
+      stride = 2 if group > 0 and block == 0 else 1
+      x = _bottleneck(x, 64 * 2**group, stride, f"group{group}/block{block}")
+  x = tf.reduce_mean(x, axis=[1, 2])
+  return {"features": x, "logits": _linear(x, num_classes, "linear")}
+
+
+def _bottleneck(x, width, stride, name):
+  with tf.variable_scope(name):
+    y = tf.nn.relu(_conv(x, width, 1, "conv1"))
+    y = tf.nn.relu(_conv(y, width, 3, "conv2", stride=stride))
+    y = _conv(y, 4 * width, 1, "conv3")
+    if x.shape[-1] != 4 * width:
+      x = _conv(x, 4 * width, 1, "convshortcut", stride=stride)
+    return tf.nn.relu(x + y)
+
+
 def _conv(x, width, kernel, name, stride=1, padding="SAME"):
   with tf.variable_scope(name):
     weights = tf.get_variable("kernel", [kernel, kernel, x.shape[-1], width],
@@ -123,11 +149,23 @@ def assign(values):
   return tf.group(*[variables[name].assign(value) for name, value in values.items()])
 
 
+def shapes(build, shape):
+  """{variable name: shape (list)} of a network, from the images to the logits."""
+  with tf.Graph().as_default():
+    _build(build, shape)
+    return {v.op.name[len(SCOPE) + 1:]: v.shape.as_list()
+            for v in tf.global_variables()}
+
+
+def _build(build, shape):
+  with tf.variable_scope(SCOPE):
+    build(tf.placeholder(tf.float32, [None] + list(shape)))
+
+
 def save(build, shape, values, path):
   """Writes a checkpoint with every variable of the network set from `values`."""
   with tf.Graph().as_default(), tf.Session() as session:
-    with tf.variable_scope(SCOPE):
-      build(tf.placeholder(tf.float32, [None] + list(shape)))
+    _build(build, shape)
     missing = len(tf.global_variables()) - len(values)
     if missing:
       raise ValueError(f"{missing} variables of the network have no value")

@@ -14,10 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
-
-
-# ITU-R BT.601 luma, as in tf.image.rgb_to_grayscale.
-_LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
+from compare_gan_logits.images import LUMA
 
 
 def _triangle(x):
@@ -160,4 +157,4 @@ def convert_colors(images, colors):
     return images
   if colors == 3:
     return tf.tile(images, [1, 1, 1, 3])
-  return tf.reduce_sum(images * _LUMA, axis=-1, keepdims=True)
+  return tf.reduce_sum(images * LUMA, axis=-1, keepdims=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
@@ -9,6 +10,12 @@ from compare_gan_logits.classifiers.preprocessing import Preprocessing
 
 # Start of the handle of a classifier that convert.py makes from a package.
 CONVERTED = "converted:"
+# Start of the handle of a classifier that comes with the program.
+SHIPPED = "shipped:"
+SHIPPED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data",
+                              "classifiers")
+# The entry that a bare .npz file is taken for.
+NPZ = "robust_resnet152_linf16"
 
 
 def _specs():
@@ -31,6 +38,20 @@ def _specs():
           source="its TF-Hub page: RGB in [-1, 1], 224 px, decay_rate=0; trained by "
                  "Qin et al. (2019); the paper's robust ResNet-152",
           verified="not verified: the module was not at hand"),
+      hub.Spec(
+          name=NPZ,
+          handle="https://github.com/facebookresearch/ImageNet-Adversarial-Training/"
+                 "releases/download/v0/R152.npz",
+          preprocessing=Preprocessing(size=224, resize="bicubic", channel_order="bgr",
+                                      low=-1.0),
+          licence="CC BY-NC 4.0: not for commercial use",
+          source="a file that users download themselves: the plain ResNet-152 of Xie "
+                 "et al. (2019), trained against a targeted attack of 30 steps and "
+                 "L-infinity 16/255; its repository: BGR in [-1, 1], 224 px, 62.3 % of "
+                 "ImageNet's validation set right, 52.5 % under 10 steps of attack",
+          verified="the network's arithmetic and the names of its 777 arrays, with "
+                   "random weights; not verified: the file itself, which was not at "
+                   "hand, and so the accuracy: tools/train_classifier.py --evaluate"),
       hub.Spec(
           name="inception_v3",
           handle="https://tfhub.dev/google/imagenet/inception_v3/classification/4",
@@ -65,6 +86,9 @@ def _specs():
           verified="weights by digest; right on 31.3 % of 5,000 ImageNet photographs "
                    "of 64 px, enlarged to 224, among their 200 classes (13.6 % among "
                    "all 1000)"),
+      # What there is to know of these stands beside their weights, in classifier.json.
+      hub.Spec(name="embedded_standard", handle=SHIPPED + "embedded_standard"),
+      hub.Spec(name="embedded_robust", handle=SHIPPED + "embedded_robust"),
   ]
 
 

@@ -17,6 +17,7 @@ from typing import Optional
 
 import numpy as np
 
+from compare_gan_logits import figures
 from compare_gan_logits.metrics import statistics
 
 
@@ -230,6 +231,18 @@ def stacked(arrays):
   """{name: {label: array}} -> {"name/label": array}, as an npz holds it."""
   return {f"{name}/{label}": np.asarray(value)
           for name, of_label in arrays.items() for label, value in of_label.items()}
+
+
+def blocks(name, caption, stacks):
+  """A Grid of one near-square block for each list of images, side by side."""
+  shaped = [figures.near_square(list(images)) for images in stacks]
+  rows = []
+  for row in range(len(shaped[0])):
+    line = []
+    for block in shaped:
+      line += [*block[row], *[None] * (len(block[0]) - len(block[row])), None]
+    rows.append(line[:-1])
+  return Grid(name, caption, rows)
 
 
 def band(values):

@@ -1,10 +1,20 @@
 """What noise and logit interpolation share: paths of pictures and their lengths."""
 
+import dataclasses
+
 import numpy as np
 
-from compare_gan_logits import figures
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import measures
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """images: paths; tiles: of a figure's block; shown: blocks."""
+
+  images: int = 64
+  tiles: int = 9
+  shown: int = 4
 
 
 def between(a, b, count):
@@ -42,13 +52,26 @@ def describe(label, paths):
           for key, value in values.items()], values
 
 
-def blocks(name, caption, paths):
-  """One block of near-square shape per path, side by side."""
-  shaped = [figures.near_square(list(path)) for path in paths]
-  rows = []
-  for row in range(len(shaped[0])):
-    line = []
-    for block in shaped:
-      line += [*block[row], *[None] * (len(block[0]) - len(block[row])), None]
-    rows.append(line[:-1])
-  return common.Grid(name, caption, rows)
+def study(inverters, walk, shown, name, caption):
+  """Measures, figures and arrays of every inverter's paths.
+
+  Args:
+    inverters: {label: Inverter}.
+    walk: function of an inverter to (paths [n, k, h, w, c], the tiles of a block for
+      each path).
+    shown: blocks in a figure.
+    name: of the figures, before the label.
+    caption: of the figures, behind it.
+
+  Returns:
+    (list of Measure, list of Grid, {name: {label: array}}).
+  """
+  table, grids, arrays = [], [], {}
+  for label, inverter in inverters.items():
+    paths, tiles = walk(inverter)
+    numbers, values = describe(label, paths)
+    table += numbers
+    grids.append(common.blocks(f"{name}_{label}", f"{label}: {caption}", tiles[:shown]))
+    for key, value in {**values, "paths": paths[:shown]}.items():
+      arrays.setdefault(key, {})[label] = value
+  return table, grids, arrays

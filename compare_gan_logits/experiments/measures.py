@@ -5,6 +5,7 @@ import numpy as np
 from compare_gan_logits.experiments.common import Measure
 from compare_gan_logits.experiments.common import mean
 from compare_gan_logits.experiments.common import paper_value
+from compare_gan_logits.images import LUMA
 from compare_gan_logits.metrics import lpips
 from compare_gan_logits.metrics import similarity
 
@@ -62,7 +63,7 @@ def luma(images):
   """Images [n, h, w, 1 or 3] -> [n, h, w]."""
   if images.shape[-1] == 1:
     return images[..., 0]
-  return images @ np.array([0.2989, 0.5870, 0.1140], images.dtype)
+  return images @ LUMA
 
 
 def brightness(images):

@@ -4,6 +4,7 @@ import dataclasses
 
 import gin
 import numpy as np
+from scipy import special
 
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import interpolation
@@ -61,14 +62,10 @@ def run(inverters, data, settings):
                        {**arrays, "ids": sample.ids})
 
 
-def softmax(logits):
-  shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-  return shifted / shifted.sum(axis=1, keepdims=True)
-
-
 def soft_error(again, a, b):
   """Total variation distance between softmax(again) and the mean of both ends': [n]."""
-  return np.abs(softmax(again) - (softmax(a) + softmax(b)) / 2).sum(axis=1) / 2
+  wanted = (special.softmax(a, axis=1) + special.softmax(b, axis=1)) / 2
+  return np.abs(special.softmax(again, axis=1) - wanted).sum(axis=1) / 2
 
 
 def one_of_two(again, a, b):

@@ -1,7 +1,5 @@
 """From one noise vector to another (section 10; Figures 5, 15, 16)."""
 
-import dataclasses
-
 import gin
 import numpy as np
 
@@ -15,32 +13,24 @@ QUESTION = "How far does a reconstruction travel between two noise vectors?"
 
 
 @gin.configurable("noise_interpolation", module="experiments")
-@dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(interpolation.Settings):
   """tiles: pictures on a path, ends included."""
-
-  images: int = 64
-  tiles: int = 9
-  shown: int = 4
 
 
 def run(inverters, data, settings):
   sample = data.draw(settings.images, "noise interpolation")
-  table, grids, arrays = [], [], {}
-  for label, inverter in inverters.items():
-    total = len(sample.ids)
+  total = len(sample.ids)
+
+  def walk(inverter):
     ends = inverter.noise(2 * total, data.seed).reshape(2, total, -1)
     noise = interpolation.between(ends[0], ends[1], settings.tiles)
     logits = np.repeat(inverter.logits(sample.images)[:, None], settings.tiles, axis=1)
     paths = interpolation.decode(inverter, logits, noise)
-    numbers, values = interpolation.describe(label, paths)
-    table += numbers
-    grids.append(interpolation.blocks(
-        f"noise_path_{label}", f"{label}: from one noise vector (upper left) to another "
-        "(lower right), the logits held.", paths[:settings.shown]))
-    for name, value in values.items():
-      arrays.setdefault(name, {})[label] = value
-    arrays.setdefault("paths", {})[label] = paths[:settings.shown]
+    return paths, paths
+
+  table, grids, arrays = interpolation.study(
+      inverters, walk, settings.shown, "noise_path",
+      "from one noise vector (upper left) to another (lower right), the logits held.")
   verdicts = common.robust_larger(
       "The robust model varies less along the path", "5.3, Figure 5", arrays["length"],
       "path length in LPIPS", sign=-1)

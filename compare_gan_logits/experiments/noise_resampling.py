@@ -5,7 +5,6 @@ import dataclasses
 import gin
 import numpy as np
 
-from compare_gan_logits import figures
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import measures
 
@@ -47,8 +46,11 @@ def run(inverters, data, settings):
     verdicts.append(common.positive(
         f"Horizontal flips occur more often than vertical ones ({label})", "5.3",
         common.mean(mirrored - upended), "fraction of pairs, horizontal minus vertical"))
-    grids.append(_blocks(label, inverter.prepare(sample.images), pictures,
-                         settings.shown))
+    originals = inverter.prepare(sample.images[:settings.shown])
+    grids.append(common.blocks(
+        f"noise_{label}", f"{label}: the upper-left tile of each block is the input, "
+        "the others have its logits and fresh noise.",
+        [[original, *samples] for original, samples in zip(originals, pictures)]))
     arrays["pictures"][label] = pictures[:settings.shown]
     arrays["mirrored"][label], arrays["upended"][label] = mirrored, upended
   statement = "Resampling the noise changes the standard model's pictures more"
@@ -85,17 +87,3 @@ def flip_rate(samples, axis, margin):
     flipped = np.square(a - np.flip(b, axis)).mean(axis=(1, 2, 3))
     hits[:, pair] = flipped < (1 - margin) * plain
   return hits.mean(axis=1)
-
-
-def _blocks(label, originals, pictures, shown):
-  """9-tile blocks side by side: the input at the upper left, then the samples."""
-  blocks = [figures.near_square([originals[i], *pictures[i]])
-            for i in range(min(shown, len(originals)))]
-  rows = []
-  for row in range(len(blocks[0])):
-    line = []
-    for block in blocks:
-      line += [*block[row], *[None] * (len(block[0]) - len(block[row])), None]
-    rows.append(line[:-1])
-  return common.Grid(f"noise_{label}", f"{label}: the upper-left tile of each block is "
-                     "the input, the others have its logits and fresh noise.", rows)

@@ -1,0 +1,120 @@
+"""A view as a picture, as JSON, and as Python that computes it again."""
+
+import io
+import json
+import textwrap
+
+from compare_gan_logits import figures
+from compare_gan_logits.command import UserError
+from compare_gan_logits.explorer.view import View
+from compare_gan_logits.explorer.view import confidences
+from compare_gan_logits.explorer.view import labels
+
+
+_FORMAT = "compare_gan_logits view 1"
+
+
+def picture(shown, class_labels, view):
+  """PNG of a view: a row per module, the classes of the pictures below them.
+
+  Args:
+    shown: {name: view.Shown}.
+    class_labels: {name: list of class names}.
+    view: View.
+
+  Returns:
+    bytes.
+  """
+  rows, cells = [], []
+  for name, module in shown.items():
+    rows.append([module.photo, module.seen, *module.pictures])
+    names = class_labels[name]
+    cells.append(["", _opinion(module.seen_logits, names),
+                  *(_opinion(logits, names) for logits in module.picture_logits)])
+  columns = ["photo", "as seen"]
+  columns += [f"noise {view.noise_seed}.{k}" for k in range(view.samples)]
+  title = "\n".join(textwrap.wrap(", ".join(view.changes()), 16 * len(columns)))
+  file = io.BytesIO()
+  figures.grid(rows, file, list(shown), columns, cells, title or None)
+  return file.getvalue()
+
+
+def _opinion(logits, names):
+  best = logits.argmax()
+  return f"{names[best]} {confidences(logits)[best]:.0%}"
+
+
+def to_json(modules, view):
+  """Text of a view file.
+
+  Args:
+    modules: {name: folder} that it is seen through.
+    view: View.
+  """
+  return json.dumps({"format": _FORMAT, "modules": dict(modules),
+                     "view": view.to_json()}, indent=2) + "\n"
+
+
+def from_json(text):
+  """What `to_json` wrote.
+
+  Returns:
+    ({name: folder}, View).
+
+  Raises:
+    UserError: it is no view file.
+  """
+  try:
+    content = json.loads(text)
+  except (ValueError, RecursionError):
+    content = None
+  if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    raise UserError("this is no view file; save one from the explorer with View (JSON)")
+  modules = content.get("modules")
+  if not isinstance(modules, dict) or not all(
+      isinstance(path, str) for path in modules.values()):
+    raise UserError("this is no view file: its modules are not named with their folders")
+  return modules, View.from_json(content.get("view"))
+
+
+def snippet(modules, view):
+  """Python that computes the view with each module, bit for bit.
+
+  Args:
+    modules: {name: folder}.
+    view: View.
+  """
+  changed = {name: value for name, value in view.to_json().items()
+             if name not in ("photo", "second")
+             and value != View.__dataclass_fields__[name].default}
+  words = ", ".join(view.changes()) or "the plain view"
+  lines = ["# " + "".join(c for c in words if c.isprintable()),
+           "from compare_gan_logits.explorer.view import View",
+           "from compare_gan_logits.explorer.view import compute",
+           "from compare_gan_logits.inversion import Inverter",
+           "", "", *_literal("PHOTO", view.photo)]
+  if view.second is not None:
+    lines += _literal("SECOND", view.second)
+  lines += ["MODULES = {", *(f"    {name!r}: {path!r}," for name, path in modules.items()),
+            "}", "", "view = View(", "    photo=PHOTO,"]
+  if view.second is not None:
+    lines.append("    second=SECOND,")
+  lines += [*(f"    {name}={value!r}," for name, value in changed.items()), ")",
+            "shown = {name: compute(Inverter.load(path), view)",
+            "         for name, path in MODULES.items()}",
+            "for name, module in shown.items():",
+            "  # images in [0, 1]: .seen [h, w, c], .pictures [samples, h, w, c];",
+            "  # .logits [num_logits] is what the generator was given",
+            "  print(name, module.pictures.shape, module.picture_logits.argmax(axis=1))",
+            ""]
+  return "\n".join(lines)
+
+
+def _literal(name, text):
+  return [f"{name} = (  # PNG in base64", *(f"    {part!r}" for part in
+                                            textwrap.wrap(text, 76)), ")"]
+
+
+def all_labels(inverters):
+  """{name: class names} of {name: Inverter}, as the views name them."""
+  return {name: labels(inverter) for name, inverter in inverters.items()}

@@ -1,0 +1,309 @@
+"""The explorer's web server.
+
+It keeps nothing between requests: the page sends the whole view, with the photo in
+it, and gets the pictures back. So any number of browsers can look at once, and
+nothing that is uploaded is ever written to disk (waitress's buffers included: their
+limits lie above the largest request).
+"""
+
+import dataclasses
+import os
+import sys
+import threading
+import traceback
+
+import flask
+import numpy as np
+import tensorflow.compat.v1 as tf
+import waitress
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import SecurityError
+
+from compare_gan_logits import figures
+from compare_gan_logits import inversion
+from compare_gan_logits import reconstruction
+from compare_gan_logits.command import UserError
+from compare_gan_logits.command import sentence
+from compare_gan_logits.explorer import controls
+from compare_gan_logits.explorer import saving
+from compare_gan_logits.explorer import view as view_lib
+from compare_gan_logits.explorer.view import View
+
+
+LOCAL = ("127.0.0.1", "localhost", "::1")  # reached from this machine only
+MAX_UPLOAD = 64 * 1024 * 1024  # bytes of a photo
+_MAX_VIEW = 16 * 1024 * 1024  # bytes of a view with its photos
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; "
+                               "frame-ancestors 'none'; form-action 'none'; "
+                               "base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_TOP = 5  # classes listed with their confidence
+_EXAMPLES = 12
+_THREADS = 16
+
+
+class Explorer:
+  """The modules, loaded once.
+
+  Attributes:
+    modules: {name: folder}, of all.
+    inverters: {name: Inverter}, of those that could be loaded.
+    problems: {name: sentence}, of the others.
+    examples: list of (photo as in a View, name of its class).
+  """
+
+  def __init__(self, modules):
+    """Args: modules: list of (name or "", folder).
+
+    Raises:
+      UserError: none of them can be loaded.
+    """
+    found = [_load(folder) for _, folder in modules]
+    names = reconstruction.unique([
+        name or getattr(loaded, "name", os.path.basename(os.path.abspath(folder)))
+        for (name, folder), loaded in zip(modules, found)])
+    self.modules = {name: os.path.abspath(os.path.expanduser(folder))
+                    for name, (_, folder) in zip(names, modules)}
+    self.inverters = {name: loaded for name, loaded in zip(names, found)
+                      if isinstance(loaded, inversion.Inverter)}
+    self.problems = {name: loaded for name, loaded in zip(names, found)
+                     if isinstance(loaded, str)}
+    if not self.inverters:
+      raise UserError(next(iter(self.problems.values())))
+    self.labels = saving.all_labels(self.inverters)
+    self.examples = _examples(list(self.inverters.values()))
+    self._computing = threading.Lock()
+    self._reading = threading.Lock()
+    self._drawing = threading.Lock()
+
+  def first_view(self):
+    """A view of the first two examples."""
+    return View(photo=self.examples[0][0], second=self.examples[1][0])
+
+  def show(self, view, is_gone=lambda: False):
+    """{name: view.Shown}, or None if nobody waits for it any more.
+
+    One view is computed at a time: two would only share the processors.
+    """
+    with self._computing:
+      if is_gone():
+        return None
+      return {name: view_lib.compute(inverter, view)
+              for name, inverter in self.inverters.items()}
+
+  def read_photo(self, data):
+    """An uploaded file as a view holds it; one at a time, which bounds the memory."""
+    with self._reading:
+      return view_lib.read_photo(data, list(self.inverters.values()))
+
+  def draw(self, view):
+    """PNG of a view, bytes. Matplotlib is not for several threads."""
+    shown = self.show(view)
+    with self._drawing:
+      return saving.picture(shown, self.labels, view)
+
+
+def _load(folder):
+  """An Inverter that has run once (the first run is slow), or what is wrong."""
+  try:
+    inverter = inversion.Inverter.load(folder)
+    if inverter.classifier is None:
+      return (f"{folder} was trained without a classifier, so a photo has no logits "
+              "there; name another module")
+    blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=0.1)
+    view_lib.compute(inverter, blank)
+    return inverter
+  except (UserError, OSError, KeyError, ValueError, tf.errors.OpError) as error:
+    return f"{folder} cannot be loaded: {sentence(error)}"
+
+
+def _examples(inverters):
+  """Test images of the modules' data set, or else of the embedded one."""
+  from compare_gan_logits import datasets
+  largest = max(inverters, key=lambda inverter: (inverter.image_size, inverter.colors))
+  try:
+    dataset = datasets.get_dataset(largest.info["dataset"])
+    images, classes = dataset.arrays("validation", limit=20 * _EXAMPLES)
+  except (UserError, OSError, ValueError):
+    dataset = datasets.get_dataset("embedded")
+    images, classes = dataset.arrays("validation", limit=20 * _EXAMPLES)
+  # One of each class, then a second of each, in file order.
+  earlier = [int(np.sum(classes[:i] == c)) for i, c in enumerate(classes)]
+  chosen = np.argsort(earlier, kind="stable")[:_EXAMPLES]
+  pixels = np.round(largest.prepare(images[chosen]) * 255).astype(np.uint8)
+  return [(view_lib.encode(p), dataset.class_names[c])
+          for p, c in zip(pixels, classes[chosen])]
+
+
+def create_app(explorer, opened=None, hosts=None):
+  """The web application.
+
+  Args:
+    explorer: Explorer.
+    opened: View to begin with.
+    hosts: names under which it may be called; None: any. Naming them keeps other
+      web pages from reaching a local server through a name of their own.
+
+  Returns:
+    flask.Flask.
+  """
+  app = flask.Flask(__name__, template_folder=".", static_folder=None)
+  app.config.update(MAX_CONTENT_LENGTH=_MAX_VIEW, TRUSTED_HOSTS=hosts)
+
+  @app.before_request
+  def refuse_foreign_requests():
+    origin = flask.request.headers.get("Origin")
+    if flask.request.method == "POST" and origin not in (
+        None, flask.request.host_url.rstrip("/")):
+      flask.abort(403, "This was sent from another site.")
+
+  @app.after_request
+  def add_headers(response):
+    response.headers.update(_HEADERS)
+    return response
+
+  @app.get("/")
+  def page():
+    return flask.render_template(
+        "page.html", controls=controls.CONTROLS, by_name=controls.BY_NAME,
+        modules=list(explorer.inverters), config=_config(explorer, opened))
+
+  @app.get("/<any('style.css', 'page.js'):name>")
+  def asset(name):
+    return flask.send_file(os.path.join(app.root_path, name))
+
+  @app.post("/photo")
+  def photo():
+    # Read as it comes: a form's parser would put a large file on the disk.
+    flask.request.max_content_length = MAX_UPLOAD
+    return {"photo": explorer.read_photo(flask.request.get_data(cache=False))}
+
+  @app.post("/show")
+  def show():
+    view = View.from_json(flask.request.get_json(force=True))
+    is_gone = flask.request.environ.get("waitress.client_disconnected", lambda: False)
+    shown = explorer.show(view, is_gone)
+    if shown is None:
+      return "", 204
+    return {"modules": [_described(name, module, explorer.labels[name], view)
+                        for name, module in shown.items()]}
+
+  @app.post("/open")
+  def open_view():
+    modules, view = saving.from_json(flask.request.get_data(as_text=True))
+    missing = sorted(set(modules) - set(explorer.inverters))
+    note = missing and (f"This view was saved with {', '.join(missing)} as well, which "
+                        "this explorer does not show.")
+    return {"view": view.to_json(), "note": note or ""}
+
+  @app.post("/save/<any('png', 'json', 'py'):kind>")
+  def save(kind):
+    view = View.from_json(flask.request.get_json(force=True))
+    shown = {name: explorer.modules[name] for name in explorer.inverters}
+    content = {"png": lambda: explorer.draw(view),
+               "json": lambda: saving.to_json(shown, view),
+               "py": lambda: saving.snippet(shown, view)}[kind]()
+    mimetype = {"png": "image/png", "json": "application/json",
+                "py": "text/x-python"}[kind]
+    return flask.Response(content, mimetype=mimetype)
+
+  @app.errorhandler(UserError)
+  def wrong_input(error):
+    return {"error": sentence(error)}, 400
+
+  @app.errorhandler(SecurityError)
+  def refuse_host(error):
+    return {"error": error.description}, error.code
+
+  @app.errorhandler(HTTPException)
+  def refused(error):
+    return {"error": error.description}, error.code
+
+  @app.errorhandler(Exception)
+  def failed(error):
+    traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    return {"error": f"The server could not do this ({type(error).__name__}); its "
+                     "terminal says more."}, 500
+
+  return app
+
+
+def _config(explorer, opened):
+  """What the page's script has to know."""
+  names = [name for labels in explorer.labels.values() for name in labels]
+  view = opened or explorer.first_view()
+  return {
+      "view": view.to_json(),
+      "controls": [dataclasses.asdict(control) for control in controls.CONTROLS],
+      "modules": [_facts(name, inverter) for name, inverter in explorer.inverters.items()],
+      "problems": explorer.problems,
+      "classes": list(dict.fromkeys(names)),
+      "examples": [{"photo": photo, "name": name} for photo, name in explorer.examples],
+      "max_raise": controls.MAX_RAISE,
+      "max_upload": MAX_UPLOAD,
+  }
+
+
+def _facts(name, inverter):
+  return {"name": name, "size": inverter.image_size, "step": inverter.info.get("step"),
+          "classes": inverter.num_logits}
+
+
+def _described(name, shown, labels, view):
+  """A view.Shown as the page takes it; pictures as PNG in base64."""
+  seen, given = (view_lib.confidences(x) for x in (shown.seen_logits, shown.logits))
+  wanted = shown.logits.argmax()
+  top = np.argsort(-given, kind="stable")[:_TOP]
+  described = {
+      "name": name, "seen": _png(shown.seen),
+      "seen_class": _opinion(seen, labels),
+      "top": [{"name": labels[i], "confidence": float(given[i]), "before": float(seen[i])}
+              for i in top],
+      "pictures": [], "unknown": shown.unknown,
+      "logits": {label: round(float(x), 2) for label, x in zip(labels, shown.logits)},
+      "deviation": round(float(shown.seen_logits.std()), 3)}
+  opinions = view_lib.confidences(shown.picture_logits)
+  for k in range(view.samples):
+    described["pictures"].append({
+        "image": _png(shown.pictures[k]), "kept": bool(opinions[k].argmax() == wanted),
+        **_opinion(opinions[k], labels)})
+  return described
+
+
+def _opinion(confidence, labels):
+  best = int(confidence.argmax())
+  return {"name": labels[best], "confidence": float(confidence[best])}
+
+
+def _png(image):
+  return view_lib.encode(figures.to_rgb(image))
+
+
+def open_server(explorer, opened=None, host="127.0.0.1", port=8001):
+  """A threaded server, bound but not yet running.
+
+  Args:
+    explorer: Explorer.
+    opened: View to begin with.
+    host: address to bind.
+    port: 0 takes any that is free.
+
+  Returns:
+    waitress server: `.run()` serves until Ctrl-C, `.effective_port` is its port.
+
+  Raises:
+    UserError: the address cannot be bound.
+  """
+  hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOCAL else None
+  try:
+    return waitress.create_server(
+        create_app(explorer, opened, hosts), host=host, port=port, threads=_THREADS,
+        ident=None, max_request_body_size=MAX_UPLOAD, inbuf_overflow=2 * MAX_UPLOAD,
+        outbuf_overflow=2 * MAX_UPLOAD, channel_request_lookahead=1)
+  except (OSError, ValueError, OverflowError) as error:
+    raise UserError(f"cannot serve at {host} port {port} ({error}); choose another "
+                    "--port or --host") from None

@@ -1,0 +1,439 @@
+"""The explorer without a browser: views, what they show, saving, and the server."""
+
+import base64
+import concurrent.futures
+import dataclasses
+import io
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import explorer_modules
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from compare_gan_logits.command import UserError
+from compare_gan_logits.explorer import controls
+from compare_gan_logits.explorer import saving
+from compare_gan_logits.explorer import server
+from compare_gan_logits.explorer import view as view_lib
+from compare_gan_logits.explorer.view import View
+from compare_gan_logits.inversion import Inverter
+
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOOL = os.path.join(ROOT, "tools", "explore.py")
+RNG = np.random.default_rng(0)
+KERNEL = RNG.normal(0, 0.3, [64, 4]).astype(np.float32)
+MATRIX = RNG.normal(0, 0.02, [4, 64])
+NOISE = RNG.normal(0, 0.02, [3, 64])
+PIXELS = RNG.integers(0, 256, [2, 8, 8, 1], dtype=np.uint8)
+PHOTO, SECOND = (view_lib.encode(pixels) for pixels in PIXELS)
+
+
+@pytest.fixture(scope="module")
+def inverter(tmp_path_factory):
+  path = tmp_path_factory.mktemp("modules") / "linear"
+  names = ["crane", "crane", "<b>", "boot"]
+  module = tiny.write_module(path, tiny.linear(MATRIX, NOISE), class_names=names)
+  return Inverter.load(module, tiny.LinearClassifier(KERNEL))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+  folder = str(tmp_path_factory.mktemp("modules"))
+  return [explorer_modules.write(folder, name) for name in ("robust", "<i>other")]
+
+
+@pytest.fixture(scope="module")
+def explorer(folders):
+  return server.Explorer([("", folder) for folder in folders])
+
+
+@pytest.fixture
+def client(explorer):
+  return server.create_app(explorer).test_client()
+
+
+# What a view shows ---------------------------------------------------------------
+
+
+def _logits(pixels):
+  return (pixels.reshape(-1).astype(np.float32) / 255) @ KERNEL
+
+
+def _painted(logits, noise):
+  return np.clip(0.5 + logits @ MATRIX + noise @ NOISE, 0, 1).reshape(-1, 8, 8, 1)
+
+
+def _noise(samples, seed=0):
+  return np.random.default_rng(seed).standard_normal([samples, 3])
+
+
+@pytest.mark.parametrize("fields, expected", [
+    ({}, lambda z, z2: z),
+    ({"shift": 0.35}, lambda z, z2: z + 0.35),
+    ({"scale": 0.3}, lambda z, z2: z * 10**0.3),
+    ({"scale": -0.3, "shift": 1.0}, lambda z, z2: z * 10**-0.3 + 1.0),
+    ({"variance": 0.55, "perturbation_seed": 7}, lambda z, z2: z
+     + np.random.default_rng(7).normal(0, np.sqrt(0.55), 4)),
+    ({"mix": 0.25}, lambda z, z2: 0.75 * z + 0.25 * z2),
+    ({"raised": (("boot", 2.0), ("crane_2", -1.5))}, lambda z, z2: z + [0, -1.5, 0, 2]),
+    ({"swapped": ("crane", "<b>")}, lambda z, z2: z[[2, 1, 0, 3]]),
+    ({"keep": 2}, lambda z, z2: np.where(z >= np.sort(z)[-2], z, 0)),
+    ({"keep": 1, "raised": (("boot", 20.0),), "shift": 0.5},
+     lambda z, z2: np.array([0, 0, 0, z[3] + 20]) + 0.5),
+])
+def test_logits_and_pictures_in_closed_form(inverter, fields, expected):
+  view = View(PHOTO, SECOND, noise_seed=3, samples=2, **fields)
+  shown = view_lib.compute(inverter, view)
+  logits = expected(_logits(PIXELS[0]), _logits(PIXELS[1]))
+  np.testing.assert_allclose(shown.seen_logits, _logits(PIXELS[0]), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(shown.logits, logits, rtol=1e-4, atol=1e-4)
+  pictures = _painted(logits, _noise(2, 3))
+  np.testing.assert_allclose(shown.pictures, pictures, atol=1e-5)
+  np.testing.assert_allclose(shown.picture_logits, pictures.reshape(2, 64) @ KERNEL,
+                             rtol=1e-3, atol=1e-3)
+
+
+def test_the_plain_view_is_reconstruct_bit_for_bit(inverter):
+  shown = view_lib.compute(inverter, View(PHOTO, samples=3, noise_seed=5))
+  np.testing.assert_array_equal(shown.photo, PIXELS[0] / np.float32(255))
+  np.testing.assert_array_equal(
+      shown.pictures, inverter.reconstruct(PIXELS[:1], samples=3, seed=5)[0])
+
+
+def test_what_the_classifier_sees(inverter):
+  image = PIXELS[0] / np.float32(255)
+
+  def seen(**fields):
+    return view_lib.compute(inverter, View(PHOTO, **fields)).seen
+
+  np.testing.assert_allclose(seen(brightness=1.5), np.clip(1.5 * image, 0, 1), atol=1e-6)
+  np.testing.assert_array_equal(seen(rotation=90), np.rot90(image))
+  np.testing.assert_array_equal(seen(rotation=-180), np.rot90(image, 2))
+  smooth = seen(sharpness=0.0)
+  assert np.abs(np.diff(smooth, axis=0)).mean() < 0.7 * np.abs(np.diff(image, axis=0)).mean()
+  # FGSM on logits = x @ KERNEL: the gradient of the cross-entropy is KERNEL (p - y).
+  p = view_lib.confidences(_logits(PIXELS[0]))
+  gradient = KERNEL @ (p - np.eye(4)[p.argmax()])
+  attacked = np.clip(image + 0.1 * np.sign(gradient).reshape(8, 8, 1), 0, 1)
+  np.testing.assert_allclose(seen(epsilon=0.1), attacked, atol=1e-6)
+
+
+def test_rotation_between_quarter_turns_goes_the_same_way():
+  image = np.zeros([1, 33, 33, 1], np.float32)
+  image[0, 4:12, 14:19] = 1.0  # above the centre
+  near = view_lib.rotate(image, 85)
+  assert np.abs(near - view_lib.rotate(image, 90)).mean() < 0.02
+  assert near[0, 16, 8, 0] == pytest.approx(1.0, abs=1e-5)  # left of it
+
+
+def test_an_unknown_class_is_named_and_left_alone(inverter):
+  view = View(PHOTO, raised=(("zebra", 1.0),), swapped=("boot", "zebra"))
+  shown = view_lib.compute(inverter, view)
+  assert shown.unknown == ("boot", "zebra")[1:] * 2
+  np.testing.assert_array_equal(shown.logits, shown.seen_logits)
+
+
+def test_samples_do_not_depend_on_their_number(inverter):
+  few, many = (view_lib.compute(inverter, View(PHOTO, samples=n)) for n in (2, 8))
+  np.testing.assert_allclose(few.pictures, many.pictures[:2], atol=1e-6)
+
+
+# Views as text -------------------------------------------------------------------
+
+
+FULL = View(PHOTO, SECOND, 1.2, 0.8, -35, 0.105, 0.62, ("crane", "boot"),
+            (("<b>", 0.1 + 0.2), ("'\"\n", -3)), 3, -0.15, 0.3, 0.55, 4, 5, 6)
+
+
+def test_a_view_survives_its_file_exactly():
+  modules = {"a": "/m/a", "b'\"": "/m b"}
+  text = saving.to_json(modules, FULL)
+  assert saving.from_json(text) == (modules, FULL)
+  assert hash(FULL) == hash(saving.from_json(text)[1])
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({"shift": 99}, "shift is a number from -3 to 3"),
+    ({"shift": "1"}, "shift is a number"),
+    ({"shift": float("nan")}, "shift is a number"),
+    ({"shift": True}, "shift is a number"),
+    ({"samples": 2.5}, "samples is a whole number"),
+    ({"samples": 10**9}, "samples is a whole number from 1 to 8"),
+    ({"keep": 0}, "keep"),
+    ({"swapped": ["boot"]}, "swapped"),
+    ({"raised": [["boot", 1e9]]}, "raised"),
+    ({"raised": [["boot"]]}, "raised"),
+    ({"raised": [["boot", 1]] * 1000}, "raised"),
+    ({"photo": 7}, "no photo"),
+    ({"photo": "no base64"}, "PNG"),
+    ({"photo": base64.b64encode(b"text").decode()}, "PNG"),
+    ({"second": "!"}, "PNG"),
+    ({"shfit": 1}, "did you mean 'shift'"),
+])
+def test_no_view(fields, words, client):
+  values = {"photo": PHOTO, **fields}
+  with pytest.raises(UserError, match=words):
+    View.from_json(values)
+  for path in ("/show", "/save/json"):
+    response = client.post(path, data=json.dumps({**values}))
+    assert response.status_code == 400
+    assert words in response.json["error"]
+
+
+def test_a_large_photo_inside_a_view_is_refused():
+  with pytest.raises(UserError, match="2000x1 pixels"):
+    View(view_lib.encode(np.zeros([1, 2000, 1], np.uint8)))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 100_000, json.dumps(
+    {"format": "compare_gan_logits view 1", "modules": 3, "view": {}})])
+def test_no_view_file(text, client):
+  with pytest.raises(UserError, match="no view file"):
+    saving.from_json(text)
+  assert client.post("/open", data=text).status_code == 400
+
+
+def test_every_control_is_a_field_with_its_neutral_value_and_a_finding():
+  fields = {field.name: field.default for field in dataclasses.fields(View)}
+  for control in controls.CONTROLS:
+    assert fields[control.name] == control.neutral
+    seeds = {other.seed for other in controls.CONTROLS}
+    assert control.finding.count(".") >= 1 or control.name in seeds
+  assert View(PHOTO).changes() == []
+  assert FULL.changes()[:3] == ["brightness ×1.20", "sharpness ×0.80", "rotation -35°"]
+
+
+def test_the_snippet_computes_the_view_bit_for_bit(explorer, folders, tmp_path):
+  classes = explorer.labels["robust"]
+  photo, second = (photo for photo, _ in explorer.examples[3:5])
+  view = dataclasses.replace(FULL, photo=photo, second=second, swapped=tuple(classes[:2]),
+                             raised=((classes[4], 2.5), ("'\"\n\"\"\"", 1.0)))
+  path = tmp_path / "view.py"
+  path.write_text(saving.snippet(explorer.modules, view), encoding="utf-8")
+  assert "import" not in path.read_text().split("\n")[0]
+  again = runpy.run_path(str(path))
+  assert again["view"] == view
+  here = explorer.show(view)
+  assert list(again["shown"]) == list(here) == ["robust", "<i>other"]
+  for name, shown in here.items():
+    for field in dataclasses.fields(view_lib.Shown):
+      np.testing.assert_array_equal(getattr(again["shown"][name], field.name),
+                                    getattr(shown, field.name))
+  assert np.ptp(here["robust"].pictures) > 0.3
+
+
+def test_the_picture_is_drawn_in_memory(explorer, client):
+  response = client.post("/save/png", data=json.dumps(
+      dataclasses.replace(explorer.first_view(), shift=0.5).to_json()))
+  image = Image.open(io.BytesIO(response.data))
+  assert image.format == "PNG" and image.size[0] > 5 * 100
+  colours = np.asarray(image.convert("L"))
+  assert len(np.unique(colours)) > 50
+
+
+# The server ------------------------------------------------------------------------
+
+
+def _png(shape, mode="RGB"):
+  file = io.BytesIO()
+  Image.new(mode, shape, "gray").save(file, "PNG")
+  return file.getvalue()
+
+
+def test_the_page_shows_what_compute_gives(explorer, client):
+  view = dataclasses.replace(explorer.first_view(), shift=0.5, samples=2)
+  answer = client.post("/show", data=json.dumps(view.to_json())).json["modules"]
+  for described, (name, shown) in zip(answer, explorer.show(view).items()):
+    assert described["name"] == name
+    pictures = [view_lib.decode(p["image"])[..., 0] for p in described["pictures"]]
+    np.testing.assert_array_equal(pictures, np.round(shown.pictures[..., 0] * 255))
+    order = np.argsort(-shown.logits)
+    assert [entry["name"] for entry in described["top"]] == [
+        explorer.labels[name][i] for i in order[:5]]
+    given = view_lib.confidences(shown.logits)
+    assert described["top"][0]["confidence"] == pytest.approx(given.max())
+    for picture, logits in zip(described["pictures"], shown.picture_logits):
+      assert picture["kept"] == (logits.argmax() == order[0])
+
+
+def test_nothing_of_users_reaches_html_unescaped(client):
+  page = client.get("/").get_data(as_text=True)
+  assert "<i>other" not in page and "\\u003ci\\u003eother" in page
+  assert "script-src" not in page
+  headers = client.get("/").headers
+  assert "default-src 'self'" in headers["Content-Security-Policy"]
+  assert "unsafe" not in headers["Content-Security-Policy"]
+
+
+def test_other_sites_hosts_and_paths_are_refused(explorer, client):
+  view = json.dumps(explorer.first_view().to_json())
+  assert client.post("/show", data=view,
+                     headers={"Origin": "http://evil.example"}).status_code == 403
+  assert client.get("/view.py").status_code == 404
+  assert client.get("/../server.py").status_code == 404
+  assert client.get("/show").status_code == 405
+  assert client.post("/show", data="no json").status_code == 400
+  local = server.create_app(explorer, hosts=["127.0.0.1"]).test_client()
+  assert local.get("/", headers={"Host": "evil.example"}).status_code == 400
+  assert local.get("/", headers={"Host": "127.0.0.1"}).status_code == 200
+
+
+def test_a_failure_is_told_and_survived(explorer, client, monkeypatch, capsys):
+  monkeypatch.setattr(explorer, "show", lambda *_: 1 / 0)
+  view = json.dumps(explorer.first_view().to_json())
+  response = client.post("/show", data=view)
+  assert response.status_code == 500 and "ZeroDivisionError" in response.json["error"]
+  assert "Traceback" in capsys.readouterr().err
+  monkeypatch.undo()
+  assert client.post("/show", data=view).status_code == 200
+
+
+def test_a_missing_module_is_told_and_the_others_shown(folders, tmp_path, explorer):
+  plain = tiny.write_module(tmp_path / "plain", tiny.linear(MATRIX))
+  broken = tmp_path / "broken"
+  broken.mkdir()
+  (broken / "inversion.json").write_text("{")
+  some = server.Explorer([("good", folders[0]), ("", str(tmp_path / "gone")),
+                          ("", plain), ("", str(broken))])
+  assert list(some.inverters) == ["good"]
+  assert list(some.problems) == ["gone", "plain", "broken"]
+  page = server.create_app(some).test_client().get("/").get_data(as_text=True)
+  for words in ("holds no inversion.json", "without a classifier", "is damaged"):
+    assert words in page
+  with pytest.raises(UserError, match=r"gone cannot be loaded: .* inversion\.json"):
+    server.Explorer([("", str(tmp_path / "gone"))])
+
+
+@pytest.fixture
+def port(explorer):
+  running = server.open_server(explorer, port=0)
+  threading.Thread(target=running.run, daemon=True).start()
+  yield running.effective_port
+  running.close()
+
+
+def _request(port, path, body=b"", read=True):
+  """A POST over a plain socket: the whole answer, or at once the open socket."""
+  connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+  connection.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+                     f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                     .encode() + body)
+  if not read:
+    return connection
+  with connection:
+    parts = iter(lambda: connection.recv(2**16), b"")
+    head, _, content = b"".join(parts).partition(b"\r\n\r\n")
+  return int(head.split()[1]), json.loads(content)
+
+
+def test_photos_large_small_and_none_over_the_wire(port, monkeypatch):
+  """50 megapixels, and 12 MB of a photo, without a single temporary file."""
+
+  def refuse(*_, **__):
+    raise AssertionError("a temporary file was asked for")
+
+  for name in ("TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile", "mkstemp"):
+    monkeypatch.setattr(tempfile, name, refuse)
+  status, answer = _request(port, "/photo", _png((8660, 5774)))
+  assert status == 200 and view_lib.decode(answer["photo"]).shape == (32, 32, 1)
+  noisy = io.BytesIO()
+  Image.fromarray(RNG.integers(0, 256, [2000, 2000, 3], np.uint8)).save(noisy, "PNG")
+  assert len(noisy.getvalue()) > 10_000_000
+  assert _request(port, "/photo", noisy.getvalue())[0] == 200
+  status, answer = _request(port, "/photo", b"just text\n" * 100)
+  assert status == 400 and "the file cannot be read as an image" in answer["error"]
+  assert _request(port, "/photo", b"")[0] == 400
+  status, answer = _request(port, "/photo", _png((20000, 6000), "L"))
+  assert status == 400 and "more than 100 million" in answer["error"]
+  assert _request(port, "/open", b"x" * (server._MAX_VIEW + 1))[0] == 413
+
+
+def test_many_at_once_get_their_own(explorer, port):
+  views = [dataclasses.replace(explorer.first_view(), shift=shift, samples=1,
+                               photo=explorer.examples[i][0])
+           for i, shift in enumerate(np.linspace(-1, 1, 12).round(2).tolist())]
+  expected = [explorer.show(view)["robust"].pictures[0, ..., 0] for view in views]
+  with concurrent.futures.ThreadPoolExecutor(12) as pool:
+    answers = list(pool.map(
+        lambda view: _request(port, "/show", json.dumps(view.to_json()).encode()), views))
+  for (status, answer), picture in zip(answers, expected):
+    assert status == 200
+    got = view_lib.decode(answer["modules"][0]["pictures"][0]["image"])[..., 0]
+    np.testing.assert_array_equal(got, np.round(picture * 255))
+
+
+def test_closed_tabs_cost_nothing_and_break_nothing(explorer, port, monkeypatch):
+  computed, real = [], view_lib.compute
+
+  def slow(inverter, view):
+    computed.append(view.noise_seed)
+    time.sleep(0.5)
+    return real(inverter, view)
+
+  monkeypatch.setattr(view_lib, "compute", slow)
+  monkeypatch.setattr(explorer, "inverters", {"robust": explorer.inverters["robust"]})
+
+  def ask(seed, read=False):
+    view = dataclasses.replace(explorer.first_view(), noise_seed=seed)
+    return _request(port, "/show", json.dumps(view.to_json()).encode(), read)
+
+  first = ask(1)
+  while not computed:
+    time.sleep(0.01)
+  waiting = [ask(seed) for seed in (2, 3, 4)]
+  time.sleep(0.1)
+  for connection in (first, *waiting):  # in the middle of it, and before it began
+    connection.close()
+  time.sleep(0.1)
+  assert ask(5, read=True)[0] == 200
+  assert computed == [1, 5]
+
+
+def _run(*arguments):
+  return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
+                        text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ((), "--module names"), (("what",), "what is 'what'"),
+    (("--open", "gone.json"), "cannot read gone.json")])
+def test_wrong_commands_end_in_one_sentence(arguments, words):
+  done = _run(*arguments)
+  assert done.returncode == 1 and words in done.stderr
+  assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_the_command_opens_a_view_with_its_modules(explorer, folders, tmp_path):
+  import urllib.request
+  view = dataclasses.replace(explorer.first_view(), shift=0.45)
+  file = tmp_path / "view.json"
+  file.write_text(saving.to_json({"mine": folders[0]}, view))
+  with subprocess.Popen([sys.executable, TOOL, "--open", str(file), "--port", "0"],
+                        stdout=subprocess.PIPE, text=True) as process:
+    try:
+      line = process.stdout.readline()
+      address = next(word for word in line.split() if word.startswith("http"))
+      assert address.startswith("http://127.0.0.1:")
+      page = urllib.request.urlopen(address, timeout=60).read().decode()
+      start = page.index('id="config">') + len('id="config">')
+      config = json.loads(page[start:page.index("</script>", start)])
+      assert View.from_json(config["view"]) == view
+      assert [module["name"] for module in config["modules"]] == ["mine"]
+    finally:
+      process.terminate()
+
+
+def test_an_address_in_use_is_one_sentence(explorer, port):
+  with pytest.raises(UserError, match="choose another"):
+    server.open_server(explorer, port=port)
