@@ -105,8 +105,6 @@ def run(main, prepare=None):
       print("interrupted: the same command goes on from the last saved state",
             file=sys.stderr)
       sys.exit(130)
-    except app.UsageError:
-      raise
     except Exception as error:
       if flags.FLAGS.debug:
         raise

@@ -6,6 +6,7 @@ where it stopped.
 """
 
 import abc
+import contextlib
 import csv
 import functools
 import hashlib
@@ -91,6 +92,22 @@ class ImageDataset(abc.ABC):
       tf.data.Dataset of batches of what `load` yields.
     """
 
+  @contextlib.contextmanager
+  def naming_damage(self):
+    """Around the reading of images: names the file where one is damaged."""
+    try:
+      yield
+    except tf.errors.DataLossError as error:
+      path = self._damaged_file()
+      if path is None:
+        raise
+      raise UserError(f"{path} is damaged ({error.message.splitlines()[0]}); copy it "
+                      "again, or prepare the data set anew") from error
+
+  def _damaged_file(self):
+    """The first damaged file of records, or None."""
+    del self
+
   def class_counts(self, split):
     """Images per class, int [num_classes], or None where that means reading all."""
     del split
@@ -105,7 +122,7 @@ class ImageDataset(abc.ABC):
     """
     wanted = None if indices is None else {int(i) for i in indices}
     found = {}
-    with tf.Graph().as_default(), tf.Session() as session:
+    with self.naming_damage(), tf.Graph().as_default(), tf.Session() as session:
       element = self.load(split).make_one_shot_iterator().get_next()
       total = self.num_examples(split)
       for position in range(min(limit or total, total)):
@@ -425,6 +442,9 @@ class _TfdsDataset(ImageDataset):
   def num_examples(self, split):
     return self._info(split).num_examples
 
+  def _damaged_file(self):
+    return _damaged_record_file(self._builder)
+
   def fingerprint(self, split):
     info = self._info(split)
     return _digest(self._builder.info.full_name.encode(), split.encode(),
@@ -480,6 +500,26 @@ class _TfdsDataset(ImageDataset):
         lambda ids: np.asarray(logits[ids], np.float32), [batch["id"]], tf.float32)
     return dict(batch, logits=tf.ensure_shape(
         values, [batch["id"].shape[0], logits.shape[1]]))
+
+
+def _damaged_record_file(builder):
+  """Path of the first record file that cannot be read to its end, or None.
+
+  Reading does not tell which of the many files it was at, so all are read again.
+  """
+  for info in builder.info.splits.values():
+    for path in info.filepaths:
+      with tf.Graph().as_default(), tf.Session() as session:
+        records = tf.data.TFRecordDataset(str(path)).batch(256)
+        following = records.make_one_shot_iterator().get_next()
+        try:
+          while True:
+            session.run(following.op)
+        except tf.errors.OutOfRangeError:
+          continue
+        except tf.errors.OpError:
+          return path
+  return None
 
 
 def _numbered_records(path, offset):
@@ -538,8 +578,13 @@ def _tfds(name, seed):
 def _tfds_in_memory(builder, split):
   import tensorflow_datasets as tfds
 
-  with tf.Graph().as_default():
-    examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
+  try:
+    with tf.Graph().as_default():
+      examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
+  except tf.errors.OpError as error:
+    raise UserError(f"{_damaged_record_file(builder) or builder.data_path} is damaged "
+                    f"({error.message.splitlines()[0]}); copy it again, or prepare the "
+                    "data set anew") from error
   images = np.stack([example["image"] for example in examples])
   if images.shape[1] == 28:
     images = _pad_to_32(images[..., 0])

@@ -15,6 +15,7 @@ import tensorflow_hub as hub
 from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.classifiers import hub as classifier_hub
 from compare_gan_logits.command import UserError
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
@@ -63,6 +64,7 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
     description = _describe(gan, dataset, classifier, architecture, step, module_dir)
     description["training_seconds"] = training_seconds
+    description["files"] = classifier_hub.file_digests(folder)
     files.write_json(os.path.join(folder, inversion.DESCRIPTION), description)
   return description
 

@@ -1,4 +1,4 @@
-"""Session hooks of the training loop: progress, and a stop at the first NaN."""
+"""Session hooks of the training loop: progress, warnings, a stop at the first NaN."""
 
 import math
 import os
@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
 from compare_gan_logits.command import UserError
+from compare_gan_logits.gans import health
 
 
 class ProgressHook(tf.train.SessionRunHook):
@@ -84,7 +85,13 @@ class TrainingTime(tf.train.SessionRunHook):
   def read(cls, model_dir):
     """Seconds of training so far, or None where no file says it."""
     path = os.path.join(model_dir, cls._FILE)
-    return files.read_json(path)["seconds"] if tf.io.gfile.exists(path) else None
+    if not tf.io.gfile.exists(path):
+      return None
+    try:
+      return float(files.read_json(path)["seconds"])
+    except (UserError, KeyError, TypeError, ValueError):
+      raise UserError(f"{path} is damaged; remove it: the time is then counted from "
+                      "here on") from None
 
   def after_run(self, run_context, run_values):
     now = time.monotonic()
@@ -102,6 +109,55 @@ class TrainingTime(tf.train.SessionRunHook):
   def _write(self, now):
     files.write_json(self._path, {"seconds": self._before + now - self._start})
     self._written = now
+
+
+class HealthHook(tf.train.SessionRunHook):
+  """Warns where the discriminator wins outright or the generator collapses.
+
+  Args:
+    every: steps between two looks at the measures (gans.health).
+    patience: looks in a row that have to show it.
+  """
+
+  _SIGNS = {
+      "discriminator_accuracy": (
+          lambda value: value >= 0.99,
+          "the discriminator wins outright: its accuracy (health/discriminator_accuracy)"
+          " has been {value:.2f} for {steps} steps; lower ModularGAN.d_lr or "
+          "options.disc_iters"),
+      "fake_spread": (
+          lambda value: value < 0.1,
+          "the generator has collapsed: its images differ from each other {value:.2f} "
+          "times as much as the real ones (health/fake_spread), for {steps} steps; go "
+          "back to an earlier checkpoint with lower learning rates"),
+  }
+
+  def __init__(self, every, patience=10):
+    self._every = every
+    self._patience = patience
+
+  def begin(self):
+    self._global_step = tf.train.get_global_step()
+    self._measures = health.published()
+    self._in_a_row = dict.fromkeys(self._measures, 0)
+    self._calls = 0
+
+  def before_run(self, run_context):
+    self._calls += 1
+    if self._calls % self._every:
+      return None
+    return tf.train.SessionRunArgs([self._measures, self._global_step])
+
+  def after_run(self, run_context, run_values):
+    if run_values.results is None:
+      return
+    found, step = run_values.results
+    for name, value in found.items():
+      shows, words = self._SIGNS[name]
+      self._in_a_row[name] = self._in_a_row[name] + 1 if shows(value) else 0
+      if self._in_a_row[name] == self._patience:  # once, until it is over
+        words = words.format(value=value, steps=self._patience * self._every)
+        print(f"warning: step {step}: {words}", file=sys.stderr, flush=True)
 
 
 class NanGuard(tf.train.SessionRunHook):

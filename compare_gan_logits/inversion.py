@@ -87,15 +87,15 @@ class Inverter:
       batch_size: images per pass; bounds the memory.
 
     Raises:
-      UserError: it is no such folder, its classifier is gone or has changed, or
-        `classifier` has another number of logits.
+      UserError: it is no such folder, it is damaged, its classifier is gone or has
+        changed, or `classifier` has another number of logits.
     """
     module_dir = os.path.abspath(os.path.expanduser(module_dir))
     description = os.path.join(module_dir, DESCRIPTION)
     if not os.path.isfile(description):
       raise UserError(f"{module_dir} holds no {DESCRIPTION}; a module is a folder "
                       "written by --schedule=export")
-    info = files.read_json(description)
+    info = _read(module_dir)
     if classifier is None and info["classifier"]:
       classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
@@ -261,6 +261,54 @@ class Inverter:
       result[part] = session.run(
           fetch, {key: value[part] for key, value in feeds.items()})
     return result
+
+
+_FIELDS = {"image_size": int, "colors": int, "z_dim": int, "num_logits": int,
+           "step": int, "dataset": str, "conditioning": str, "class_names": list}
+
+
+def _read(module_dir):
+  """inversion.json, after a look at whether the module is what it says.
+
+  Raises:
+    UserError: names the file that is damaged or missing.
+  """
+  path = os.path.join(module_dir, DESCRIPTION)
+  info = files.read_json(path)
+  wrong = [name for name, kind in _FIELDS.items()
+           if not isinstance(info, dict) or type(info.get(name)) is not kind]
+  if wrong or info["colors"] not in (1, 3) or min(info["image_size"], info["z_dim"]) < 1:
+    raise UserError(f"{path} is damaged ({', '.join(wrong) or 'impossible sizes'}); "
+                    "export the module again")
+  classifier = info.setdefault("classifier", None)
+  if classifier is not None and not (
+      isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)):
+    raise UserError(f"{path} is damaged (classifier); export the module again")
+  for name, digest in dict(info.get("files") or {}).items():
+    file = os.path.join(module_dir, name)
+    if not os.path.isfile(file):
+      raise UserError(f"no file {file}; copy the whole module, or export it again")
+    if hub.file_digest(file) != digest:
+      raise UserError(f"{file} is damaged: it is not what was exported; copy it again, "
+                      "or export the module again")
+  _check_signature(module_dir, info)
+  return info
+
+
+def _check_signature(module_dir, info):
+  """The module's generator takes and gives what inversion.json says."""
+  generator = hub.signatures(module_dir).get("generator")
+  if generator is None or "default" not in generator.outputs:
+    raise UserError(f"{module_dir} has no signature 'generator' with an output "
+                    "'default'; export it again")
+  wanted = {"z": info["z_dim"]}
+  if info["num_logits"]:
+    wanted[info["conditioning"]] = info["num_logits"]
+  found = {name: shape[-1] if shape else None
+           for name, shape in generator.inputs.items()}
+  if found != wanted:
+    raise UserError(f"{module_dir}: its generator takes {found}, but {DESCRIPTION} says "
+                    f"{wanted}; copy or export the module again")
 
 
 def _resized(images, size):

@@ -13,7 +13,6 @@ import os
 import gin
 import gin.tf.external_configurables
 import tensorflow.compat.v1 as tf
-from absl import app
 from absl import flags
 
 from compare_gan_logits import allocator
@@ -72,7 +71,7 @@ def make_run(model_dir):
 
 def main(argv):
   if len(argv) > 1:
-    raise app.UsageError(f"unexpected argument {argv[1]!r}")
+    raise UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
   if not FLAGS.gin_config:
@@ -80,14 +79,16 @@ def main(argv):
                     "gin_configs/ is a small one")
   parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   model_dir = FLAGS.model_dir or default_model_dir(FLAGS.gin_config)
-  tf.io.gfile.makedirs(model_dir)
   run = make_run(model_dir)
-  files.write_text(os.path.join(model_dir, "operative_config.gin"),
-                   gin.config_str())
-  runner_lib.run_with_schedule(
-      FLAGS.schedule, run, score_filename=FLAGS.score_filename,
-      eval_every_steps=FLAGS.eval_every_steps,
-      num_eval_averaging_runs=FLAGS.num_eval_averaging_runs)
+  with runner_lib.alone(FLAGS.schedule, model_dir):
+    tf.io.gfile.makedirs(model_dir)
+    if FLAGS.schedule in ("train", "eval_after_train"):
+      files.write_text(os.path.join(model_dir, "operative_config.gin"),
+                       gin.config_str())
+    runner_lib.run_with_schedule(
+        FLAGS.schedule, run, score_filename=FLAGS.score_filename,
+        eval_every_steps=FLAGS.eval_every_steps,
+        num_eval_averaging_runs=FLAGS.num_eval_averaging_runs)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Schedules: train, eval_after_train, continuous_eval, export."""
 
 import collections
+import contextlib
 import csv
 import io
+import json
 import os
 import socket
 import sys
@@ -12,6 +14,7 @@ import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import checkpoints
 from compare_gan_logits import eval_gan_lib
 from compare_gan_logits import export
 from compare_gan_logits import figures
@@ -25,6 +28,9 @@ SCHEDULES = ("train", "eval_after_train", "continuous_eval", "export")
 MODULE = "module"
 _TPU_CONNECT_SECONDS = 20
 _POLL_SECONDS = 10
+# What nobody else may do in a model_dir at the same time.
+_LOCKS = {"train": ("training",), "eval_after_train": ("training", "evaluation"),
+          "continuous_eval": ("evaluation",), "export": ()}
 
 RunSettings = collections.namedtuple(
     "RunSettings", "tf_random_seed single_core iterations_per_loop "
@@ -89,13 +95,21 @@ class TaskManager:
   def __init__(self, model_dir, score_filename="scores.csv"):
     self._model_dir = model_dir
     self._path = os.path.join(model_dir, score_filename)
+    self._damaged = set()
 
   def scores(self):
     """A list of dicts, one per evaluated checkpoint, by step."""
     if not os.path.exists(self._path):
       return []
-    with open(self._path, newline="", encoding="utf-8") as f:
-      return list(csv.DictReader(f))
+    try:
+      with open(self._path, newline="", encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+      for row in rows:
+        int(row["step"])
+    except (KeyError, TypeError, ValueError, csv.Error):
+      raise UserError(f"{self._path} is damaged; put it right or remove it: the "
+                      "checkpoints that are left are then scored anew") from None
+    return rows
 
   def add_scores(self, step, scores):
     """Writes the file again with the row of one more checkpoint."""
@@ -112,12 +126,16 @@ class TaskManager:
   def unevaluated_checkpoints(self, every_steps=None):
     """(step, path) of the kept checkpoints that have no row yet, oldest first."""
     done = {int(row["step"]) for row in self.scores()}
-    state = tf.train.get_checkpoint_state(self._model_dir)
-    paths = state.all_model_checkpoint_paths if state else []
-    for path in paths:
-      step = int(path.rsplit("-", 1)[1])
-      if step not in done and step > 0 and not (every_steps and step % every_steps):
-        yield step, path
+    for step, path in checkpoints.of_run(self._model_dir):
+      if (step not in done | self._damaged and step > 0
+          and not (every_steps and step % every_steps)):
+        trouble = checkpoints.problem(path)
+        if trouble is None:
+          yield step, path
+        else:
+          self._damaged.add(step)
+          print(f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr,
+                flush=True)
 
 
 class Run:
@@ -142,7 +160,7 @@ class Run:
 
   def train(self, training_hooks=()):
     """Trains from the last checkpoint to options.training_steps."""
-    step = self.last_step()
+    step = checkpoints.settle(self.model_dir)
     if step >= self.options["training_steps"]:
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
       return
@@ -150,9 +168,10 @@ class Run:
     self._introduce(logits)
     steps = self.options["training_steps"]
     time_hook = hooks.TrainingTime(self.model_dir, self.settings.training_minutes)
-    self._estimator((*training_hooks, time_hook)).train(
-        lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
-        max_steps=steps, saving_listeners=[hooks.WeightGuard(self.model_dir)])
+    with self.dataset.naming_damage(), checkpoints.naming_misfit(self.model_dir):
+      self._estimator((*training_hooks, time_hook)).train(
+          lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
+          max_steps=steps, saving_listeners=[hooks.WeightGuard(self.model_dir)])
 
   def last_step(self):
     """Step of the last checkpoint, 0 where there is none."""
@@ -161,10 +180,12 @@ class Run:
 
   def export(self, checkpoint_path=None, module_dir=None):
     """Exports a checkpoint (the last one) as a module; returns its folder."""
-    checkpoint_path = checkpoint_path or tf.train.latest_checkpoint(self.model_dir)
-    if not checkpoint_path:
-      raise UserError(f"no checkpoint in {self.model_dir}; train first "
-                      "(--schedule train)")
+    if checkpoint_path is None:
+      newest = checkpoints.newest(self.model_dir)
+      if newest is None:
+        raise UserError(f"no checkpoint in {self.model_dir}; train first "
+                        "(--schedule train)")
+      _, checkpoint_path = newest
     module_dir = module_dir or self.module_dir
     export.export_module(
         self.gan, self.dataset, self.classifier, self.options["architecture"],
@@ -177,7 +198,12 @@ class Run:
     last = max([int(row["step"]) for row in manager.scores()], default=0)
     for step, path in manager.unevaluated_checkpoints(every_steps):
       module_dir = os.path.join(self.model_dir, "tfhub", str(step))
-      self.export(path, module_dir)
+      try:
+        self.export(path, module_dir)
+      except UserError:
+        if (step, path) in checkpoints.of_run(self.model_dir):
+          raise
+        continue  # The training beside us has removed it: run_config.keep_checkpoint_max.
       scores = eval_gan_lib.evaluate(module_dir, self.dataset, self.classifier,
                                      averaging_runs)
       manager.add_scores(step, scores)
@@ -211,9 +237,12 @@ class Run:
         tpu_config=tf.estimator.tpu.TPUConfig(
             iterations_per_loop=settings.iterations_per_loop,
             num_shards=1 if settings.single_core else None))
+    # No hook sees the tensors inside a TPU's loop.
+    health = () if use_tpu else (hooks.HealthHook(settings.save_summary_steps),)
     return tf.estimator.tpu.TPUEstimator(
         model_fn=_with_hooks(self.gan.model_fn, self.model_dir,
-                             self.options["training_steps"], training_hooks),
+                             self.options["training_steps"],
+                             (*training_hooks, *health)),
         config=config, params=params, use_tpu=use_tpu,
         train_batch_size=self.options["batch_size"])
 
@@ -318,6 +347,24 @@ def _write_summaries(model_dir, step, scores):
         tf.Summary.Value(tag=f"eval/{name}", simple_value=value)
         for name, value in scores.items()]), step)
     writer.close()
+
+
+@contextlib.contextmanager
+def alone(schedule, model_dir):
+  """Refuses to run a schedule beside another process of the same in `model_dir`.
+
+  continuous_eval and export may run beside a training. Of several workers the first
+  one speaks for all.
+
+  Raises:
+    UserError: names the process.
+  """
+  task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+  first = task.get("type", "chief") in ("chief", "master") or task.get("index") == 0
+  with contextlib.ExitStack() as locks:
+    for purpose in _LOCKS[schedule] if first else ():
+      locks.enter_context(files.locked(model_dir, purpose))
+    yield
 
 
 def run_with_schedule(schedule, run, score_filename="scores.csv", eval_every_steps=None,

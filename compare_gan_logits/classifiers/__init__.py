@@ -46,16 +46,22 @@ class Classifier:
     cache_dir: folder of cached logits bound beside it, or None (see logit_cache).
   """
 
-  def __init__(self, spec, path):
-    """Args: spec: hub.Spec; path: folder of its SavedModel.
+  def __init__(self, spec, path, pinned=None):
+    """Args: spec: hub.Spec; path: folder of its SavedModel; pinned: digest, or None.
 
     Raises:
-      UserError: the spec names what the module does not offer.
+      UserError: the spec names what the module does not offer; or the digest is
+        another than the pinned one, in which case nothing of the module has run.
     """
     self._binding = hub.bind(spec, path)
     self.spec = dataclasses.replace(
         spec, preprocessing=_fitted(spec, self._binding.input_shape))
     self.path = path
+    self.digest = self._digest()
+    if pinned not in (None, self.digest):
+      raise UserError(f"the classifier at {spec.handle} has changed: its digest is "
+                      f"{self.digest}, not {pinned}; bring the old one back, or name "
+                      "this one if you trust it")
     self.cache_dir = None
     self._graph = None
     self._session = None
@@ -64,7 +70,6 @@ class Classifier:
     self.class_names = list(spec.class_names or ())
     if len(self.class_names) != self.num_logits:
       self.class_names = [f"class {i}" for i in range(self.num_logits)]
-    self.digest = self._digest()
 
   def __call__(self, images):
     """Images [b, h, w, c] in [0, 1] -> logits [b, num_logits], in the graph.
@@ -151,7 +156,7 @@ class Classifier:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def load(name, **overrides):
+def load(name, digest=None, **overrides):
   """Loads a classifier with its matching preprocessing.
 
   Args:
@@ -159,6 +164,7 @@ def load(name, **overrides):
       exported by tools/train_classifier.py, .h5 or .keras file, TF-Hub URL,
       "keras:Name" for one of tf.keras.applications, or the .npz file that the zoo's
       robust_resnet152_linf16 is made from.
+    digest: that Classifier.digest must have; None: any.
     **overrides: fields of hub.Spec and of Preprocessing that differ from the
       entry's, e.g. output="features", size=128, handle="/a/local/copy". What an entry
       says of softmax and drop_column is of its own output and goes with that.
@@ -178,7 +184,7 @@ def load(name, **overrides):
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
       spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own)
-  return Classifier(spec, path)
+  return Classifier(spec, path, digest)
 
 
 def _find(name, place, weights):
@@ -254,7 +260,7 @@ def _fitted(spec, shape):
 def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=None,
              output=None, extra_inputs=None, softmax=None, drop_column=None,
              weights=None, size=None, resize=None, low=None, high=None, mean=None,
-             std=None, channel_order=None):
+             std=None, channel_order=None, digest=None):
   """The classifier that gin binds, or None.
 
   Args:
@@ -262,6 +268,9 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
     path: folder of the module (or its file), for an entry of the zoo or a URL that
       cannot be fetched: the entry's other facts stay in force.
     cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
+    digest: SHA-256 that the classifier must have, weights and preprocessing (a module's
+      inversion.json has it, and so has the sentence that refuses a wrong one). Modules
+      run code: pin those that come from elsewhere.
     signature: this and the others override the entry's field of that name (see
       hub.Spec and Preprocessing) unless None.
   """
@@ -272,7 +281,7 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
       extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
       weights=weights, size=size, resize=resize, low=low, high=high, mean=mean,
       std=std, channel_order=channel_order)
-  classifier = load(handle, **{k: v for k, v in overrides.items() if v is not None})
+  classifier = load(handle, digest, **{k: v for k, v in overrides.items() if v is not None})
   classifier.cache_dir = cache_dir
   return classifier
 
@@ -296,8 +305,4 @@ def from_description(description, folder=None):
     if os.path.exists(moved):
       facts["handle"] = moved
   spec = Spec(**facts)
-  classifier = Classifier(spec, _locate(spec.handle, spec.weights))
-  if classifier.digest != digest:
-    raise UserError(f"the classifier at {spec.handle} has changed since this was made "
-                    "with it; bring the old one back, or name a classifier yourself")
-  return classifier
+  return Classifier(spec, _locate(spec.handle, spec.weights), digest)

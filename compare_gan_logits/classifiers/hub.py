@@ -159,6 +159,8 @@ def signatures(path):
                     "cache, remove that folder") from None
   except DecodeError as error:
     raise UserError(f"{file} is damaged ({error}); copy it again") from error
+  if not saved_model.meta_graphs:
+    raise UserError(f"{file} is damaged (it holds no graph); copy it again")
   # TF-Hub's TF1 format has a graph for inference (no tags) and may have others.
   graph = min(saved_model.meta_graphs, key=lambda g: len(g.meta_info_def.tags))
   return {name: Signature(inputs=_shapes(definition.inputs),
@@ -265,12 +267,17 @@ def digest(path):
   if tf.io.gfile.exists(source):
     with tf.io.gfile.GFile(source) as f:
       return f.read()
+  parts = [f"{name} {digest}" for name, digest in file_digests(path).items()
+           if name == "saved_model.pb" or name.startswith(("variables", "assets"))]
+  return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def file_digests(path):
+  """{name below `path`: SHA-256 (hex)} of every file of a folder, sorted."""
   names = []
   for folder, _, found in tf.io.gfile.walk(path):
     names += [os.path.relpath(os.path.join(folder, name), path) for name in found]
-  parts = [f"{name} {file_digest(os.path.join(path, name))}" for name in sorted(names)
-           if name == "saved_model.pb" or name.startswith(("variables", "assets"))]
-  return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+  return {name: file_digest(os.path.join(path, name)) for name in sorted(names)}
 
 
 def file_digest(path):
@@ -343,9 +350,19 @@ def load_frozen(path):
     # A tuple as key keeps the object out of exported meta graphs.
     key = ("frozen_classifier", path, _replica())
     if not graph.get_collection_ref(key):
-      with _variables_made_local(graph):
+      with _variables_made_local(graph), _naming_damage(path):
         graph.add_to_collection(key, tensorflow_hub.load(path))
     return graph.get_collection_ref(key)[0]
+
+
+@contextlib.contextmanager
+def _naming_damage(path):
+  """Whatever TensorFlow says of a module that it cannot load, in one sentence."""
+  try:
+    yield
+  except Exception as error:  # It has no list of its own: KeyError, DataLossError, ...
+    raise UserError(f"the module {path} is damaged or incomplete ({type(error).__name__}:"
+                    f" {error}); copy or export it again") from error
 
 
 def _replica():

@@ -46,7 +46,13 @@ def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=1
   shards = -(-total // _per_shard(total, shards))  # Without empty ones.
   manifest = _facts(classifier, dataset, split)
   manifest.update(shards=shards, dtype="float16" if half else "float32")
-  path = os.path.join(folder, _MANIFEST)
+  with files.locked(folder, "caching"):
+    _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits)
+
+
+def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits):
+  """Makes the shards that are missing or damaged."""
+  path, shards = os.path.join(folder, _MANIFEST), manifest["shards"]
   if os.path.exists(path):
     _compare(manifest, files.read_json(path), folder)
   else:
@@ -120,7 +126,7 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
     initialize = tf.local_variables_initializer(), tf.tables_initializer()
   dtype = _dtype(manifest["dtype"], manifest["num_logits"])
   buffer = np.empty(0, dtype)
-  with tf.Session(graph=graph) as session:
+  with dataset.naming_damage(), tf.Session(graph=graph) as session:
     session.run(initialize)
     for shard in missing:
       size = min(per_shard, total - shard * per_shard)
@@ -158,8 +164,8 @@ def _complete(folder, shard, shards):
   path = _path(folder, shard, shards)
   if not os.path.exists(path) or not os.path.exists(path + ".sha256"):
     return False
-  with tf.io.gfile.GFile(path + ".sha256") as f:
-    return f.read() == hub.file_digest(path)
+  with tf.io.gfile.GFile(path + ".sha256", "rb") as f:
+    return f.read() == hub.file_digest(path).encode()
 
 
 def open(folder, classifier, dataset, split):
@@ -207,6 +213,10 @@ class CachedLogits:
     if len(present) < shards:
       raise UserError(f"{folder} has {len(present)} of {shards} shards; run "
                       "tools/cache_logits.py again to finish it")
+    for shard in range(shards):
+      if not _complete(folder, shard, shards):
+        raise UserError(f"{_path(folder, shard, shards)} is damaged; run "
+                        "tools/cache_logits.py again, which makes it anew")
     self._shards = [self._map(folder, shard, manifest) for shard in range(shards)]
 
   def _map(self, folder, shard, manifest):

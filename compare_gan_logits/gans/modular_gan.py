@@ -15,6 +15,7 @@ from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import consts
+from compare_gan_logits.gans import health
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import penalty_lib
 from compare_gan_logits.tpu import tpu_random
@@ -355,6 +356,11 @@ class ModularGAN(abstract_gan.AbstractGAN):
       mean, variance = tf.nn.moments(scores[f"{name}_logits"], [0, 1])
       summaries.scalar(f"scores/{name}_mean", mean)
       summaries.scalar(f"scores/{name}_deviation", tf.sqrt(variance))
+    found = health.measures(scores["d_real_logits"], scores["d_fake_logits"], x,
+                            generated)
+    health.publish(found)
+    for name, value in found.items():
+      summaries.scalar(f"health/{name}", value)
     rows = min(_GRID_ROWS, x.shape[0])
     pairs = tf.concat([x[:rows], tf.cast(generated, tf.float32)[:rows]], axis=2)
     _, height, width, colors = pairs.shape

@@ -1,0 +1,126 @@
+"""Which checkpoints of a run can be relied on.
+
+TensorFlow's own record names the newest one that was finished; it does not say
+whether the files are still what was written.
+"""
+
+import contextlib
+import os
+import sys
+
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.command import UserError
+
+
+_BASE = "model.ckpt-"
+_INDEX = ".index"
+_SET_ASIDE = "damaged-"
+
+
+def of_run(model_dir):
+  """[(step, prefix)] of the checkpoints that are there, oldest first."""
+  found = []
+  for name in _names(model_dir):
+    step = name[len(_BASE):-len(_INDEX)]
+    if name.startswith(_BASE) and name.endswith(_INDEX) and step.isdigit():
+      found.append((int(step), os.path.join(model_dir, _BASE + step)))
+  return sorted(found)
+
+
+def problem(prefix):
+  """What is wrong with a checkpoint, in a few words, or None.
+
+  Reads every value, which checks its checksum.
+  """
+  try:
+    reader = tf.train.load_checkpoint(prefix)
+    for name in reader.get_variable_to_shape_map():
+      reader.get_tensor(name)
+  except (tf.errors.OpError, ValueError, RuntimeError, MemoryError) as error:
+    return str(error).strip().splitlines()[0]
+  return None
+
+
+def newest(model_dir):
+  """(step, prefix) of the newest sound checkpoint, or None where there is none at all.
+
+  Says which newer ones it passes over.
+
+  Raises:
+    UserError: there are checkpoints, and all are damaged.
+  """
+  found = of_run(model_dir)
+  for step, prefix in reversed(found):
+    trouble = problem(prefix)
+    if trouble is None:
+      return step, prefix
+    print(f"{prefix} is damaged ({trouble}); looking at the one before",
+          file=sys.stderr, flush=True)
+  if found:
+    raise UserError(f"every checkpoint in {model_dir} is damaged; put one back from a "
+                    "copy, or name another --model_dir to start again")
+  return None
+
+
+def settle(model_dir):
+  """Makes TensorFlow go on from the newest sound checkpoint.
+
+  Damaged newer ones are renamed, what a killed process had half written is removed,
+  and TensorFlow's record is made to agree. Only for the process that trains there.
+
+  Returns:
+    Its step; 0 where there is none.
+
+  Raises:
+    UserError: as `newest`.
+  """
+  sound = newest(model_dir)
+  names = _names(model_dir)
+  for name in names:
+    if name.startswith(_BASE) and "temp" in name:
+      _remove(os.path.join(model_dir, name))
+  if sound is None:
+    return 0
+  step, prefix = sound
+  kept = []
+  for number, path in of_run(model_dir):
+    base = os.path.basename(path)
+    if number <= step:
+      kept.append(base)
+      continue
+    for name in names:
+      if name.startswith(base + "."):
+        tf.io.gfile.rename(os.path.join(model_dir, name),
+                           os.path.join(model_dir, _SET_ASIDE + name), overwrite=True)
+  state = tf.train.get_checkpoint_state(model_dir)
+  recorded = state.all_model_checkpoint_paths if state else ()
+  if [os.path.basename(path) for path in recorded] != kept:
+    # Names without a folder, so that the run can be moved.
+    folder = model_dir if "://" in model_dir else os.path.abspath(model_dir)
+    tf.train.update_checkpoint_state(folder, kept[-1], kept)
+  return step
+
+
+@contextlib.contextmanager
+def naming_misfit(model_dir):
+  """Says so where a checkpoint was made with another configuration."""
+  try:
+    yield
+  except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+    if "Restoring from checkpoint failed" not in str(error):
+      raise
+    raise UserError(f"the checkpoints in {model_dir} were made with another "
+                    "configuration; use the gin file and the bindings of then "
+                    "(operative_config.gin), or name another --model_dir") from error
+
+
+def _names(model_dir):
+  return tf.io.gfile.listdir(model_dir) if tf.io.gfile.isdir(model_dir) else []
+
+
+def _remove(path):
+  if tf.io.gfile.isdir(path):
+    tf.io.gfile.rmtree(path)
+  else:
+    tf.io.gfile.remove(path)
