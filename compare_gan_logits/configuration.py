@@ -1,6 +1,7 @@
 """Reading gin files and bindings: the same for every command."""
 
 import os
+import tokenize
 
 import gin
 from absl import logging
@@ -16,7 +17,7 @@ def parse_gin(config_files, bindings):
     UserError: a file is missing, or binds what does not exist.
   """
   for path in config_files:
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
       raise UserError(f"no gin file {path}; the ones that come with the program are "
                       "in gin_configs/")
     # A file includes its neighbours by name, from wherever it is run.
@@ -25,6 +26,9 @@ def parse_gin(config_files, bindings):
   logging.set_verbosity(logging.FATAL)  # gin logs each place it looks at in vain
   try:
     gin.parse_config_files_and_bindings(config_files, bindings)
+  except tokenize.TokenError as error:
+    raise UserError(f"gin: a bracket or a string is not closed ({error.args[0]}) in "
+                    f"{', '.join(config_files) or 'the bindings'}") from error
   except (ValueError, TypeError, SyntaxError, OSError, AttributeError) as error:
     raise UserError(explain_gin_error(error)) from error
   finally:

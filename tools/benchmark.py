@@ -78,6 +78,9 @@ def main(argv):
 
 
 def _step(peak):
+  if not FLAGS.gin_config:
+    raise command.UserError("--gin_config names the training to time, or --part another "
+                            "thing to measure")
   arguments = [f"--gin_config={path}" for path in FLAGS.gin_config]
   arguments += [f"--gin_bindings={binding}" for binding in FLAGS.gin_bindings]
   arguments += ["--data_fake_dataset"] if FLAGS.data_fake_dataset else []
@@ -266,6 +269,8 @@ class _Worker:
   def __enter__(self):
     self._process.start()
     self.facts = self._pipe.recv()
+    if isinstance(self.facts, command.UserError):
+      raise self.facts
     self.first_step = self.turn(1)[0]
     self.turn(1)
     return self
@@ -296,9 +301,14 @@ def _work(pipe, arguments, way):
   FLAGS(["benchmark", *arguments])
   bindings = FLAGS.gin_bindings + (
       ["compute.dtype = 'bfloat16'"] if way == "bfloat16" else [])
-  trainer.parse_gin(FLAGS.gin_config, bindings)
-  run = trainer.make_run(tempfile.mkdtemp())
-  with _training_step(run, *_WAYS[way](run)) as (step, gflop):
+  try:
+    trainer.parse_gin(FLAGS.gin_config, bindings)
+    run = trainer.make_run(tempfile.mkdtemp())
+    building, logits = _WAYS[way](run)
+  except command.UserError as error:
+    pipe.send(error)
+    return
+  with _training_step(run, building, logits) as (step, gflop):
     pipe.send({"gflop": gflop, "batch": run.options["batch_size"]})
     while True:
       steps = pipe.recv()
