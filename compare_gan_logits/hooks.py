@@ -125,6 +125,11 @@ class HealthHook(tf.train.SessionRunHook):
           "the discriminator wins outright: its accuracy (health/discriminator_accuracy)"
           " has been {value:.2f} for {steps} steps; lower ModularGAN.d_lr or "
           "options.disc_iters"),
+      "score_spread": (
+          lambda value: value < 1e-5,
+          "the discriminator has died: it gives every image the same score (deviation "
+          "{value:.0e}, health/score_spread), for {steps} steps; start again with a "
+          "lower ModularGAN.d_lr"),
       "fake_spread": (
           lambda value: value < 0.1,
           "the generator has collapsed: its images differ from each other {value:.2f} "
