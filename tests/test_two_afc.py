@@ -19,6 +19,7 @@ import tiny
 from PIL import Image
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import web
 from compare_gan_logits.command import UserError
 from compare_gan_logits.two_afc import analysis
 from compare_gan_logits.two_afc import answers as answers_lib
@@ -120,7 +121,7 @@ def test_a_study_that_cannot_be_made_or_read(study, tmp_path):
 
 @pytest.fixture
 def client(study):
-  app = server.create_app(study, ["127.0.0.1", "localhost"])
+  app = server.create_app(study, "127.0.0.1")
   app.testing = True
   return app.test_client()
 
@@ -210,9 +211,9 @@ def test_a_picture_that_is_gone_is_a_404(study, client):
 
 def test_an_address_in_use_is_one_sentence(study):
   with serving(study) as port, pytest.raises(UserError, match="--port"):
-    server.open_server(study, port=port)
+    web.listen(port=port)
   with pytest.raises(UserError, match="--host"):
-    server.open_server(study, host="no.such.host.invalid")
+    web.listen("no.such.host.invalid")
 
 
 # Answers ---------------------------------------------------------------------
@@ -397,7 +398,7 @@ def test_wrong_commands_end_in_one_sentence(arguments, words):
 @contextlib.contextmanager
 def serving(study):
   """Port of a running server."""
-  running = server.open_server(study, port=0)
+  running = server.open_server(study, web.listen())
   threading.Thread(target=running.run, daemon=True).start()
   try:
     yield running.effective_port

@@ -38,6 +38,7 @@ def main(argv):
     raise command.UserError("--module names the folder of an exported module")
   text = _read(FLAGS.open) if FLAGS.open else None
   try:
+    from compare_gan_logits import web
     from compare_gan_logits.explorer import saving
     from compare_gan_logits.explorer import server
   except ModuleNotFoundError as error:
@@ -45,15 +46,14 @@ def main(argv):
                             "'waitress>=3,<4'") from None
   saved, view = saving.from_json(text) if text is not None else ({}, None)
   modules = [_named(module) for module in FLAGS.module] or list(saved.items())
+  listener = web.listen(FLAGS.host, FLAGS.port)
   explorer = server.Explorer(modules)
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)
-  running = server.open_server(explorer, view, FLAGS.host, FLAGS.port)
-  if FLAGS.host not in server.LOCAL:
+  running = server.open_server(explorer, listener, view)
+  if FLAGS.host not in web.LOCAL:
     print("note: every machine that reaches this one can look and upload")
-  host = f"[{FLAGS.host}]" if ":" in FLAGS.host else FLAGS.host
-  print(f"exploring at http://{host}:{running.effective_port}/ (Ctrl-C ends it)",
-        flush=True)
+  print(f"exploring at {web.url(FLAGS.host, running)} (Ctrl-C ends it)", flush=True)
   running.run()
 
 

@@ -89,22 +89,19 @@ def _prepare():
 def _serve():
   studies = _studies()
   try:
+    from compare_gan_logits import web
     from compare_gan_logits.two_afc import server
   except ModuleNotFoundError as error:
     raise command.UserError(f"serve needs {error.name}: pip install 'flask>=3.1,<4' "
                             "'waitress>=3,<4'") from None
   if len(studies) > 1:
     raise command.UserError("serve takes one --study; start one server for each")
-  running = server.open_server(studies[0], FLAGS.host, FLAGS.port)
-  if FLAGS.host not in server.LOCAL:
+  running = server.open_server(studies[0], web.listen(FLAGS.host, FLAGS.port))
+  if FLAGS.host not in web.LOCAL:
     print("note: every machine that reaches this one can answer")
-  print(f"asking at http://{_in_url(FLAGS.host)}:{running.effective_port}/ (Ctrl-C "
-        "ends it; every answer is saved at once)", flush=True)
+  print(f"asking at {web.url(FLAGS.host, running)} (Ctrl-C ends it; every answer is "
+        "saved at once)", flush=True)
   running.run()
-
-
-def _in_url(host):
-  return f"[{host}]" if ":" in host else host
 
 
 def _analyse():

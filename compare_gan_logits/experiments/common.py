@@ -188,15 +188,29 @@ def negligible(statement, section, estimate, margin, evidence_is):
                  f"{evidence_is}; negligible below {margin:.3g}")
 
 
+def kind(label):
+  """Which of the paper's four models a label means in its statements.
+
+  "dosovitskiy_brox" and "inception" where the label holds that word, "robust" where
+  it holds "robust" but not "non-robust", else "standard".
+  """
+  label = label.lower()
+  if "dosovitskiy" in label:
+    return "dosovitskiy_brox"
+  if "inception" in label:
+    return "inception"
+  return "robust" if "robust" in label and "non-robust" not in label else "standard"
+
+
 def is_robust(label):
   """Whether a model counts as robust in the paper's statements: by its label."""
-  return "robust" in label.lower() and "non-robust" not in label.lower()
+  return kind(label) == "robust"
 
 
 def pair(labels):
   """(robust label, standard label): the first of each, or None if one is missing."""
-  robust = [label for label in labels if is_robust(label)]
-  standard = [label for label in labels if not is_robust(label)]
+  robust = [label for label in labels if kind(label) == "robust"]
+  standard = [label for label in labels if kind(label) == "standard"]
   return (robust[0], standard[0]) if robust and standard else None
 
 
@@ -224,7 +238,7 @@ def robust_larger(statement, section, values, evidence_is, sign=1):
 
 def paper_value(label, values):
   """The paper's value for a model of that kind, or None."""
-  return values.get("robust" if is_robust(label) else "standard")
+  return values.get(kind(label))
 
 
 def stacked(arrays):

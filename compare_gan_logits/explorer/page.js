@@ -366,7 +366,7 @@ function build() {
     $("#examples").append(button);
   });
   $("#keep").append(option("", "– (keep all)"));
-  const count = Math.max(...config.modules.map((m) => m.classes));
+  const count = Math.max(0, ...config.modules.map((m) => m.classes));
   for (let k = 1; k < Math.min(count, KEEP_UP_TO); k++) {
     $("#keep").append(option(k, `the top ${k}`));
   }

@@ -15,13 +15,13 @@ import traceback
 import flask
 import numpy as np
 import tensorflow.compat.v1 as tf
-import waitress
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import SecurityError
 
 from compare_gan_logits import figures
 from compare_gan_logits import inversion
 from compare_gan_logits import reconstruction
+from compare_gan_logits import web
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import sentence
 from compare_gan_logits.explorer import controls
@@ -30,17 +30,8 @@ from compare_gan_logits.explorer import view as view_lib
 from compare_gan_logits.explorer.view import View
 
 
-LOCAL = ("127.0.0.1", "localhost", "::1")  # reached from this machine only
 MAX_UPLOAD = 64 * 1024 * 1024  # bytes of a photo
 _MAX_VIEW = 16 * 1024 * 1024  # bytes of a view with its photos
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; "
-                               "frame-ancestors 'none'; form-action 'none'; "
-                               "base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 _TOP = 5  # classes listed with their confidence
 _EXAMPLES = 12
 _THREADS = 16
@@ -57,11 +48,7 @@ class Explorer:
   """
 
   def __init__(self, modules):
-    """Args: modules: list of (name or "", folder).
-
-    Raises:
-      UserError: none of them can be loaded.
-    """
+    """Args: modules: list of (name or "", folder)."""
     found = [_load(folder) for _, folder in modules]
     names = reconstruction.unique([
         name or getattr(loaded, "name", os.path.basename(os.path.abspath(folder)))
@@ -72,8 +59,6 @@ class Explorer:
                       if isinstance(loaded, inversion.Inverter)}
     self.problems = {name: loaded for name, loaded in zip(names, found)
                      if isinstance(loaded, str)}
-    if not self.inverters:
-      raise UserError(next(iter(self.problems.values())))
     self.labels = saving.all_labels(self.inverters)
     self.examples = _examples(list(self.inverters.values()))
     self._computing = threading.Lock()
@@ -96,15 +81,26 @@ class Explorer:
               for name, inverter in self.inverters.items()}
 
   def read_photo(self, data):
-    """An uploaded file as a view holds it; one at a time, which bounds the memory."""
+    """An uploaded file as a view holds it; one at a time, which bounds the memory.
+
+    Raises:
+      UserError: it cannot be read as an image, or there is no module to show it with.
+    """
+    self._need_a_module()
     with self._reading:
       return view_lib.read_photo(data, list(self.inverters.values()))
 
   def draw(self, view):
     """PNG of a view, bytes. Matplotlib is not for several threads."""
+    self._need_a_module()
     shown = self.show(view)
     with self._drawing:
       return saving.picture(shown, self.labels, view)
+
+  def _need_a_module(self):
+    if not self.inverters:
+      raise UserError("no module could be loaded, so there is nothing to show a photo "
+                      "with; start again with the right --module")
 
 
 def _load(folder):
@@ -124,9 +120,10 @@ def _load(folder):
 def _examples(inverters):
   """Test images of the modules' data set, or else of the embedded one."""
   from compare_gan_logits import datasets
-  largest = max(inverters, key=lambda inverter: (inverter.image_size, inverter.colors))
+  largest = max(inverters, default=None,
+                key=lambda inverter: (inverter.image_size, inverter.colors))
   try:
-    dataset = datasets.get_dataset(largest.info["dataset"])
+    dataset = datasets.get_dataset(largest.info["dataset"] if largest else "embedded")
     images, classes = dataset.arrays("validation", limit=20 * _EXAMPLES)
   except (UserError, OSError, ValueError):
     dataset = datasets.get_dataset("embedded")
@@ -134,37 +131,26 @@ def _examples(inverters):
   # One of each class, then a second of each, in file order.
   earlier = [int(np.sum(classes[:i] == c)) for i, c in enumerate(classes)]
   chosen = np.argsort(earlier, kind="stable")[:_EXAMPLES]
-  pixels = np.round(largest.prepare(images[chosen]) * 255).astype(np.uint8)
+  images = largest.prepare(images[chosen]) if largest else images[chosen]
+  pixels = np.round(images * 255).astype(np.uint8)
   return [(view_lib.encode(p), dataset.class_names[c])
           for p, c in zip(pixels, classes[chosen])]
 
 
-def create_app(explorer, opened=None, hosts=None):
+def create_app(explorer, opened=None, host=None):
   """The web application.
 
   Args:
     explorer: Explorer.
     opened: View to begin with.
-    hosts: names under which it may be called; None: any. Naming them keeps other
-      web pages from reaching a local server through a name of their own.
+    host: that it listens at; a local one is only called by this machine's names.
 
   Returns:
     flask.Flask.
   """
   app = flask.Flask(__name__, template_folder=".", static_folder=None)
-  app.config.update(MAX_CONTENT_LENGTH=_MAX_VIEW, TRUSTED_HOSTS=hosts)
-
-  @app.before_request
-  def refuse_foreign_requests():
-    origin = flask.request.headers.get("Origin")
-    if flask.request.method == "POST" and origin not in (
-        None, flask.request.host_url.rstrip("/")):
-      flask.abort(403, "This was sent from another site.")
-
-  @app.after_request
-  def add_headers(response):
-    response.headers.update(_HEADERS)
-    return response
+  app.config["MAX_CONTENT_LENGTH"] = _MAX_VIEW
+  web.secure(app, host)
 
   @app.get("/")
   def page():
@@ -283,27 +269,16 @@ def _png(image):
   return view_lib.encode(figures.to_rgb(image))
 
 
-def open_server(explorer, opened=None, host="127.0.0.1", port=8001):
-  """A threaded server, bound but not yet running.
+def open_server(explorer, listener, opened=None):
+  """A threaded server: `.run()` serves until Ctrl-C.
 
   Args:
     explorer: Explorer.
+    listener: socket of web.listen.
     opened: View to begin with.
-    host: address to bind.
-    port: 0 takes any that is free.
-
-  Returns:
-    waitress server: `.run()` serves until Ctrl-C, `.effective_port` is its port.
-
-  Raises:
-    UserError: the address cannot be bound.
   """
-  hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOCAL else None
-  try:
-    return waitress.create_server(
-        create_app(explorer, opened, hosts), host=host, port=port, threads=_THREADS,
-        ident=None, max_request_body_size=MAX_UPLOAD, inbuf_overflow=2 * MAX_UPLOAD,
-        outbuf_overflow=2 * MAX_UPLOAD, channel_request_lookahead=1)
-  except (OSError, ValueError, OverflowError) as error:
-    raise UserError(f"cannot serve at {host} port {port} ({error}); choose another "
-                    "--port or --host") from None
+  return web.server(
+      create_app(explorer, opened, listener.getsockname()[0]), listener,
+      threads=_THREADS, max_request_body_size=MAX_UPLOAD,
+      inbuf_overflow=2 * MAX_UPLOAD, outbuf_overflow=2 * MAX_UPLOAD,
+      channel_request_lookahead=1)

@@ -10,59 +10,37 @@ import re
 import secrets
 
 import flask
-import waitress
 from werkzeug.exceptions import SecurityError
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits import web
 from compare_gan_logits.two_afc import answers as answers_lib
 
 
-LOCAL = ("127.0.0.1", "localhost", "::1")  # reached from this machine only
 _SIDES = ("left", "right")
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; "
-                               "frame-ancestors 'none'; form-action 'self'; "
-                               "base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # no-referrer would hide the Origin of forms
-}
 _MAX_BYTES = 4096  # of a request
 _MILLISECONDS = re.compile(r"\d{0,9}", re.ASCII)
 _DEFAULT_SIDE = 128  # CSS pixels of a picture before, or without, the script
 _THREADS = 8
 
 
-def create_app(study, hosts=None):
+def create_app(study, host=None):
   """The web application of a study.
 
   Args:
     study: trials.Study.
-    hosts: names under which it may be called; None: any. Naming them keeps other
-      web pages from reaching a local server through a name of their own.
+    host: that it listens at; a local one is only called by this machine's names.
 
   Returns:
     flask.Flask.
   """
   app = flask.Flask(__name__, template_folder=".", static_folder=None)
-  app.config.update(MAX_CONTENT_LENGTH=_MAX_BYTES, TRUSTED_HOSTS=hosts)
+  app.config["MAX_CONTENT_LENGTH"] = _MAX_BYTES
+  # Without a referrer browsers would hide the Origin of forms.
+  web.secure(app, host, form_action="'self'", referrer="same-origin")
   answers = answers_lib.Answers(study.folder)
   zoom = max(1, _DEFAULT_SIDE // study.image_size)
   common = {"size": study.image_size, "side": zoom * study.image_size,
             "study": study.id}
-
-  @app.before_request
-  def refuse_foreign_forms():
-    origin = flask.request.headers.get("Origin")
-    if flask.request.method == "POST" and origin not in (
-        None, flask.request.host_url.rstrip("/")):
-      flask.abort(403, "This form was sent from another site.")
-
-  @app.after_request
-  def add_headers(response):
-    for name, value in _HEADERS.items():
-      response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
 
   @app.get("/")
   def start():
@@ -147,24 +125,12 @@ def _send(path, max_age):
   return flask.send_file(path, max_age=max_age)
 
 
-def open_server(study, host="127.0.0.1", port=8000):
-  """A threaded server, bound but not yet running.
+def open_server(study, listener):
+  """A threaded server: `.run()` serves until Ctrl-C.
 
   Args:
     study: trials.Study.
-    host: address to bind.
-    port: 0 takes any that is free.
-
-  Returns:
-    waitress server: `.run()` serves until Ctrl-C, `.effective_port` is its port.
-
-  Raises:
-    UserError: the address cannot be bound.
+    listener: socket of web.listen.
   """
-  hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOCAL else None
-  try:
-    return waitress.create_server(create_app(study, hosts), host=host, port=port,
-                                  threads=_THREADS, ident=None)
-  except (OSError, ValueError, OverflowError) as error:
-    raise UserError(f"cannot serve at {host} port {port} ({error}); choose another "
-                    "--port or --host") from None
+  return web.server(create_app(study, listener.getsockname()[0]), listener,
+                    threads=_THREADS)
