@@ -1,0 +1,505 @@
+"""Wrong input, through the real commands: one sentence with the remedy, exit code 1.
+
+CASES is the table. A case's arguments name things of the `world` fixture in braces;
+{out} is a place of its own where nothing may be left behind.
+"""
+
+import json
+import os
+import shutil
+import socket
+from typing import NamedTuple
+
+import forking
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import files
+from compare_gan_logits import images as image_lib
+
+
+MAIN = forking.MAIN
+SIZE = 16
+LOGITS = 4
+# A program's own error is 1, a flag that does not parse 2, as in Unix's own commands.
+WRONG, WRONG_FLAG = 1, 2
+
+
+class Case(NamedTuple):
+  """One wrong command, and what its sentence must say."""
+
+  name: str
+  tool: str
+  args: str
+  words: tuple
+  code: int = WRONG
+
+
+def _main(name, bindings, *words, flags=""):
+  """A case of the main program: quickstart.gin with bindings, split at ';'."""
+  args = "--gin_config {gin} --model_dir {out} " + flags
+  args += " --gin_bindings classifier.handle='embedded_standard'"
+  for binding in bindings.split(";"):
+    args += f" --gin_bindings {binding.strip().replace(' ', '')}"
+  return Case(name, MAIN, args, words)
+
+
+_RECONSTRUCT = "--images {photos}/good.png --output {out} --module "
+_PHOTO = "--module {module} --output {out} --images "
+_TWO = "--module {module} --module {module}"
+_HUB = "classifier.handle='https://tfhub.invalid/some/module/1'"
+
+CASES = (
+    # The main program: flags and gin files.
+    Case("no_config", MAIN, "--model_dir {out}", ("--gin_config", "quickstart.gin")),
+    Case("stray_word", MAIN, "train --gin_config {gin}", ("'train'", "--help")),
+    Case("config_missing", MAIN, "--gin_config {world}/no.gin --model_dir {out}",
+         ("no.gin", "gin_configs/")),
+    Case("config_is_folder", MAIN, "--gin_config {empty} --model_dir {out}",
+         ("{empty}",)),
+    Case("config_is_picture", MAIN,
+         "--gin_config {photos}/good.png --model_dir {out}", ("good.png",)),
+    Case("config_syntax", MAIN, "--gin_config {broken_gin} --model_dir {out}",
+         ("broken.gin",)),
+    Case("unknown_flag", MAIN, "--gin_confg {gin}", ("gin_confg", "--help"),
+         WRONG_FLAG),
+    Case("unknown_schedule", MAIN, "--gin_config {gin} --schedule trian",
+         ("--schedule", "train"), WRONG_FLAG),
+    Case("flag_of_wrong_type", MAIN, "--gin_config {gin} --eval_every_steps often",
+         ("eval_every_steps", "often"), WRONG_FLAG),
+    Case("negative_flag", MAIN, "--gin_config {gin} --eval_every_steps -5",
+         ("eval_every_steps",), WRONG_FLAG),
+    # ... bindings.
+    _main("gin_unknown_name", "ModularGN.g_lr=0.1", "'ModularGN'",
+          "did you mean 'ModularGAN'"),
+    _main("gin_unknown_parameter", "options.batch_sise=8", "batch_sise",
+          "did you mean 'batch_size'"),
+    _main("gin_unknown_classifier_parameter", "classifier.handel='x'", "handel",
+          "did you mean 'handle'"),
+    _main("gin_syntax", "options.batch_size=", "options.batch_size"),
+    _main("gin_unknown_reference", "options.gan_class=@ModularGAM", "'ModularGAM'",
+          "did you mean 'ModularGAN'"),
+    _main("gin_string_for_number", "options.batch_size='many'", "options.batch_size",
+          "positive integer"),
+    _main("gin_float_for_integer", "options.z_dim=3.5", "options.z_dim",
+          "positive integer"),
+    _main("gin_bool_for_integer", "options.batch_size=True", "options.batch_size",
+          "positive integer"),
+    _main("batch_negative", "options.batch_size=-16", "options.batch_size", "-16"),
+    _main("steps_zero", "options.training_steps=0", "options.training_steps"),
+    _main("gan_class_is_text", "options.gan_class='ModularGAN'", "options.gan_class",
+          "@ModularGAN"),
+    _main("architecture_unknown", "options.architecture='resnet_bigan_arch'",
+          "did you mean 'resnet_biggan_arch'"),
+    _main("z_dim_not_divisible", "options.z_dim=31", "z_dim", "31"),
+    _main("rate_is_text", "ModularGAN.g_lr='fast'", "ModularGAN.g_lr", "'fast'"),
+    _main("checkpoints_never", "run_config.save_checkpoints_steps=0",
+          "run_config.save_checkpoints_steps"),
+    _main("tpu_unreachable", "options.batch_size=8", "TPU", "--use_tpu",
+          flags="--use_tpu --tpu nowhere"),
+    # ... data sets.
+    _main("dataset_unknown", "dataset.name='imagenet_65'",
+          "did you mean 'imagenet_64'"),
+    _main("dataset_not_text", "dataset.name=5", "dataset.name", "5"),
+    _main("dataset_not_prepared", "dataset.name='cifar10'", "not prepared",
+          "tfds.load('cifar10')", "--tfds_data_dir", flags="--tfds_data_dir {empty}"),
+    _main("dataset_folder_missing", "dataset.name='{world}/gone@32'", "no folder",
+          "gone"),
+    _main("dataset_folder_without_size", "dataset.name='{photos}'", "size of the images",
+          "@64"),
+    _main("dataset_folder_empty", "dataset.name='{empty}@32'", "no images in",
+          "train and validation"),
+    _main("dataset_size_zero", "dataset.name='{set}@0'", "@0", "@64"),
+    _main("dataset_size_odd", "dataset.name='{set}@37'", "37"),
+    _main("dataset_colors", "dataset.name='{set}@32'; dataset.colors=4",
+          "dataset.colors", "1 or 3"),
+    _main("dataset_validation_class_unknown", "dataset.name='{bad_set}@32'", "birds",
+          "none for training"),
+    _main("dataset_bad_tar", "dataset.name='{tar_set}@32'", "train.tar", "make it again"),
+    _main("dataset_fake_name", "dataset.name='fake:ten@32'", "fake:1000@64"),
+    # ... classifiers.
+    _main("classifier_unknown", "classifier.handle='embedded_standrd'",
+          "did you mean 'embedded_standard'"),
+    _main("classifier_folder_without_model", "classifier.handle='{empty}'",
+          "saved_model.pb"),
+    _main("classifier_is_a_picture", "classifier.handle='{photos}/good.png'",
+          "good.png"),
+    _main("classifier_not_text", "classifier.handle=17", "classifier.handle", "17"),
+    _main("classifier_damaged", "classifier.handle='{damaged_classifier}'",
+          "saved_model.pb is damaged", "copy it again"),
+    _main("classifier_unreachable", _HUB, "cannot fetch", "classifier.path",
+          "TFHUB_CACHE_DIR"),
+    _main("keras_unknown", "classifier.handle='keras:ResNet151'", "ResNet151",
+          "did you mean 'ResNet101'"),
+    _main("classifier_signature", "classifier.signature='defalt'", "no signature",
+          "did you mean 'default'"),
+    _main("classifier_input", "classifier.input_name='x'", "no input 'x'", "images"),
+    _main("classifier_output", "classifier.output='z'", "no output 'z'", "logits"),
+    _main("classifier_size", "classifier.size=31", "32 px, not 31"),
+    _main("classifier_resize", "classifier.resize='bilinaer'",
+          "did you mean 'bilinear'"),
+    _main("classifier_drop_column", "classifier.drop_column=1000",
+          "classifier.drop_column"),
+    _main("classifier_digest", f"classifier.digest='{'0' * 64}'", "digest", "trust"),
+    _main("cache_missing", "classifier.cache_dir='{empty}'", "no logit cache",
+          "tools/cache_logits.py"),
+    _main("cache_of_another", "classifier.cache_dir='{cache}'", "classifier",
+          "tools/cache_logits.py"),
+    # Reconstruction: modules.
+    Case("no_module", "reconstruct", "--images x", ("--module",)),
+    Case("no_images", "reconstruct", "--module {module}", ("--images",)),
+    Case("module_missing", "reconstruct", _RECONSTRUCT + "{world}/gone",
+         ("inversion.json", "--schedule=export")),
+    Case("module_is_file", "reconstruct", _RECONSTRUCT + "{photos}/good.png",
+         ("good.png", "inversion.json")),
+    Case("module_json_broken", "reconstruct", _RECONSTRUCT + "{json_broken}",
+         ("inversion.json is damaged",)),
+    Case("module_json_list", "reconstruct", _RECONSTRUCT + "{json_list}",
+         ("inversion.json is damaged", "export")),
+    Case("module_json_types", "reconstruct", _RECONSTRUCT + "{json_types}",
+         ("inversion.json is damaged", "image_size")),
+    Case("module_logit_count", "reconstruct", _RECONSTRUCT + "{logit_count}",
+         ("inversion.json", "logits", "copy or export")),
+    Case("module_without_signature", "reconstruct", _RECONSTRUCT + "{no_signature}",
+         ("no signature 'generator'", "export it again")),
+    Case("module_without_classifier", "reconstruct", _RECONSTRUCT + "{no_classifier}",
+         ("without a classifier",)),
+    Case("module_classifier_gone", "reconstruct", _RECONSTRUCT + "{classifier_gone}",
+         ("no classifier at", "gone")),
+    Case("module_classifier_changed", "reconstruct",
+         _RECONSTRUCT + "{classifier_changed}", ("has changed", "digest")),
+    Case("classifier_logit_count", "reconstruct",
+         _RECONSTRUCT + "{module} --classifier {classifier7}",
+         ("has 7 logits", "inverts 4")),
+    # ... images.
+    Case("glob_wrong", "reconstruct", _PHOTO + "{photos}/*.jpgg",
+         ("no images at", "quoted glob")),
+    Case("folder_empty", "reconstruct", _PHOTO + "{empty}", ("no images at",)),
+    Case("text_as_png", "reconstruct", _PHOTO + "{bad}/text.png",
+         ("text.png cannot be read", "replace or remove")),
+    Case("empty_png", "reconstruct", _PHOTO + "{bad}/empty.png",
+         ("empty.png cannot be read",)),
+    Case("cut_png", "reconstruct", _PHOTO + "{bad}/cut.png", ("cut.png cannot be read",)),
+    Case("cut_jpeg", "reconstruct", _PHOTO + "{bad}/cut.jpg",
+         ("cut.jpg cannot be read",)),
+    Case("bomb", "reconstruct", _PHOTO + "{bad}/bomb.png",
+         ("bomb.png has more than 100 million pixels", "smaller")),
+    Case("one_bad_among_good", "reconstruct", _PHOTO + "{mixed}",
+         ("text.png cannot be read",)),
+    Case("samples_zero", "reconstruct", _PHOTO + "{photos} --samples 0", ("--samples",),
+         WRONG_FLAG),
+    Case("output_in_use", "reconstruct",
+         "--module {module} --images {photos}/good.png --output {photos}",
+         ("not empty", "another folder")),
+    Case("output_is_file", "reconstruct",
+         "--module {module} --images {photos}/good.png --output {photos}/good.png",
+         ("good.png", "folder")),
+    # The logit cache.
+    Case("cache_no_output", "cache_logits", "--gin_config {gin}", ("--output",)),
+    Case("cache_no_config", "cache_logits", "--output {out}", ("classifier.handle",)),
+    Case("cache_no_shards", "cache_logits", "--output {out} --shards 0", ("--shards",),
+         WRONG_FLAG),
+    Case("cache_batch_negative", "cache_logits", "--output {out} --batch_size -1",
+         ("--batch_size",), WRONG_FLAG),
+    Case("cache_split", "cache_logits", "--output {out} --split tset", ("--split",),
+         WRONG_FLAG),
+    Case("cache_of_another_kept", "cache_logits", "--gin_config {gin} --output {cache} "
+         "--gin_bindings classifier.handle='embedded_standard'",
+         ("was made with classifier", "another folder")),
+    Case("cache_dataset_unset", "cache_logits", "--output {out} --gin_bindings "
+         "classifier.handle='embedded_standard'", ("dataset.name",)),
+    # Training and measuring classifiers.
+    Case("train_nothing_asked", "train_classifier", "--dataset embedded",
+         ("--output", "--evaluate")),
+    Case("train_dataset", "train_classifier", "--dataset embeded --output {out}",
+         ("did you mean 'embedded'",)),
+    Case("train_init", "train_classifier", "--output {out} --init resnet50",
+         ("resnet50", "efficientnet_lite0")),
+    Case("train_output_used", "train_classifier", "--output {photos}",
+         ("not empty", "another folder")),
+    Case("train_attack_type", "train_classifier",
+         "--output {out} --robust --gin_bindings attack.epsilon='big'",
+         ("attack.epsilon",)),
+    Case("evaluate_unknown", "train_classifier", "--evaluate efficientnet_lite",
+         ("did you mean 'efficientnet_lite0'",)),
+    Case("evaluate_other_classes", "train_classifier",
+         "--dataset embedded --evaluate {classifier7}", ("7", "10")),
+    # The report.
+    Case("report_no_module", "reproduce", "--output {out}", ("--module",)),
+    Case("report_experiment", "reproduce",
+         "--module {module} --only rotatoin --output {out}",
+         ("did you mean 'rotation'",)),
+    Case("report_dataset", "reproduce",
+         "--module {module} --dataset embeded --output {out}",
+         ("did you mean 'embedded'",)),
+    Case("report_limit", "reproduce", "--module {module} --limit 1", ("--limit",),
+         WRONG_FLAG),
+    Case("report_outside", "reproduce", "--module {module} --dataset embedded "
+         "--outside {world}/gone.png --output {out}", ("gone.png",)),
+    Case("report_outside_idx", "reproduce", "--module {module} --dataset embedded "
+         "--outside {bad}/text.gz --output {out}", ("text.gz is damaged",)),
+    Case("report_setting", "reproduce", "--module {module} --dataset embedded "
+         "--gin_bindings rotation.imags=3 --output {out}", ("imags",
+                                                            "did you mean 'images'")),
+    # The human study.
+    Case("study_no_action", "two_afc", "", ("prepare, serve or analyse",)),
+    Case("study_one_module", "two_afc", "prepare --module {module} --output {out}",
+         ("twice",)),
+    Case("study_too_many_trials", "two_afc", "prepare " + _TWO +
+         " --dataset embedded --trials 99999 --output {out}", ("lower --trials",)),
+    Case("study_sizes_differ", "two_afc", "prepare --module {module} --module {grey} "
+         "--dataset embedded --trials 4 --output {out}", ("one size",)),
+    Case("study_missing", "two_afc", "serve --study {world}/gone",
+         ("trials.json", "prepare")),
+    Case("study_broken", "two_afc", "analyse --study {study_broken}",
+         ("trials.json is damaged",)),
+    Case("study_nobody_answered", "two_afc", "analyse --study {study}",
+         ("nobody has answered", "serve")),
+    Case("study_flag_of_another", "two_afc", "serve --study {study} --trials 3",
+         ("--trials is not for serve",)),
+    Case("study_port_taken", "two_afc", "serve --study {study} --port {port}",
+         ("cannot serve", "--port")),
+    Case("study_port_range", "two_afc", "serve --study {study} --port 99999",
+         ("--port",), WRONG_FLAG),
+    # The explorer.
+    Case("explorer_no_module", "explore", "", ("--module",)),
+    Case("explorer_port_taken", "explore", "--module {module} --port {port}",
+         ("cannot serve", "--port")),
+    Case("explorer_host", "explore", "--module {module} --host no.such.host.invalid",
+         ("cannot serve", "--host")),
+    Case("view_missing", "explore", "--open {world}/gone.json", ("cannot read",)),
+    Case("view_is_folder", "explore", "--open {empty}", ("cannot read",)),
+    Case("view_broken", "explore", "--open {bad}/view.json", ("no view file",)),
+    Case("view_setting", "explore", "--open {bad}/view_setting.json",
+         ("did you mean 'shift'",)),
+    # The benchmark.
+    Case("benchmark_config", "benchmark", "--gin_config {world}/no.gin", ("no.gin",)),
+    Case("benchmark_no_config", "benchmark", "--part step", ("--gin_config",)),
+    Case("benchmark_part", "benchmark", "--part speed", ("--part",), WRONG_FLAG),
+    Case("benchmark_size", "benchmark", "--part sizes --size 32x32",
+         ("--size", "32x32", "32:32:32")),
+    Case("benchmark_module", "benchmark", "--part inference --module {empty}",
+         ("inversion.json",)),
+    Case("benchmark_stray_word", "benchmark", "sizes", ("'sizes'", "--help")),
+)
+
+# Images that are legal: name, and the grey or colour that each becomes (RGB).
+LEGAL = {
+    "grey.png": (51, 51, 51),         # repeated to three channels
+    "grey16.png": (51, 51, 51),       # 16 bits are scaled to 8
+    "cmyk.jpg": (255, 0, 0),          # converted
+    "palette.png": (0, 0, 255),
+    "clear_palette.png": (255, 255, 255),
+    "alpha.png": (255, 127, 127),     # half transparent red, on white
+    "grey_alpha.png": (127, 127, 127),  # half transparent black, on white
+    "one_bit.png": (255, 255, 255),
+    "animated.gif": (0, 255, 0),      # the first frame
+    "pixel.png": (10, 20, 30),        # 1 x 1
+    "wide.png": (7, 8, 9),            # 20,000 x 4: its central square
+    "turned.jpg": (200, 0, 0),        # EXIF orientation
+}
+
+
+# What the cases name ------------------------------------------------------------
+
+
+def _save(path, mode, size, color, **options):
+  Image.new(mode, size, color).save(path, **options)
+
+
+def _write_images(folder):
+  """LEGAL, as files."""
+  os.makedirs(folder)
+  where = {name: os.path.join(folder, name) for name in LEGAL}
+  _save(where["grey.png"], "L", (20, 30), 51)
+  Image.fromarray(np.full([20, 20], 51 * 257, np.uint16)).save(where["grey16.png"])
+  _save(where["cmyk.jpg"], "CMYK", (32, 32), (0, 255, 255, 0), quality=100)
+  palette = Image.new("P", (16, 16), 1)
+  palette.putpalette([0, 0, 0, 0, 0, 255])
+  palette.save(where["palette.png"])
+  palette.save(where["clear_palette.png"], transparency=1)
+  _save(where["alpha.png"], "RGBA", (16, 16), (255, 0, 0, 128))
+  _save(where["grey_alpha.png"], "LA", (16, 16), (0, 128))
+  _save(where["one_bit.png"], "1", (16, 16), 1)
+  frames = [Image.new("RGB", (16, 16), color) for color in ("lime", "red")]
+  frames[0].save(where["animated.gif"], save_all=True, append_images=frames[1:])
+  _save(where["pixel.png"], "RGB", (1, 1), LEGAL["pixel.png"])
+  _save(where["wide.png"], "RGB", (20000, 4), LEGAL["wide.png"])
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  _save(where["turned.jpg"], "RGB", (40, 16), (200, 0, 0), exif=exif, quality=100)
+
+
+def _write_bad_files(folder):
+  os.makedirs(folder)
+  for name, content in (("text.png", b"no image\n" * 9), ("empty.png", b""),
+                        ("text.gz", b"no numbers"), ("view.json", b'{"format": ')):
+    with open(os.path.join(folder, name), "wb") as f:
+      f.write(content)
+  noise = np.random.default_rng(0).integers(0, 256, [64, 64, 3], np.uint8)
+  for name in ("cut.png", "cut.jpg"):
+    path = os.path.join(folder, name)
+    Image.fromarray(noise).save(path)
+    os.truncate(path, os.path.getsize(path) // 2)
+  _save(os.path.join(folder, "bomb.png"), "1", (20000, 20000), 0)
+  with open(os.path.join(folder, "view_setting.json"), "w", encoding="utf-8") as f:
+    json.dump({"format": "compare_gan_logits view 1", "modules": {},
+               "view": {"photo": "", "shfit": 1}}, f)
+
+
+def _write_sets(world):
+  """Folders of classes: one that is right, and two that are not."""
+  for name, validation in (("set", "cats"), ("bad_set", "birds")):
+    for split, kind in (("train", "cats"), ("validation", validation)):
+      folder = os.path.join(world, name, split, kind)
+      os.makedirs(folder)
+      _save(os.path.join(folder, "1.png"), "RGB", (40, 40), "red")
+  os.makedirs(os.path.join(world, "tar_set"))
+  with open(os.path.join(world, "tar_set", "train.tar"), "wb") as f:
+    f.write(b"no tar" * 1000)
+
+
+def _write_modules(world):
+  """A sound module, and copies of it with one thing wrong."""
+  pixels = SIZE * SIZE * 3
+  rng = np.random.default_rng(0)
+  for name, logits in (("classifier", LOGITS), ("classifier7", 7)):
+    tiny.write_classifier(os.path.join(world, name),
+                          rng.normal(0, 0.1, [pixels, logits]).astype("f"), SIZE, 3)
+  description = classifiers.load(os.path.join(world, "classifier")).describe()
+  sound = tiny.write_module(
+      os.path.join(world, "module"), tiny.linear(rng.normal(0, 0.1, [LOGITS, pixels])),
+      SIZE, 3, classifier=description)
+  tiny.write_module(os.path.join(world, "grey"),
+                    tiny.linear(rng.normal(0, 0.1, [LOGITS, 64])))
+  info = files.read_json(os.path.join(sound, "inversion.json"))
+  gone = os.path.join(world, "gone")
+  for name, content in {
+      "json_broken": '{"format": 1,', "json_list": "[1, 2]",
+      "json_types": json.dumps({**info, "image_size": "32"}),
+      "logit_count": json.dumps({**info, "num_logits": 5}),
+      "no_classifier": json.dumps({**info, "classifier": None}),
+      "classifier_gone": json.dumps(
+          {**info, "classifier": {**description, "handle": gone}}),
+      "classifier_changed": json.dumps(
+          {**info, "classifier": {**description, "digest": "0" * 64}}),
+      "no_signature": json.dumps(info)}.items():
+    folder = os.path.join(world, name)
+    shutil.copytree(os.path.join(world, "classifier") if name == "no_signature"
+                    else sound, folder)
+    files.write_text(os.path.join(folder, "inversion.json"), content)
+  shutil.copytree(os.path.join(world, "classifier"),
+                  os.path.join(world, "damaged_classifier"))
+  with open(os.path.join(world, "damaged_classifier", "saved_model.pb"), "wb") as f:
+    f.write(b"\xff" * 100)
+
+
+def _write_others(world):
+  os.makedirs(os.path.join(world, "empty"))
+  files.write_text(os.path.join(world, "broken.gin"), "options.batch_size = = 3\n")
+  files.write_json(os.path.join(world, "cache", "train", "manifest.json"),
+                   {"format": 1, "classifier": "another"})
+  shutil.copytree(os.path.join(world, "photos"), os.path.join(world, "mixed"))
+  shutil.copy(os.path.join(world, "bad", "text.png"), os.path.join(world, "mixed"))
+  for name, content in (("study_broken", "{"), ("study", json.dumps({
+      "format": 1, "id": "x", "models": {key: {"label": key} for key in "ab"},
+      "dataset": "x", "image_size": 8, "seed": 0,
+      "trials": [{"image": 0, "left": "a", "right": "b"}]}))):
+    files.write_text(os.path.join(world, name, "trials.json"), content)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+  """{name: path} of everything that the cases name."""
+  world = str(tmp_path_factory.mktemp("world"))
+  _write_images(os.path.join(world, "legal"))
+  os.makedirs(os.path.join(world, "photos"))
+  _save(os.path.join(world, "photos", "good.png"), "RGB", (40, 30), "red")
+  _write_bad_files(os.path.join(world, "bad"))
+  _write_sets(world)
+  _write_modules(world)
+  _write_others(world)
+  names = {name: os.path.join(world, name) for name in os.listdir(world)}
+  gin = os.path.join(forking.ROOT, "gin_configs", "quickstart.gin")
+  return dict(names, world=world, gin=gin, broken_gin=names["broken.gin"])
+
+
+@pytest.fixture(scope="module")
+def commands():
+  with forking.Server() as server:
+    yield server
+
+
+@pytest.fixture(scope="module")
+def port():
+  """One that is taken."""
+  with socket.create_server(("127.0.0.1", 0)) as listener:
+    yield listener.getsockname()[1]
+
+
+def _tree(folder):
+  """{path: (size, time)} of everything below a folder, but for locks."""
+  found = {}
+  for top, folders, names in os.walk(folder):
+    for name in folders + [n for n in names if not n.endswith(".lock")]:
+      status = os.stat(os.path.join(top, name))
+      kept = (status.st_size, status.st_mtime_ns) if name in names else None
+      found[os.path.join(top, name)] = kept
+  return found
+
+
+# --------------------------------------------------------------------------------
+
+
+def test_the_table_is_whole():
+  names = [case.name for case in CASES]
+  assert len(names) >= 60 and len(set(names)) == len(names)
+  assert {case.tool for case in CASES} == {
+      MAIN, "reconstruct", "cache_logits", "train_classifier", "reproduce", "two_afc",
+      "explore", "benchmark"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_sentence_with_the_remedy(case, world, commands, port, tmp_path):
+  places = dict(world, port=port, out=tmp_path / "out")
+  before = _tree(world["world"])
+  done = commands.run(tmp_path / "streams", case.tool, *case.args.format(
+      **places).split(), timeout=120)
+  assert "Traceback" not in done.stdout + done.stderr
+  assert done.returncode == case.code, done
+  assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+  assert "not foreseen" not in done.stderr, done.stderr
+  for words in case.words:
+    assert words.format(**places) in done.stderr
+  assert _tree(world["world"]) == before
+  assert not _tree(tmp_path / "out"), "half written"
+
+
+def test_debug_shows_the_traceback(world, commands, tmp_path):
+  done = commands.run(tmp_path, "reconstruct", "--debug", "--module", world["json_list"],
+                      "--images", world["photos"], "--output", tmp_path / "out")
+  assert done.returncode == 1
+  assert "Traceback" in done.stderr and "inversion.py" in done.stderr
+  assert "UserError" in done.stderr.strip().splitlines()[-1]
+
+
+def test_legal_images_of_every_kind_are_converted_sensibly(world, commands, tmp_path):
+  done = commands.run(tmp_path, "reconstruct", "--module", world["module"], "--images",
+                      world["legal"], "--output", tmp_path / "out")
+  assert done.returncode == 0, done.stderr
+  for name, color in LEGAL.items():
+    stem = os.path.splitext(name)[0]
+    with Image.open(tmp_path / "out" / "images" / f"{stem}_original.png") as image:
+      seen = np.asarray(image, np.int32)
+    assert seen.shape == (SIZE, SIZE, 3)
+    assert abs(seen - color).max() <= (2 if name.endswith(".jpg") else 1), name
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_legal_images_for_a_grey_module(name, world):
+  luma = float(np.dot(LEGAL[name], image_lib.LUMA))
+  seen = image_lib.read_image(os.path.join(world["legal"], name), SIZE, 1)
+  assert seen.shape == (SIZE, SIZE, 1) and abs(seen - luma).max() <= 2
