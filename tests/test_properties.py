@@ -20,6 +20,7 @@ from compare_gan_logits import images as image_lib
 from compare_gan_logits import inversion
 from compare_gan_logits.classifiers import preprocessing
 from compare_gan_logits.command import UserError
+from compare_gan_logits.command import explain
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import logit_manipulation
 from compare_gan_logits.explorer import saving
@@ -304,7 +305,8 @@ def description(module):
   with open(os.path.join(module, "inversion.json"), encoding="utf-8") as f:
     info = json.load(f)
   return dict(info, files={}, classifier={
-      "name": "gone", "handle": "/no/such/place", "digest": "0" * 64, "size": 3,
+      "name": "gone", "handle": "/no/such/place", "digest": "0" * 64,
+      "relative": "../gone", "signature": None, "class_names": None,
       "preprocessing": {"size": 8, "mean": [0.0]}})
 
 
@@ -314,7 +316,7 @@ def _loads_or_sentence(module, text):
   try:
     inverter = inversion.Inverter.load(module)
   except UserError as error:
-    assert "\n" not in str(error)
+    assert explain(error)
   else:
     assert inverter.image_size >= 1 and inverter.colors in (1, 3)
 
