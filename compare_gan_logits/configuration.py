@@ -82,8 +82,10 @@ def _parameters(selector):
 
 def explain_gin_error(error):
   """Gin's error in one sentence, with the nearest name where one is unknown."""
-  if isinstance(error, SyntaxError) and error.text:
-    return f"gin: {error.msg} in {error.text.strip()!r}; see gin_configs/ for examples"
+  if isinstance(error, SyntaxError):
+    line = f" {error.text.strip()!r}" if error.text else ""
+    return (f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
+            "gin_configs/ for how it is written")
   message = str(error).split("\n\n")[0].replace("\n", " ").strip()
   quoted = message.split("'")
   if "No configurable" in message and len(quoted) > 1:

@@ -79,7 +79,7 @@ CASES = (
           "did you mean 'batch_size'"),
     _main("gin_unknown_classifier_parameter", "classifier.handel='x'", "handel",
           "did you mean 'handle'"),
-    _main("gin_syntax", "options.batch_size=", "options.batch_size"),
+    _main("gin_syntax", "options.batch_size=", "--gin_bindings", "gin_configs/"),
     _main("gin_unknown_reference", "options.gan_class=@ModularGAM", "'ModularGAM'",
           "did you mean 'ModularGAN'"),
     _main("gin_string_for_number", "options.batch_size='many'", "options.batch_size",

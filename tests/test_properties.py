@@ -89,7 +89,7 @@ def test_resize_keeps_range_and_type(seed, height, width, colors, size, whole):
   image = (image * 255).astype(np.uint8) if whole else image
   result = image_lib.resize(image, size)
   assert result.shape == (size, size, colors) and result.dtype == image.dtype
-  assert 0 <= result.min() and result.max() <= (255 if whole else 1)
+  assert result.min() >= 0 and result.max() <= (255 if whole else 1)
   constant = np.full_like(image, image.flat[0])
   np.testing.assert_allclose(image_lib.resize(constant, size), constant.flat[0],
                              atol=1e-6)
