@@ -37,7 +37,8 @@ def problem(prefix):
     reader = tf.train.load_checkpoint(prefix)
     for name in reader.get_variable_to_shape_map():
       reader.get_tensor(name)
-  except (tf.errors.OpError, ValueError, RuntimeError, MemoryError) as error:
+  except (tf.errors.OpError, ValueError, IndexError, RuntimeError,
+          MemoryError) as error:
     return str(error).strip().splitlines()[0]
   return None
 

@@ -3,6 +3,7 @@
 import inspect
 import numbers
 import os
+import tokenize
 
 import gin
 from absl import logging
@@ -29,6 +30,9 @@ def parse_gin(config_files, bindings):
   logging.set_verbosity(logging.FATAL)  # gin logs each place it looks at in vain
   try:
     gin.parse_config_files_and_bindings(config_files, bindings)
+  except tokenize.TokenError as error:
+    raise UserError(f"gin: a bracket or a string is not closed ({error.args[0]}) in "
+                    f"{', '.join(config_files) or 'the bindings'}") from error
   except (ValueError, TypeError, SyntaxError, OSError, AttributeError) as error:
     raise UserError(explain_gin_error(error)) from error
   finally:

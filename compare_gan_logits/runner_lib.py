@@ -326,7 +326,7 @@ def _tpu_cluster(tpu, zone, project):
     cluster = tf.distribute.cluster_resolver.TPUClusterResolver(
         tpu=tpu or os.environ.get("TPU_NAME"), zone=zone, project=project)
     master = cluster.master()
-  except (ValueError, RuntimeError, tf.errors.OpError) as error:
+  except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
     raise UserError(f"no TPU {tpu!r} ({str(error).splitlines()[0]}); name one with "
                     "--tpu, or leave out --use_tpu") from error
   if master.startswith("grpc://"):

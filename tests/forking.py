@@ -36,18 +36,18 @@ class Server:
     self._process.stdin.close()
     self._process.wait()
 
-  def start(self, folder, tool, *args, environment=None):
+  def start(self, folder, tool, *args, cwd=ROOT):
     """Starts a command with its output in `folder`; returns a Command."""
     os.makedirs(folder, exist_ok=True)
     request = {"tool": tool, "args": [str(a) for a in args], "folder": str(folder),
-               "environment": environment or {}}
+               "cwd": str(cwd)}
     self._process.stdin.write(json.dumps(request) + "\n")
     self._process.stdin.flush()
     return Command(int(self._process.stdout.readline()), str(folder))
 
-  def run(self, folder, tool, *args, timeout=300, environment=None):
+  def run(self, folder, tool, *args, timeout=300, cwd=ROOT):
     """Runs a command to its end; returns returncode, stdout and stderr."""
-    return self.start(folder, tool, *args, environment=environment).wait(timeout)
+    return self.start(folder, tool, *args, cwd=cwd).wait(timeout)
 
 
 class Command:
@@ -92,7 +92,7 @@ def _child(request):
   """Runs the command in a fork; never returns."""
   import runpy
 
-  os.environ.update(request["environment"])
+  os.chdir(request["cwd"])
   place = os.path.join(request["folder"], str(os.getpid()))
   for descriptor, path in ((0, os.devnull), (1, f"{place}.stdout"),
                            (2, f"{place}.stderr")):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from tensorflow import keras
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
@@ -64,6 +65,10 @@ CASES = (
          "--gin_config {photos}/good.png --model_dir {out}", ("good.png",)),
     Case("config_syntax", MAIN, "--gin_config {broken_gin} --model_dir {out}",
          ("broken.gin",)),
+    Case("config_bracket", MAIN, "--gin_config {bracket_gin} --model_dir {out}",
+         ("bracket.gin", "not closed")),
+    Case("model_dir_is_file", MAIN, "--gin_config {gin} --model_dir {photos}/good.png "
+         "--gin_bindings classifier.handle='embedded_standard'", ("good.png", "folder")),
     Case("unknown_flag", MAIN, "--gin_confg {gin}", ("gin_confg", "--help"),
          WRONG_FLAG),
     Case("unknown_schedule", MAIN, "--gin_config {gin} --schedule trian",
@@ -94,6 +99,14 @@ CASES = (
           "did you mean 'resnet_biggan_arch'"),
     _main("z_dim_not_divisible", "options.z_dim=31", "z_dim", "31"),
     _main("rate_is_text", "ModularGAN.g_lr='fast'", "ModularGAN.g_lr", "'fast'"),
+    _main("not_conditional", "ModularGAN.conditional=False; ModularGAN.g_inputs=[];"
+          "ModularGAN.d_inputs=[]", "ModularGAN.conditional is False", "set it to True"),
+    _main("compute_type", "compute.dtype='float8'", "bfloat16"),
+    _main("initializer", "weights.initializer='zeros'", "orthogonal"),
+    _main("export_untrained", "options.batch_size=8", "no checkpoint",
+          "--schedule train", flags="--schedule export"),
+    _main("tpu_unreachable", "options.batch_size=8", "no TPU 'nowhere'", "--use_tpu",
+          flags="--use_tpu --tpu nowhere"),
     # ... data sets.
     _main("dataset_unknown", "dataset.name='imagenet_65'",
           "did you mean 'imagenet_64'"),
@@ -126,6 +139,9 @@ CASES = (
           "saved_model.pb is damaged", "copy it again"),
     _main("classifier_unreachable", _HUB, "cannot fetch", "classifier.path",
           "TFHUB_CACHE_DIR"),
+    _main("zoo_unreachable", "classifier.handle='robust_resnet152'", "cannot fetch",
+          "classifier.path"),
+    _main("keras_with_code", "classifier.handle='{bad}/code.h5'", "code.h5", "lambda"),
     _main("keras_unknown", "classifier.handle='keras:ResNet151'", "ResNet151",
           "did you mean 'ResNet152'"),
     _main("classifier_signature", "classifier.signature='defalt'", "no signature",
@@ -155,6 +171,8 @@ CASES = (
          ("inversion.json is damaged", "export")),
     Case("module_json_types", "reconstruct", _RECONSTRUCT + "{json_types}",
          ("inversion.json is damaged", "image_size")),
+    Case("module_without_graph", "reconstruct", _RECONSTRUCT + "{no_graph}",
+         ("saved_model.pb", "copy the module again")),
     Case("module_logit_count", "reconstruct", _RECONSTRUCT + "{logit_count}",
          ("inversion.json", "logits", "copy or export")),
     Case("module_without_signature", "reconstruct", _RECONSTRUCT + "{no_signature}",
@@ -218,6 +236,11 @@ CASES = (
     Case("train_attack_type", "train_classifier",
          "--output {out} --robust --gin_bindings attack.epsilon='big'",
          ("attack.epsilon",)),
+    Case("train_method", "train_classifier", "--output {out} --robust "
+         "--gin_bindings train_classifier.method='slow'", ("slow", "fast")),
+    Case("train_parameter", "train_classifier",
+         "--output {out} --gin_bindings train_classifier.learning_rat=1",
+         ("did you mean 'learning_rate'",)),
     Case("evaluate_unknown", "train_classifier", "--evaluate efficientnet_lite",
          ("did you mean 'efficientnet_lite0'",)),
     Case("evaluate_other_classes", "train_classifier",
@@ -334,6 +357,9 @@ def _write_bad_files(folder):
                         ("text.gz", b"no numbers"), ("view.json", b'{"format": ')):
     with open(os.path.join(folder, name), "wb") as f:
       f.write(content)
+  keras.Sequential([keras.layers.Input((32, 32, 1)), keras.layers.Flatten(),
+                    keras.layers.Lambda(lambda x: x)]).save(
+                        os.path.join(folder, "code.h5"))
   noise = np.random.default_rng(0).integers(0, 256, [64, 64, 3], np.uint8)
   for name in ("cut.png", "cut.jpg"):
     path = os.path.join(folder, name)
@@ -381,11 +407,12 @@ def _write_modules(world):
           {**info, "classifier": {**description, "handle": gone}}),
       "classifier_changed": json.dumps(
           {**info, "classifier": {**description, "digest": "0" * 64}}),
-      "no_signature": json.dumps(info)}.items():
+      "no_graph": json.dumps(info), "no_signature": json.dumps(info)}.items():
     folder = os.path.join(world, name)
     shutil.copytree(os.path.join(world, "classifier") if name == "no_signature"
                     else sound, folder)
     files.write_text(os.path.join(folder, "inversion.json"), content)
+  os.remove(os.path.join(world, "no_graph", "saved_model.pb"))
   shutil.copytree(os.path.join(world, "classifier"),
                   os.path.join(world, "damaged_classifier"))
   with open(os.path.join(world, "damaged_classifier", "saved_model.pb"), "wb") as f:
@@ -395,6 +422,7 @@ def _write_modules(world):
 def _write_others(world):
   os.makedirs(os.path.join(world, "empty"))
   files.write_text(os.path.join(world, "broken.gin"), "options.batch_size = = 3\n")
+  files.write_text(os.path.join(world, "bracket.gin"), "options.batch_size = (\n")
   files.write_json(os.path.join(world, "cache", "train", "manifest.json"),
                    {"format": 1, "classifier": "another"})
   shutil.copytree(os.path.join(world, "photos"), os.path.join(world, "mixed"))
@@ -419,7 +447,8 @@ def world(tmp_path_factory):
   _write_others(world)
   names = {name: os.path.join(world, name) for name in os.listdir(world)}
   gin = os.path.join(forking.ROOT, "gin_configs", "quickstart.gin")
-  return dict(names, world=world, gin=gin, broken_gin=names["broken.gin"])
+  return dict(names, world=world, gin=gin, broken_gin=names["broken.gin"],
+              bracket_gin=names["bracket.gin"])
 
 
 @pytest.fixture(scope="module")

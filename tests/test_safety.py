@@ -17,8 +17,10 @@ from urllib.parse import quote
 import explorer_modules
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 import tiny
 from PIL import Image
+from tensorflow import keras
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
@@ -102,6 +104,20 @@ def test_a_pickle_with_a_command_in_it_is_refused_unrun(tmp_path):
   with pytest.raises(ValueError, match="allow_pickle"):
     np.load(tmp_path / "array.npy")
   assert not os.path.exists(harm + "2")
+
+
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+def test_python_in_a_keras_file_is_refused_unrun(tmp_path, monkeypatch, kind):
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
+  harm, path = str(tmp_path / "harm"), str(tmp_path / f"model.{kind}")
+  with tf.Graph().as_default():
+    keras.Sequential([
+        keras.layers.Input((8, 8, 1)), keras.layers.Flatten(),
+        keras.layers.Lambda(lambda x: (__import__("os").makedirs(harm), x)[1])]).save(path)
+  os.rmdir(harm)  # it ran when it was made
+  with pytest.raises(UserError, match="lambda"):
+    classifiers.load(path)
+  assert not os.path.exists(harm)
 
 
 def test_a_tar_is_read_in_place_whatever_its_names_say(tmp_path):

@@ -83,8 +83,8 @@ def _check_flags():
     _numbers(size)
   if {"step", "features"} & set(FLAGS.part):
     if not FLAGS.gin_config:
-      raise command.UserError("name a configuration with --gin_config, such as "
-                              "gin_configs/quickstart.gin")
+      raise command.UserError("--gin_config names the training to time, or --part another "
+                              "thing to measure")
     configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   if FLAGS.module and not os.path.isfile(os.path.join(FLAGS.module, "inversion.json")):
     raise command.UserError(f"{FLAGS.module} holds no inversion.json; --module names the "

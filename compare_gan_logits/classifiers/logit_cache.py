@@ -120,7 +120,10 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
   with graph.as_default():
     data = dataset.load(split).filter(
         lambda element: tf.gather(wanted, element["id"] // per_shard))
-    data = data.batch(batch_size).prefetch(2)
+    # No batch holds images of two shards: a shard's values, to the last bit, do not
+    # depend on which others are missing.
+    data = data.window(per_shard).flat_map(
+        lambda shard: tf.data.Dataset.zip(shard).batch(batch_size)).prefetch(2)
     element = tf.data.make_one_shot_iterator(data).get_next()
     fetches = element["id"], element["label"], classifier(element["image"])
     initialize = tf.local_variables_initializer(), tf.tables_initializer()

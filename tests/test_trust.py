@@ -1,0 +1,301 @@
+"""Killed, damaged, locked and full: nothing is lost and nothing is half written.
+
+COMPARE_GAN_LOGITS_KILLS sets the number of kills (docs/trust.md).
+"""
+
+import contextlib
+import csv
+import os
+import shutil
+import subprocess
+import time
+
+import forking
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny
+
+from compare_gan_logits import files
+from compare_gan_logits.command import UserError
+from compare_gan_logits.gans import health
+from compare_gan_logits.hooks import HealthHook
+from compare_gan_logits.inversion import Inverter
+
+
+KILLS = int(os.environ.get("COMPARE_GAN_LOGITS_KILLS", 6))
+STEPS = 6
+CONFIG = """
+include 'paper.gin'
+dataset.name = 'embedded'
+resnet_biggan.Generator.ch = 1
+resnet_biggan.Discriminator.ch = 4
+options.batch_size = 4
+options.z_dim = 8
+options.disc_iters = 1
+options.training_steps = 6
+ModularGAN.ema_start_step = 0
+run_config.save_checkpoints_steps = 2
+run_config.keep_checkpoint_max = 10
+export.standing_images = 64
+export.standing_batch_size = 32
+evaluation.num_images = 50
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+  with forking.Server() as running:
+    yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("trust")
+  kernel = np.random.default_rng(0).normal(size=[1024, 10]) / 10
+  tiny.write_classifier(folder / "classifier", kernel, size=32)
+  shutil.copy(os.path.join(forking.ROOT, "gin_configs", "paper.gin"), folder)
+  (folder / "tiny.gin").write_text(
+      CONFIG + f"classifier.handle = '{folder}/classifier'\n")
+  return folder
+
+
+def train(folder, name, schedule="eval_after_train"):
+  """The command that trains, scores every checkpoint and exports."""
+  return (folder / "logs", forking.MAIN, "--gin_config", folder / "tiny.gin",
+          "--model_dir", folder / name, "--schedule", schedule)
+
+
+def cache(folder, name):
+  return (folder / "logs", "cache_logits", "--gin_config", folder / "tiny.gin",
+          "--output", folder / name, "--shards", 4)
+
+
+def report(folder, name):
+  return (folder / "logs", "reproduce", "--module", folder / "whole" / "module",
+          "--dataset", "embedded", "--only", "noise_resampling", "--limit", 8,
+          "--output", folder / name)
+
+
+@pytest.fixture(scope="module")
+def whole(server, folder):
+  """Runs that nobody disturbs; {command: seconds it took}."""
+  seconds = {}
+  for command, name in ((train, "whole"), (cache, "cache"), (report, "report")):
+    start = time.monotonic()
+    done = server.run(*command(folder, name))
+    assert done.returncode == 0, done.stderr
+    seconds[command] = time.monotonic() - start
+  return seconds
+
+
+def tree(path):
+  """{name: bytes} of a folder."""
+  return {str(file.relative_to(path)): file.read_bytes()
+          for file in sorted(path.rglob("*"))
+          if file.is_file() and file.suffix != ".lock"}
+
+
+def weights(path):
+  reader = tf.train.load_checkpoint(str(path))
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def rows(path):
+  with open(path, newline="", encoding="utf-8") as f:
+    return list(csv.DictReader(f))
+
+
+def assert_same_run(folder, name):
+  expected, found = (weights(folder / run / f"model.ckpt-{STEPS}")
+                     for run in ("whole", name))
+  assert expected.keys() == found.keys()
+  for variable, value in expected.items():
+    np.testing.assert_array_equal(value, found[variable], err_msg=variable)
+  assert rows(folder / name / "scores.csv") == rows(folder / "whole" / "scores.csv")
+  logits = np.zeros([2, 10], np.float32)
+  pictures = [Inverter.load(folder / run / "module").generate(logits)
+              for run in ("whole", name)]
+  np.testing.assert_array_equal(*pictures)
+  left = [n for n in tree(folder / name) if "temp" in n or ".part-" in n or "-old/" in n]
+  assert left == []
+
+
+def kill_and_finish(server, command, seconds, kills, random):
+  """Kills the command at random moments, then lets it end; its exit code is 0."""
+  for _ in range(kills):
+    started = server.start(*command)
+    time.sleep(random.uniform(0, seconds))
+    if started.poll() is None:
+      started.kill()
+  done = server.run(*command)
+  assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_the_same_command_ends_as_if_undisturbed(
+    server, folder, whole):
+  random = np.random.default_rng(KILLS)
+  for start in range(0, KILLS, 6):  # A new folder for every six kills.
+    name = f"killed{start}"
+    of_each = [min(max(KILLS - start - 2 * i, 0), 2) for i in range(3)]
+    kill_and_finish(server, train(folder, name), whole[train], of_each[0], random)
+    assert_same_run(folder, name)
+    kill_and_finish(server, cache(folder, f"{name}_cache"), whole[cache], of_each[1],
+                    random)
+    assert tree(folder / f"{name}_cache") == tree(folder / "cache")
+    kill_and_finish(server, report(folder, f"{name}_report"), whole[report], of_each[2],
+                    random)
+    assert (folder / f"{name}_report" / "results.json").read_bytes() == (
+        folder / "report" / "results.json").read_bytes()
+
+
+@contextlib.contextmanager
+def flipped(path):
+  """A bit in the middle of a file is wrong for as long as it takes."""
+  content = path.read_bytes()
+  wrong = bytearray(content)
+  wrong[len(wrong) // 2] ^= 16
+  path.write_bytes(wrong)
+  try:
+    yield
+  finally:
+    path.write_bytes(content)
+
+
+def refused(server, command, *words):
+  """The command ends with 1 and one sentence that holds all the words."""
+  done = server.run(*command)
+  assert done.returncode == 1, done.stderr
+  last = done.stderr.strip().splitlines()[-1]
+  assert last.startswith("error: ") and "Traceback" not in done.stderr
+  assert all(word in last for word in words), last
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(server, folder, whole):
+  shutil.copytree(folder / "whole", folder / "flipped")
+  for path in (folder / "flipped").glob(f"model.ckpt-{STEPS}.data*"):
+    path.write_bytes(path.read_bytes()[:-100])
+  done = server.run(*train(folder, "flipped"))
+  assert done.returncode == 0, done.stderr
+  assert f"model.ckpt-{STEPS} is damaged" in done.stderr
+  assert_same_run(folder, "flipped")
+
+
+def test_when_all_checkpoints_are_damaged_nothing_is_touched(server, folder, whole):
+  shutil.copytree(folder / "whole", folder / "all_damaged")
+  for path in (folder / "all_damaged").glob("model.ckpt-*.data*"):
+    path.write_bytes(path.read_bytes()[:50])
+  before = tree(folder / "all_damaged")
+  refused(server, train(folder, "all_damaged", "train"), "every checkpoint", "damaged",
+          "--model_dir")
+  after = tree(folder / "all_damaged")
+  changed = {n for n in after if after[n] != before.get(n)}
+  assert changed <= {"operative_config.gin"}
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index",
+                                  "saved_model/saved_model.pb"])
+def test_a_damaged_module_is_named(folder, whole, name):
+  path = folder / "whole" / "module" / name
+  with flipped(path), pytest.raises(UserError, match="damaged|changed") as error:
+    Inverter.load(folder / "whole" / "module")
+  assert os.path.basename(name) in str(error.value)
+  content = path.read_bytes()
+  path.unlink()
+  try:
+    with pytest.raises(UserError, match="no file") as error:
+      Inverter.load(folder / "whole" / "module")
+    assert os.path.basename(name) in str(error.value)
+  finally:
+    path.write_bytes(content)
+
+
+def test_a_damaged_shard_is_named_and_made_again(server, folder, whole):
+  shard = sorted((folder / "cache" / "train").glob("*.npy"))[1]
+  before = tree(folder / "cache")
+  with flipped(shard):
+    refused(server, (*train(folder, "from_cache", "train"), "--gin_bindings",
+                     f"classifier.cache_dir = '{folder}/cache'"),
+            str(shard), "damaged", "cache_logits")
+    done = server.run(*cache(folder, "cache"))
+    assert done.returncode == 0 and tree(folder / "cache") == before
+
+
+def test_a_second_training_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way(
+    server, folder, whole):
+  first = server.start(*train(folder, "locked", "train"))
+  lock = folder / "locked" / ".training.lock"
+  end = time.monotonic() + 60
+  while not (lock.exists() and lock.read_text().strip()) and time.monotonic() < end:
+    time.sleep(0.02)
+  try:
+    refused(server, train(folder, "locked", "train"), f"process {first.pid}", "training",
+            "another folder")
+  finally:
+    first.kill()
+  assert server.run(*train(folder, "locked")).returncode == 0
+  assert_same_run(folder, "locked")
+
+
+@contextlib.contextmanager
+def mounted(path, options):
+  path.mkdir()
+  command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+  if shutil.which("mount") is None or subprocess.run(
+      command, capture_output=True, check=False).returncode:
+    pytest.skip("mounting a small file system takes root")
+  try:
+    yield path
+  finally:
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.parametrize("options, words", [("size=256k", "space"), ("ro", "read-only")])
+def test_a_full_disk_and_a_read_only_one_are_one_sentence(
+    server, folder, whole, tmp_path, options, words):
+  with mounted(tmp_path / "small", options) as small:
+    done = server.run(*train(folder, small / "run", "train"))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and words in last.lower(), done.stderr
+    assert str(small) in last and "Traceback" not in done.stderr
+    done = server.run(*cache(folder, small / "cache"))
+    assert done.returncode == 1 and words in done.stderr.lower()
+    assert not any(name.endswith(".npy") for name in tree(small))
+
+
+def test_a_folder_appears_whole_and_what_the_dead_left_is_removed(tmp_path):
+  for content in ("first", "second"):
+    with pytest.raises(RuntimeError), files.atomic_dir(tmp_path / "a", True) as part:
+      files.write_text(os.path.join(part, "file"), "half")
+      raise RuntimeError
+    with files.atomic_dir(tmp_path / "a", overwrite=True) as part:
+      files.write_text(os.path.join(part, "file"), content)
+    assert tree(tmp_path) == {"a/file": content.encode()}
+  left = tmp_path / ".abcdefgh-a"
+  left.mkdir()
+  with files.atomic_dir(tmp_path / "a", overwrite=True) as part:
+    assert not left.exists()
+    files.write_text(os.path.join(part, "file"), "third")
+  assert tree(tmp_path) == {"a/file": b"third"}
+
+
+def test_collapse_and_an_outright_win_are_warned_of_once(capsys):
+  with tf.Graph().as_default():
+    step = tf.train.get_or_create_global_step()
+    real = np.random.default_rng(0).uniform(size=[8, 4, 4, 3]).astype(np.float32)
+    found = health.measures(tf.ones([8, 1]), -tf.ones([8, 1]), tf.constant(real),
+                            tf.constant(0.5 + 0.01 * real))
+    health.publish(found)
+    hook = HealthHook(every=2, patience=3)
+    advance = step.assign_add(1)
+    with tf.train.SingularMonitoredSession(hooks=[hook]) as session:
+      accuracy, spread = (session.run(found[name]) for name in health.NAMES)
+      for _ in range(20):
+        session.run(advance)
+  assert accuracy == 1 and spread == pytest.approx(0.01, rel=1e-3)
+  warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+  assert len(warnings) == 2
+  assert "discriminator wins outright" in warnings[0] and "1.00" in warnings[0]
+  assert "generator has collapsed" in warnings[1] and "0.01" in warnings[1]
