@@ -50,6 +50,7 @@ setuptools.setup(
         # CleverHans has attacks to compare with, Foolbox photographs with labels.
         "test": ["pytest>=7", "ruff>=0.4", "selenium>=4.10", "cleverhans==4.0.0",
                  "foolbox==3.3.4",
+                 "hypothesis>=6.100",
                  "nbclient>=0.8", "nbformat>=5.7", "ipykernel>=6",  # the notebook
                  *ZOO, *STUDY],
     },

@@ -61,6 +61,8 @@ def explain(error):
   inner = re.search(r"UserError: (.+)", text)
   if inner:
     return inner.group(1).strip()
+  if text.startswith("Required bindings for"):
+    return f"gin: {_first_line(text)}; bind it in a gin file or with --gin_bindings"
   for code, words in _TENSORFLOW_SAYS.items():
     if words in text:
       return f"{_first_line(text)}: {_REMEDIES[code]}"

@@ -1,5 +1,7 @@
 """Reading gin files and bindings: the same for every command."""
 
+import inspect
+import numbers
 import os
 import tokenize
 
@@ -14,12 +16,14 @@ def parse_gin(config_files, bindings):
   """Parses gin files and bindings.
 
   Raises:
-    UserError: a file is missing, or binds what does not exist.
+    UserError: a file is missing or none of gin's, or binds what does not exist or a
+      value of the wrong kind.
   """
   for path in config_files:
     if not os.path.isfile(path):
       raise UserError(f"no gin file {path}; the ones that come with the program are "
                       "in gin_configs/")
+    _check_text(path)
     # A file includes its neighbours by name, from wherever it is run.
     gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
   verbosity = logging.get_verbosity()
@@ -33,15 +37,69 @@ def parse_gin(config_files, bindings):
     raise UserError(explain_gin_error(error)) from error
   finally:
     logging.set_verbosity(verbosity)
+  _check_kinds()
+
+
+def _check_text(path):
+  try:
+    with open(path, encoding="utf-8") as f:
+      f.read()
+  except UnicodeDecodeError:
+    raise UserError(f"{path} is no gin file but something binary; name one such as those "
+                    "in gin_configs/") from None
+
+
+def _check_kinds():
+  """Refuses a bound text where the default is a number, and the like."""
+  # Gin has no public list of what is bound.
+  for (_, selector), bound in gin.config._CONFIG.items():
+    if selector not in gin.config._REGISTRY:
+      continue  # a macro
+    name = selector.split(".")[-1]
+    for parameter, default in _defaults(selector).items():
+      value = bound.get(parameter)
+      for kind, words in ((bool, "True or False"), (numbers.Real, "a number"),
+                          (str, "a text in quotes")):
+        if isinstance(default, kind):
+          if isinstance(value, (bool, numbers.Real, str)) and not _is_a(value, kind):
+            raise UserError(f"gin binds {name}.{parameter} = {value!r}; it must be "
+                            f"{words}, such as {default!r}")
+          break
+
+
+def _is_a(value, kind):
+  return isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
+
+
+def _defaults(selector):
+  """{parameter: default} of a configurable."""
+  try:
+    parameters = _parameters(selector)
+  except ValueError:  # some built-in functions do not tell
+    return {}
+  return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _parameters(selector):
+  return inspect.signature(gin.config._REGISTRY[selector].wrapped).parameters
 
 
 def explain_gin_error(error):
   """Gin's error in one sentence, with the nearest name where one is unknown."""
+  if isinstance(error, SyntaxError):
+    line = f" {error.text.strip()!r}" if error.text else ""
+    return (f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
+            "gin_configs/ for how it is written")
   message = str(error).split("\n\n")[0].replace("\n", " ").strip()
   quoted = message.split("'")
   if "No configurable" in message and len(quoted) > 1:
     # Gin has no public list of what is registered.
     known = {selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items()}
-    close = command.nearest(quoted[1], known).split("known:")[0]
-    return f"gin knows no {quoted[1]!r}; {close or 'see gin_configs/'}".rstrip(" ;")
+    name = quoted[1].lstrip("@")
+    close = command.nearest(name, known).split("known:")[0]
+    return f"gin knows no {name!r}; {close or 'see gin_configs/'}".rstrip(" ;")
+  if "have a parameter named" in message:
+    name, parameter = quoted[1], quoted[4]
+    known = _parameters(gin.config._REGISTRY.get_match(name).selector)
+    return f"gin: {name} has no {parameter!r}; {command.nearest(parameter, known)}"
   return f"gin: {message}"

@@ -368,7 +368,7 @@ def _folder(name, seed, colors):
 def _parse_folder(name):
   path = name[len("folder:"):] if name.startswith("folder:") else name
   root, at, resolution = path.rpartition("@")
-  if not at or not resolution.isdigit():
+  if not at or not resolution.isdecimal() or not int(resolution):
     raise UserError(f"dataset.name {name!r} does not say the size of the images; "
                     f"append it: {path}@64")
   return root, int(resolution)
@@ -614,6 +614,11 @@ def get_dataset(name=gin.REQUIRED, seed=547, colors=None):
     UserError: there is no such set, or it is not prepared.
   """
   fake = FLAGS["data_fake_dataset"].value
+  if not isinstance(name, str):
+    raise UserError(f"dataset.name is {name!r}; it must be a text in quotes, such as "
+                    "'embedded'")
+  if colors not in (None, 1, 3):
+    raise UserError(f"dataset.colors is {colors!r}; it must be 1 or 3")
   if name.startswith("fake:"):
     classes, size = _parse_fake(name)
     return _fake(name, size, colors or 3, [f"class {i}" for i in range(classes)], seed)

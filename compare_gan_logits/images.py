@@ -42,16 +42,22 @@ def read_image(source, size, colors, name=None):
       image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
       width, height = image.size
       if width * height > MAX_PIXELS:
-        raise UserError(f"{name} has {width}x{height} pixels, more than "
-                        f"{MAX_PIXELS // 1_000_000} million; make it smaller first")
+        raise _too_large(name)
       image = _to_colors(ImageOps.exif_transpose(image), colors)
   except FileNotFoundError:
     raise UserError(f"no image {name}") from None
-  except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+  except Image.DecompressionBombError:  # Pillow's own bound, before ours is asked
+    raise _too_large(name) from None
+  except (OSError, SyntaxError, ValueError) as error:
     raise UserError(f"{name} cannot be read as an image ({error}); replace or remove "
                     "it") from None
   values = np.asarray(image)
   return resize(values.reshape(*values.shape[:2], colors), size)
+
+
+def _too_large(name):
+  return UserError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; make "
+                   "it smaller first")
 
 
 def _to_colors(image, colors):

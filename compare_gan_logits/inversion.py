@@ -284,7 +284,10 @@ def _read(module_dir):
   if classifier is not None and not (
       isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)):
     raise UserError(f"{path} is damaged (classifier); export the module again")
-  for name, digest in dict(info.get("files") or {}).items():
+  written = info.get("files", {})
+  if not isinstance(written, dict):
+    raise UserError(f"{path} is damaged (files); export the module again")
+  for name, digest in written.items():
     file = os.path.join(module_dir, name)
     if not os.path.isfile(file):
       raise UserError(f"no file {file}; copy the whole module, or export it again")

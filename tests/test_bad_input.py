@@ -1,292 +1,531 @@
-"""Wrong input through the real commands: one sentence with the remedy, nothing written."""
+"""Wrong input, through the real commands: one sentence with the remedy, exit code 1.
+
+CASES is the table. A case's arguments name things of the `world` fixture in braces;
+{out} is a place of its own where nothing may be left behind.
+"""
 
 import json
 import os
 import shutil
 import socket
+from typing import NamedTuple
 
-import explorer_modules
 import forking
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from tensorflow import keras
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import files
+from compare_gan_logits import images as image_lib
 
 
 MAIN = forking.MAIN
-RNG = np.random.default_rng(0)
-CONFIG = """
-include 'paper.gin'
-dataset.name = 'embedded'
-resnet_biggan.Generator.ch = 1
-resnet_biggan.Discriminator.ch = 4
-options.batch_size = 4
-options.z_dim = 8
-options.training_steps = 1
-export.standing_images = 64
-classifier.handle = 'classifier'
-"""
+SIZE = 16
+LOGITS = 4
+# A program's own error is 1, a flag that does not parse 2, as in Unix's own commands.
+WRONG, WRONG_FLAG = 1, 2
 
 
-@pytest.fixture(scope="module")
-def server():
-  with forking.Server() as running:
-    yield running
+class Case(NamedTuple):
+  """One wrong command, and what its sentence must say."""
+
+  name: str
+  tool: str
+  args: str
+  words: tuple
+  code: int = WRONG
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-  """A folder with sound inputs and wrong ones; commands run in it."""
-  place = tmp_path_factory.mktemp("bad")
-  tiny.write_classifier(place / "classifier", RNG.normal(size=[1024, 10]) / 10, size=32)
-  tiny.write_classifier(place / "seven", RNG.normal(size=[1024, 7]) / 10, size=32)
-  tiny.write_module(place / "no_classifier", tiny.linear(RNG.normal(size=[4, 64])))
-  explorer_modules.write(str(place), "module")
-  shutil.copy(os.path.join(forking.ROOT, "gin_configs", "paper.gin"), place)
-  (place / "tiny.gin").write_text(CONFIG)
-  for name, text in {"broken.gin": "options.batch_size = (", "text.png": "no image",
-                     "view.json": "{", "other.json": "[1]", "truncated.png": "",
-                     "file": "text"}.items():
-    (place / name).write_text(text)
-  photo = Image.fromarray(RNG.integers(0, 256, [40, 30, 3], dtype=np.uint8))
-  photo.save(place / "photo.png")
-  content = (place / "photo.png").read_bytes()
-  (place / "truncated.png").write_bytes(content[:len(content) // 2])
-  Image.new("L", (20000, 6000)).save(place / "huge.png")
-  for name in ("empty", "mixed", "not_classes/train"):
-    (place / name).mkdir(parents=True)
-  shutil.copy(place / "photo.png", place / "mixed" / "a.png")
-  shutil.copy(place / "text.png", place / "mixed" / "b.png")
-  _damaged_modules(place)
-  return place
+def _main(name, bindings, *words, flags=""):
+  """A case of the main program: quickstart.gin with bindings, split at ';'."""
+  args = "--gin_config {gin} --model_dir {out} " + flags
+  args += " --gin_bindings classifier.handle='embedded_standard'"
+  for binding in bindings.split(";"):
+    args += f" --gin_bindings {binding.strip().replace(' ', '')}"
+  return Case(name, MAIN, args, words)
 
 
-def _damaged_modules(place):
-  for name, change in {"no_json": None, "text_json": "{", "list_json": "[]",
-                       "no_size": {"image_size": None}, "no_graph": {},
-                       "wrong_logits": {"num_logits": 3}, "gone": {}}.items():
-    folder = place / name
-    shutil.copytree(place / "module", folder)
-    description = folder / "inversion.json"
-    if change is None:
-      description.unlink()
-    elif isinstance(change, str):
-      description.write_text(change)
-    else:
-      description.write_text(json.dumps({**json.loads(description.read_text()), **change}))
-  (place / "no_graph" / "saved_model.pb").unlink()
-  info = json.loads((place / "gone" / "inversion.json").read_text())
-  info["classifier"].update(handle="/nowhere")
-  (place / "gone" / "inversion.json").write_text(json.dumps(info))
+_RECONSTRUCT = "--images {photos}/good.png --output {out} --module "
+_PHOTO = "--module {module} --output {out} --images "
+_TWO = "--module {module} --module {module}"
+_HUB = "classifier.handle='https://tfhub.invalid/some/module/1'"
 
-
-def gin(*bindings):
-  return ["--gin_config", "tiny.gin",
-          *(word for binding in bindings for word in ("--gin_bindings", binding))]
-
-
-def train(*bindings):
-  return MAIN, *gin(*bindings), "--model_dir", "new"
-
-
-def reconstruct(images, module="module", *more):
-  return "reconstruct", "--module", module, "--images", images, "--output", "new", *more
-
-
-def cache(*bindings):
-  return "cache_logits", *gin(*bindings), "--output", "new"
-
-
-def classify(*more):
-  return "train_classifier", "--output", "new", *more
-
-
-def reproduce(*more, module="module"):
-  return "reproduce", "--module", module, "--output", "new", *more
-
-
-def prepare(*more):
-  return ("two_afc", "prepare", "--module", "module", "--module", "module", "--output",
-          "new", *more)
-
-
-# Command and what its sentence holds. Flags of the wrong form are absl's: code 2.
-CASES = {
-    # The training.
-    "no gin file": ((MAIN,), "--gin_config"),
-    "gin file missing": ((MAIN, "--gin_config", "gone.gin"), "no gin file gone.gin"),
-    "gin file is a folder": ((MAIN, "--gin_config", "empty"), "no gin file empty"),
-    "gin syntax": ((MAIN, "--gin_config", "broken.gin"), "broken.gin"),
-    "gin name": (train("options.batch_sise = 4"), "batch_sise"),
-    "gin scope": (train("optoins.batch_size = 4"), "did you mean 'options'"),
-    "gin type": (train("options.batch_size = 'many'"), "options.batch_size is 'many'"),
-    "negative batch": (train("options.batch_size = -4"), "options.batch_size is -4"),
-    "zero steps": (train("options.training_steps = 0"), "options.training_steps"),
-    "z_dim": (train("options.z_dim = 9"), "not a multiple"),
-    "architecture": (train("options.architecture = 'resnet_bigan_arch'"),
-                     "resnet_biggan_arch"),
-    "unknown data set": (train("dataset.name = 'embeded'"), "did you mean 'embedded'"),
-    "TFDS not prepared": (train("dataset.name = 'cifar10'"), "is not prepared"),
-    "ImageNet not prepared": (train("dataset.name = 'imagenet_64'"), "is not prepared"),
-    "no such folder of images": (train("dataset.name = '/nowhere@32'"),
-                                 "no folder /nowhere"),
-    "folder without size": (train("dataset.name = 'mixed'"), "mixed"),
-    "folder without classes": (train("dataset.name = './not_classes@32'"), "train"),
-    "size of no network": (train("dataset.name = 'embedded@20'"), "embedded"),
-    "classifier missing": (train("classifier.handle = '/nowhere'"), "/nowhere"),
-    "classifier is a file": (train("classifier.handle = './file'"), "file"),
-    "classifier without graph": (train("classifier.handle = './empty'"), "empty"),
-    "hub unreachable": (train("classifier.handle = 'https://tfhub.invalid/m/1'"),
-                        "classifier.path"),
-    "paper's module unreachable": (train("classifier.handle = 'robust_resnet152'"),
-                                   "classifier.path"),
-    "classifier's signature": (train("classifier.signature = 'image'"), "image"),
-    "classifier's output": (train("classifier.output = 'pixels'"), "pixels"),
-    "classifier's digest": (train("classifier.digest = '0000'"), "digest"),
-    "cache missing": (train("classifier.cache_dir = 'gone'"), "cache_logits"),
-    "cache of another": (train("classifier.cache_dir = 'other_cache'"), "other_cache"),
-    "fields in conflict": (train("ModularGAN.conditional = False",
-                                 "ModularGAN.g_inputs = []", "ModularGAN.d_inputs = []"),
-                           "conditional is False"),
-    "compute type": (train("compute.dtype = 'float8'"), "bfloat16"),
-    "initializer": (train("weights.initializer = 'zeros'"), "orthogonal"),
-    "export before training": ((*train(), "--schedule", "export"), "no checkpoint"),
-    "TPU unreachable": ((*train(), "--use_tpu", "--tpu", "nowhere"), "TPU"),
-    "unexpected word": ((*train(), "training"), "training"),
-    "model_dir is a file": ((MAIN, *gin(), "--model_dir", "file"), "file"),
-    "unknown flag": ((MAIN, "--gin_cofnig", "x"), "gin_cofnig"),
-    "unknown schedule": ((*train(), "--schedule", "trian"), "schedule"),
-    # Reconstruction.
-    "no module": (("reconstruct", "--images", "photo.png"), "--module"),
-    "no images": (("reconstruct", "--module", "module"), "--images"),
-    "wrong glob": (reconstruct("*.jpeg"), "*.jpeg"),
-    "empty folder": (reconstruct("empty"), "empty"),
-    "image missing": (reconstruct("gone.png"), "gone.png"),
-    "text named .png": (reconstruct("text.png"), "text.png cannot be read"),
-    "one of two is text": (reconstruct("mixed"), "b.png cannot be read"),
-    "truncated image": (reconstruct("truncated.png"), "truncated.png cannot be read"),
-    "too many pixels": (reconstruct("huge.png"), "make it smaller"),
-    "module missing": (reconstruct("photo.png", "gone_module"), "inversion.json"),
-    "module without json": (reconstruct("photo.png", "no_json"), "inversion.json"),
-    "json is text": (reconstruct("photo.png", "text_json"), "inversion.json is damaged"),
-    "json is a list": (reconstruct("photo.png", "list_json"), "inversion.json is damaged"),
-    "json without size": (reconstruct("photo.png", "no_size"), "image_size"),
-    "json of other logits": (reconstruct("photo.png", "wrong_logits"), "its generator"),
-    "module without graph": (reconstruct("photo.png", "no_graph"), "saved_model.pb"),
-    "classifier gone": (reconstruct("photo.png", "gone"), "/nowhere"),
-    "module without classifier": (reconstruct("photo.png", "no_classifier"),
-                                  "--classifier"),
-    "other number of logits": (
-        reconstruct("photo.png", "module", "--classifier", "./seven"), "7"),
-    "output is a file": ((*reconstruct("photo.png")[:-1], "file"), "file"),
-    "no samples": (reconstruct("photo.png", "module", "--samples", "0"), "samples"),
-    # Logit cache.
-    "cache without output": (("cache_logits", *gin()), "--output"),
-    "cache without classifier": (cache("classifier.handle = None"), "classifier.handle"),
-    "cache of unknown set": (cache("dataset.name = 'embeded'"), "embedded"),
-    "cache with no shards": ((*cache(), "--shards", "0"), "shards"),
-    "cache folder of another": (("cache_logits", *gin(), "--output", "other_cache"),
-                                "other_cache"),
-    # Classifiers.
-    "nothing to do": (("train_classifier",), "--output"),
-    "train on unknown set": (classify("--dataset", "embeded"), "embedded"),
-    "unknown start": (classify("--init", "resnet9000"), "resnet9000"),
-    "evaluate unknown": (("train_classifier", "--evaluate", "efficientnet_light0"),
-                         "efficientnet_lite0"),
-    "robust method": (classify("--robust", "--gin_bindings",
-                               "train_classifier.method = 'slow'"), "slow"),
-    "training rate": (classify("--gin_bindings", "train_classifier.learning_rat = 1"),
-                      "learning_rat"),
-    # Experiments.
-    "experiment name": (reproduce("--only", "comparisn"), "comparison"),
-    "experiment's module": (reproduce(module="gone_module"), "gone_module"),
-    "experiment's set": (reproduce("--dataset", "embeded"), "embedded"),
-    "outside set": (reproduce("--outside", "gone.gz"), "gone.gz"),
-    "no limit": (reproduce("--limit", "0"), "limit"),
-    # The study and the explorer.
-    "study does what": (("two_afc",), "prepare, serve or analyse"),
-    "study of one": (("two_afc", "prepare", "--module", "module", "--output", "new"),
-                     "twice"),
-    "study with too many trials": (prepare("--trials", "100000"), "100000"),
-    "study missing": (("two_afc", "analyse", "--study", "gone"), "gone"),
-    "study's flag": (prepare("--port", "1"), "--port is not for prepare"),
-    "explore nothing": (("explore",), "--module"),
-    "view missing": (("explore", "--open", "gone.json"), "gone.json"),
-    "view is text": (("explore", "--open", "view.json"), "view"),
-    "view of something else": (("explore", "--open", "other.json"), "view"),
-    "port in use": (("explore", "--module", "module", "--port", "PORT"),
-                    "choose another"),
+CASES = (
+    # The main program: flags and gin files.
+    Case("no_config", MAIN, "--model_dir {out}", ("--gin_config", "quickstart.gin")),
+    Case("stray_word", MAIN, "train --gin_config {gin}", ("'train'", "--help")),
+    Case("config_missing", MAIN, "--gin_config {world}/no.gin --model_dir {out}",
+         ("no.gin", "gin_configs/")),
+    Case("config_is_folder", MAIN, "--gin_config {empty} --model_dir {out}",
+         ("{empty}",)),
+    Case("config_is_picture", MAIN,
+         "--gin_config {photos}/good.png --model_dir {out}", ("good.png",)),
+    Case("config_syntax", MAIN, "--gin_config {broken_gin} --model_dir {out}",
+         ("broken.gin",)),
+    Case("config_bracket", MAIN, "--gin_config {bracket_gin} --model_dir {out}",
+         ("bracket.gin", "not closed")),
+    Case("model_dir_is_file", MAIN, "--gin_config {gin} --model_dir {photos}/good.png "
+         "--gin_bindings classifier.handle='embedded_standard'", ("good.png", "folder")),
+    Case("unknown_flag", MAIN, "--gin_confg {gin}", ("gin_confg", "--help"),
+         WRONG_FLAG),
+    Case("unknown_schedule", MAIN, "--gin_config {gin} --schedule trian",
+         ("--schedule", "train"), WRONG_FLAG),
+    Case("flag_of_wrong_type", MAIN, "--gin_config {gin} --eval_every_steps often",
+         ("eval_every_steps", "often"), WRONG_FLAG),
+    Case("negative_flag", MAIN, "--gin_config {gin} --eval_every_steps -5",
+         ("eval_every_steps",), WRONG_FLAG),
+    # ... bindings.
+    _main("gin_unknown_name", "ModularGN.g_lr=0.1", "'ModularGN'",
+          "did you mean 'ModularGAN'"),
+    _main("gin_unknown_parameter", "options.batch_sise=8", "batch_sise",
+          "did you mean 'batch_size'"),
+    _main("gin_unknown_classifier_parameter", "classifier.handel='x'", "handel",
+          "did you mean 'handle'"),
+    _main("gin_syntax", "options.batch_size=", "--gin_bindings", "gin_configs/"),
+    _main("gin_unknown_reference", "options.gan_class=@ModularGAM", "'ModularGAM'",
+          "did you mean 'ModularGAN'"),
+    _main("gin_string_for_number", "options.batch_size='many'", "options.batch_size",
+          "positive integer"),
+    _main("gin_float_for_integer", "options.z_dim=3.5", "options.z_dim",
+          "positive integer"),
+    _main("batch_negative", "options.batch_size=-16", "options.batch_size", "-16"),
+    _main("steps_zero", "options.training_steps=0", "options.training_steps"),
+    _main("gan_class_is_text", "options.gan_class='ModularGAN'", "options.gan_class",
+          "@ModularGAN"),
+    _main("architecture_unknown", "options.architecture='resnet_bigan_arch'",
+          "did you mean 'resnet_biggan_arch'"),
+    _main("z_dim_not_divisible", "options.z_dim=31", "z_dim", "31"),
+    _main("rate_is_text", "ModularGAN.g_lr='fast'", "ModularGAN.g_lr", "'fast'"),
+    _main("not_conditional", "ModularGAN.conditional=False; ModularGAN.g_inputs=[];"
+          "ModularGAN.d_inputs=[]", "ModularGAN.conditional is False", "set it to True"),
+    _main("compute_type", "compute.dtype='float8'", "bfloat16"),
+    _main("initializer", "weights.initializer='zeros'", "orthogonal"),
+    _main("export_untrained", "options.batch_size=8", "no checkpoint",
+          "--schedule train", flags="--schedule export"),
+    _main("tpu_unreachable", "options.batch_size=8", "no TPU 'nowhere'", "--use_tpu",
+          flags="--use_tpu --tpu nowhere"),
+    # ... data sets.
+    _main("dataset_unknown", "dataset.name='imagenet_65'",
+          "did you mean 'imagenet_64'"),
+    _main("dataset_not_text", "dataset.name=5", "dataset.name", "5"),
+    _main("dataset_not_prepared", "dataset.name='cifar10'", "not prepared",
+          "tfds.load('cifar10')", "--tfds_data_dir", flags="--tfds_data_dir {empty}"),
+    _main("dataset_folder_missing", "dataset.name='{world}/gone@32'", "no folder",
+          "gone"),
+    _main("dataset_folder_without_size", "dataset.name='{photos}'", "size of the images",
+          "@64"),
+    _main("dataset_folder_empty", "dataset.name='{empty}@32'", "no images in",
+          "train and validation"),
+    _main("dataset_size_zero", "dataset.name='{set}@0'", "@0", "@64"),
+    _main("dataset_size_odd", "dataset.name='{set}@37'", "37"),
+    _main("dataset_colors", "dataset.name='{set}@32'; dataset.colors=4",
+          "dataset.colors", "1 or 3"),
+    _main("dataset_validation_class_unknown", "dataset.name='{bad_set}@32'", "birds",
+          "none for training"),
+    _main("dataset_bad_tar", "dataset.name='{tar_set}@32'", "train.tar", "make it again"),
+    _main("dataset_fake_name", "dataset.name='fake:ten@32'", "fake:1000@64"),
+    # ... classifiers.
+    _main("classifier_unknown", "classifier.handle='embedded_standrd'",
+          "did you mean 'embedded_standard'"),
+    _main("classifier_folder_without_model", "classifier.handle='{empty}'",
+          "saved_model.pb"),
+    _main("classifier_is_a_picture", "classifier.handle='{photos}/good.png'",
+          "good.png"),
+    _main("classifier_not_text", "classifier.handle=17", "classifier.handle", "17"),
+    _main("classifier_damaged", "classifier.handle='{damaged_classifier}'",
+          "saved_model.pb is damaged", "copy it again"),
+    _main("classifier_unreachable", _HUB, "cannot fetch", "classifier.path",
+          "TFHUB_CACHE_DIR"),
+    _main("zoo_unreachable", "classifier.handle='robust_resnet152'", "cannot fetch",
+          "classifier.path"),
+    _main("keras_with_code", "classifier.handle='{bad}/code.h5'", "code.h5", "lambda"),
+    _main("keras_unknown", "classifier.handle='keras:ResNet151'", "ResNet151",
+          "did you mean 'ResNet152'"),
+    _main("classifier_signature", "classifier.signature='defalt'", "no signature",
+          "did you mean 'default'"),
+    _main("classifier_input", "classifier.input_name='x'", "no input 'x'", "images"),
+    _main("classifier_output", "classifier.output='z'", "no output 'z'", "logits"),
+    _main("classifier_size", "classifier.size=31", "32 px, not 31"),
+    _main("classifier_resize", "classifier.resize='bilinaer'",
+          "did you mean 'bilinear'"),
+    _main("classifier_drop_column", "classifier.drop_column=1000",
+          "classifier.drop_column"),
+    _main("classifier_digest", f"classifier.digest='{'0' * 64}'", "digest", "trust"),
+    _main("cache_missing", "classifier.cache_dir='{empty}'", "no logit cache",
+          "tools/cache_logits.py"),
+    _main("cache_of_another", "classifier.cache_dir='{cache}'", "classifier",
+          "tools/cache_logits.py"),
+    # Reconstruction: modules.
+    Case("no_module", "reconstruct", "--images x", ("--module",)),
+    Case("no_images", "reconstruct", "--module {module}", ("--images",)),
+    Case("module_missing", "reconstruct", _RECONSTRUCT + "{world}/gone",
+         ("inversion.json", "--schedule=export")),
+    Case("module_is_file", "reconstruct", _RECONSTRUCT + "{photos}/good.png",
+         ("good.png", "inversion.json")),
+    Case("module_json_broken", "reconstruct", _RECONSTRUCT + "{json_broken}",
+         ("inversion.json is damaged",)),
+    Case("module_json_list", "reconstruct", _RECONSTRUCT + "{json_list}",
+         ("inversion.json is damaged", "export")),
+    Case("module_json_types", "reconstruct", _RECONSTRUCT + "{json_types}",
+         ("inversion.json is damaged", "image_size")),
+    Case("module_without_graph", "reconstruct", _RECONSTRUCT + "{no_graph}",
+         ("saved_model.pb", "copy the module again")),
+    Case("module_logit_count", "reconstruct", _RECONSTRUCT + "{logit_count}",
+         ("inversion.json", "logits", "copy or export")),
+    Case("module_without_signature", "reconstruct", _RECONSTRUCT + "{no_signature}",
+         ("no signature 'generator'", "export it again")),
+    Case("module_without_classifier", "reconstruct", _RECONSTRUCT + "{no_classifier}",
+         ("without a classifier",)),
+    Case("module_classifier_gone", "reconstruct", _RECONSTRUCT + "{classifier_gone}",
+         ("no classifier at", "gone")),
+    Case("module_classifier_changed", "reconstruct",
+         _RECONSTRUCT + "{classifier_changed}", ("has changed", "digest")),
+    Case("classifier_logit_count", "reconstruct",
+         _RECONSTRUCT + "{module} --classifier {classifier7}",
+         ("has 7 logits", "inverts 4")),
+    # ... images.
+    Case("glob_wrong", "reconstruct", _PHOTO + "{photos}/*.jpgg",
+         ("no images at", "quoted glob")),
+    Case("folder_empty", "reconstruct", _PHOTO + "{empty}", ("no images at",)),
+    Case("text_as_png", "reconstruct", _PHOTO + "{bad}/text.png",
+         ("text.png cannot be read", "replace or remove")),
+    Case("empty_png", "reconstruct", _PHOTO + "{bad}/empty.png",
+         ("empty.png cannot be read",)),
+    Case("cut_png", "reconstruct", _PHOTO + "{bad}/cut.png", ("cut.png cannot be read",)),
+    Case("cut_jpeg", "reconstruct", _PHOTO + "{bad}/cut.jpg",
+         ("cut.jpg cannot be read",)),
+    Case("bomb", "reconstruct", _PHOTO + "{bad}/bomb.png",
+         ("bomb.png has more than 100 million pixels", "smaller")),
+    Case("one_bad_among_good", "reconstruct", _PHOTO + "{mixed}",
+         ("text.png cannot be read",)),
+    Case("samples_zero", "reconstruct", _PHOTO + "{photos} --samples 0", ("--samples",),
+         WRONG_FLAG),
+    Case("output_in_use", "reconstruct",
+         "--module {module} --images {photos}/good.png --output {photos}",
+         ("not empty", "another folder")),
+    Case("output_is_file", "reconstruct",
+         "--module {module} --images {photos}/good.png --output {photos}/good.png",
+         ("good.png", "folder")),
+    # The logit cache.
+    Case("cache_no_output", "cache_logits", "--gin_config {gin}", ("--output",)),
+    Case("cache_no_config", "cache_logits", "--output {out}", ("classifier.handle",)),
+    Case("cache_no_shards", "cache_logits", "--output {out} --shards 0", ("--shards",),
+         WRONG_FLAG),
+    Case("cache_batch_negative", "cache_logits", "--output {out} --batch_size -1",
+         ("--batch_size",), WRONG_FLAG),
+    Case("cache_split", "cache_logits", "--output {out} --split tset", ("--split",),
+         WRONG_FLAG),
+    Case("cache_of_another_kept", "cache_logits", "--gin_config {gin} --output {cache} "
+         "--gin_bindings classifier.handle='embedded_standard'",
+         ("was made with classifier", "another folder")),
+    Case("cache_dataset_unset", "cache_logits", "--output {out} --gin_bindings "
+         "classifier.handle='embedded_standard'",
+         ("`dataset`", "['name']", "--gin_bindings")),
+    # Training and measuring classifiers.
+    Case("train_nothing_asked", "train_classifier", "--dataset embedded",
+         ("--output", "--evaluate")),
+    Case("train_dataset", "train_classifier", "--dataset embeded --output {out}",
+         ("did you mean 'embedded'",)),
+    Case("train_init", "train_classifier", "--output {out} --init resnet50",
+         ("resnet50", "efficientnet_lite0")),
+    Case("train_output_used", "train_classifier", "--output {photos}",
+         ("not empty", "another folder")),
+    Case("train_attack_type", "train_classifier",
+         "--output {out} --robust --gin_bindings attack.epsilon='big'",
+         ("attack.epsilon",)),
+    Case("train_method", "train_classifier", "--output {out} --robust "
+         "--gin_bindings train_classifier.method='slow'", ("slow", "fast")),
+    Case("train_parameter", "train_classifier",
+         "--output {out} --gin_bindings train_classifier.learning_rat=1",
+         ("did you mean 'learning_rate'",)),
+    Case("evaluate_unknown", "train_classifier", "--evaluate efficientnet_lite",
+         ("did you mean 'efficientnet_lite0'",)),
+    Case("evaluate_other_classes", "train_classifier",
+         "--dataset embedded --evaluate {classifier7}", ("7", "10")),
+    # The report.
+    Case("report_no_module", "reproduce", "--output {out}", ("--module",)),
+    Case("report_experiment", "reproduce",
+         "--module {module} --only rotatoin --output {out}",
+         ("did you mean 'rotation'",)),
+    Case("report_dataset", "reproduce",
+         "--module {module} --dataset embeded --output {out}",
+         ("did you mean 'embedded'",)),
+    Case("report_limit", "reproduce", "--module {module} --limit 1", ("--limit",),
+         WRONG_FLAG),
+    Case("report_outside", "reproduce", "--module {module} --dataset embedded "
+         "--outside {world}/gone.png --output {out}", ("gone.png",)),
+    Case("report_outside_idx", "reproduce", "--module {module} --dataset embedded "
+         "--outside {bad}/text.gz --output {out}", ("text.gz is damaged",)),
+    Case("report_setting", "reproduce", "--module {module} --dataset embedded "
+         "--gin_bindings rotation.imags=3 --output {out}", ("imags",
+                                                            "did you mean 'images'")),
+    # The human study.
+    Case("study_no_action", "two_afc", "", ("prepare, serve or analyse",)),
+    Case("study_one_module", "two_afc", "prepare --module {module} --output {out}",
+         ("twice",)),
+    Case("study_too_many_trials", "two_afc", "prepare " + _TWO +
+         " --dataset embedded --trials 99999 --output {out}", ("lower --trials",)),
+    Case("study_sizes_differ", "two_afc", "prepare --module {module} --module {grey} "
+         "--dataset embedded --trials 4 --output {out}", ("one size",)),
+    Case("study_missing", "two_afc", "serve --study {world}/gone",
+         ("trials.json", "prepare")),
+    Case("study_broken", "two_afc", "analyse --study {study_broken}",
+         ("trials.json is damaged",)),
+    Case("study_nobody_answered", "two_afc", "analyse --study {study}",
+         ("nobody has answered", "serve")),
+    Case("study_flag_of_another", "two_afc", "serve --study {study} --trials 3",
+         ("--trials is not for serve",)),
+    Case("study_port_taken", "two_afc", "serve --study {study} --port {port}",
+         ("cannot serve", "--port")),
+    Case("study_port_range", "two_afc", "serve --study {study} --port 99999",
+         ("--port",), WRONG_FLAG),
+    # The explorer.
+    Case("explorer_no_module", "explore", "", ("--module",)),
+    Case("explorer_port_taken", "explore", "--module {module} --port {port}",
+         ("cannot serve", "--port")),
+    Case("explorer_host", "explore", "--module {module} --host no.such.host.invalid",
+         ("cannot serve", "--host")),
+    Case("view_missing", "explore", "--open {world}/gone.json", ("cannot read",)),
+    Case("view_is_folder", "explore", "--open {empty}", ("cannot read",)),
+    Case("view_broken", "explore", "--open {bad}/view.json", ("no view file",)),
+    Case("view_setting", "explore", "--open {bad}/view_setting.json",
+         ("did you mean 'shift'",)),
     # The benchmark.
-    "benchmark without config": (("benchmark",), "--gin_config"),
-    "benchmark's part": (("benchmark", "--part", "all"), "part"),
+    Case("benchmark_config", "benchmark", "--gin_config {world}/no.gin", ("no.gin",)),
+    Case("benchmark_no_config", "benchmark", "--part step", ("--gin_config",)),
+    Case("benchmark_part", "benchmark", "--part speed", ("--part",), WRONG_FLAG),
+    Case("benchmark_size", "benchmark", "--part sizes --size 32x32",
+         ("--size", "32x32", "32:32:32")),
+    Case("benchmark_module", "benchmark", "--part inference --module {empty}",
+         ("inversion.json",)),
+    Case("benchmark_stray_word", "benchmark", "sizes", ("'sizes'", "--help")),
+)
+
+# Images that are legal: name, and the grey or colour that each becomes (RGB).
+LEGAL = {
+    "grey.png": (51, 51, 51),         # repeated to three channels
+    "grey16.png": (51, 51, 51),       # 16 bits are scaled to 8
+    "cmyk.jpg": (255, 0, 0),          # converted
+    "palette.png": (0, 0, 255),
+    "clear_palette.png": (255, 255, 255),
+    "alpha.png": (255, 127, 127),     # half transparent red, on white
+    "grey_alpha.png": (127, 127, 127),  # half transparent black, on white
+    "one_bit.png": (255, 255, 255),
+    "animated.gif": (0, 255, 0),      # the first frame
+    "pixel.png": (10, 20, 30),        # 1 x 1
+    "wide.png": (7, 8, 9),            # 20,000 x 4: its central square
+    "turned.jpg": (200, 0, 0),        # EXIF orientation
 }
-LEGAL = ("I;16", "CMYK", "P", "RGBA", "LA", "L", "1", "GIF", "1x1", "20000x30")
+
+
+# What the cases name ------------------------------------------------------------
+
+
+def _save(path, mode, size, color, **options):
+  Image.new(mode, size, color).save(path, **options)
+
+
+def _write_images(folder):
+  """LEGAL, as files."""
+  os.makedirs(folder)
+  where = {name: os.path.join(folder, name) for name in LEGAL}
+  _save(where["grey.png"], "L", (20, 30), 51)
+  Image.fromarray(np.full([20, 20], 51 * 257, np.uint16)).save(where["grey16.png"])
+  _save(where["cmyk.jpg"], "CMYK", (32, 32), (0, 255, 255, 0), quality=100)
+  palette = Image.new("P", (16, 16), 1)
+  palette.putpalette([0, 0, 0, 0, 0, 255])
+  palette.save(where["palette.png"])
+  palette.save(where["clear_palette.png"], transparency=1)
+  _save(where["alpha.png"], "RGBA", (16, 16), (255, 0, 0, 128))
+  _save(where["grey_alpha.png"], "LA", (16, 16), (0, 128))
+  _save(where["one_bit.png"], "1", (16, 16), 1)
+  frames = [Image.new("RGB", (16, 16), color) for color in ("lime", "red")]
+  frames[0].save(where["animated.gif"], save_all=True, append_images=frames[1:])
+  _save(where["pixel.png"], "RGB", (1, 1), LEGAL["pixel.png"])
+  _save(where["wide.png"], "RGB", (20000, 4), LEGAL["wide.png"])
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  _save(where["turned.jpg"], "RGB", (40, 16), (200, 0, 0), exif=exif, quality=100)
+
+
+def _write_bad_files(folder):
+  os.makedirs(folder)
+  for name, content in (("text.png", b"no image\n" * 9), ("empty.png", b""),
+                        ("text.gz", b"no numbers"), ("view.json", b'{"format": ')):
+    with open(os.path.join(folder, name), "wb") as f:
+      f.write(content)
+  keras.Sequential([keras.layers.Input((32, 32, 1)), keras.layers.Flatten(),
+                    keras.layers.Lambda(lambda x: x)]).save(
+                        os.path.join(folder, "code.h5"))
+  noise = np.random.default_rng(0).integers(0, 256, [64, 64, 3], np.uint8)
+  for name in ("cut.png", "cut.jpg"):
+    path = os.path.join(folder, name)
+    Image.fromarray(noise).save(path)
+    os.truncate(path, os.path.getsize(path) // 2)
+  _save(os.path.join(folder, "bomb.png"), "1", (20000, 20000), 0)
+  with open(os.path.join(folder, "view_setting.json"), "w", encoding="utf-8") as f:
+    json.dump({"format": "compare_gan_logits view 1", "modules": {},
+               "view": {"photo": "", "shfit": 1}}, f)
+
+
+def _write_sets(world):
+  """Folders of classes: one that is right, and two that are not."""
+  for name, validation in (("set", "cats"), ("bad_set", "birds")):
+    for split, kind in (("train", "cats"), ("validation", validation)):
+      folder = os.path.join(world, name, split, kind)
+      os.makedirs(folder)
+      _save(os.path.join(folder, "1.png"), "RGB", (40, 40), "red")
+  os.makedirs(os.path.join(world, "tar_set"))
+  with open(os.path.join(world, "tar_set", "train.tar"), "wb") as f:
+    f.write(b"no tar" * 1000)
+
+
+def _write_modules(world):
+  """A sound module, and copies of it with one thing wrong."""
+  pixels = SIZE * SIZE * 3
+  rng = np.random.default_rng(0)
+  for name, logits in (("classifier", LOGITS), ("classifier7", 7)):
+    tiny.write_classifier(os.path.join(world, name),
+                          rng.normal(0, 0.1, [pixels, logits]).astype("f"), SIZE, 3)
+  description = classifiers.load(os.path.join(world, "classifier")).describe()
+  sound = tiny.write_module(
+      os.path.join(world, "module"), tiny.linear(rng.normal(0, 0.1, [LOGITS, pixels])),
+      SIZE, 3, classifier=description)
+  tiny.write_module(os.path.join(world, "grey"),
+                    tiny.linear(rng.normal(0, 0.1, [LOGITS, 64])))
+  info = files.read_json(os.path.join(sound, "inversion.json"))
+  gone = os.path.join(world, "gone")
+  for name, content in {
+      "json_broken": '{"format": 1,', "json_list": "[1, 2]",
+      "json_types": json.dumps({**info, "image_size": "32"}),
+      "logit_count": json.dumps({**info, "num_logits": 5}),
+      "no_classifier": json.dumps({**info, "classifier": None}),
+      "classifier_gone": json.dumps(
+          {**info, "classifier": {**description, "handle": gone}}),
+      "classifier_changed": json.dumps(
+          {**info, "classifier": {**description, "digest": "0" * 64}}),
+      "no_graph": json.dumps(info), "no_signature": json.dumps(info)}.items():
+    folder = os.path.join(world, name)
+    shutil.copytree(os.path.join(world, "classifier") if name == "no_signature"
+                    else sound, folder)
+    files.write_text(os.path.join(folder, "inversion.json"), content)
+  os.remove(os.path.join(world, "no_graph", "saved_model.pb"))
+  shutil.copytree(os.path.join(world, "classifier"),
+                  os.path.join(world, "damaged_classifier"))
+  with open(os.path.join(world, "damaged_classifier", "saved_model.pb"), "wb") as f:
+    f.write(b"\xff" * 100)
+
+
+def _write_others(world):
+  os.makedirs(os.path.join(world, "empty"))
+  files.write_text(os.path.join(world, "broken.gin"), "options.batch_size = = 3\n")
+  files.write_text(os.path.join(world, "bracket.gin"), "options.batch_size = (\n")
+  files.write_json(os.path.join(world, "cache", "train", "manifest.json"),
+                   {"format": 1, "classifier": "another"})
+  shutil.copytree(os.path.join(world, "photos"), os.path.join(world, "mixed"))
+  shutil.copy(os.path.join(world, "bad", "text.png"), os.path.join(world, "mixed"))
+  for name, content in (("study_broken", "{"), ("study", json.dumps({
+      "format": 1, "id": "x", "models": {key: {"label": key} for key in "ab"},
+      "dataset": "x", "image_size": 8, "seed": 0,
+      "trials": [{"image": 0, "left": "a", "right": "b"}]}))):
+    files.write_text(os.path.join(world, name, "trials.json"), content)
 
 
 @pytest.fixture(scope="module")
-def other_cache(server, place):
-  done = run(server, place, ("cache_logits", *gin("classifier.handle = './seven'"),
-                             "--output", "other_cache"))
-  assert done.returncode == 0, done.stderr
+def world(tmp_path_factory):
+  """{name: path} of everything that the cases name."""
+  world = str(tmp_path_factory.mktemp("world"))
+  _write_images(os.path.join(world, "legal"))
+  os.makedirs(os.path.join(world, "photos"))
+  _save(os.path.join(world, "photos", "good.png"), "RGB", (40, 30), "red")
+  _write_bad_files(os.path.join(world, "bad"))
+  _write_sets(world)
+  _write_modules(world)
+  _write_others(world)
+  names = {name: os.path.join(world, name) for name in os.listdir(world)}
+  gin = os.path.join(forking.ROOT, "gin_configs", "quickstart.gin")
+  return dict(names, world=world, gin=gin, broken_gin=names["broken.gin"],
+              bracket_gin=names["bracket.gin"])
 
 
 @pytest.fixture(scope="module")
-def taken_port():
+def commands():
+  with forking.Server() as server:
+    yield server
+
+
+@pytest.fixture(scope="module")
+def port():
+  """One that is taken."""
   with socket.create_server(("127.0.0.1", 0)) as listener:
-    yield str(listener.getsockname()[1])
+    yield listener.getsockname()[1]
 
 
-def run(server, place, command):
-  return server.run(place / "logs", *command, timeout=120, cwd=place)
+def _tree(folder):
+  """{path: (size, time)} of everything below a folder, but for locks."""
+  found = {}
+  for top, folders, names in os.walk(folder):
+    for name in folders + [n for n in names if not n.endswith(".lock")]:
+      status = os.stat(os.path.join(top, name))
+      kept = (status.st_size, status.st_mtime_ns) if name in names else None
+      found[os.path.join(top, name)] = kept
+  return found
 
 
-def contents(place):
-  """Sizes of all files but those that a training begins with."""
-  return {path: path.stat().st_size for path in place.rglob("*")
-          if path.is_file() and "logs" not in path.parts
-          and path.name not in (".training.lock", "operative_config.gin")}
+# --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_wrong_input_is_one_sentence(server, place, other_cache, taken_port, name):
-  command, words = CASES[name]
-  command = [taken_port if word == "PORT" else word for word in command]
-  shutil.rmtree(place / "new", ignore_errors=True)
-  before = contents(place)
-  done = run(server, place, command)
-  assert "Traceback" not in done.stderr, done.stderr
-  if done.returncode == 2:  # absl's word on a flag
-    assert words in done.stderr
-  else:
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 1 and len(errors) == 1, done.stderr
-    assert words in errors[0]
-  assert contents(place) == before
+def test_the_table_is_whole():
+  names = [case.name for case in CASES]
+  assert len(names) >= 60 and len(set(names)) == len(names)
+  assert {case.tool for case in CASES} == {
+      MAIN, "reconstruct", "cache_logits", "train_classifier", "reproduce", "two_afc",
+      "explore", "benchmark"}
 
 
-def test_debug_shows_the_traceback(server, place):
-  done = run(server, place, ["reconstruct", "--module", "module", "--images", "gone.png",
-                             "--debug"])
-  assert done.returncode == 1 and "Traceback" in done.stderr
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_sentence_with_the_remedy(case, world, commands, port, tmp_path):
+  places = dict(world, port=port, out=tmp_path / "out")
+  before = _tree(world["world"])
+  done = commands.run(tmp_path / "streams", case.tool, *case.args.format(
+      **places).split(), timeout=120)
+  assert "Traceback" not in done.stdout + done.stderr
+  assert done.returncode == case.code, done
+  assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+  assert "not foreseen" not in done.stderr, done.stderr
+  for words in case.words:
+    assert words.format(**places) in done.stderr
+  assert _tree(world["world"]) == before
+  # What was asked may stay on record; nothing else.
+  left = {os.path.basename(path) for path in _tree(tmp_path / "out")}
+  assert left <= {"operative_config.gin"}, "half written"
 
 
-@pytest.mark.parametrize("kind", LEGAL)
-def test_unusual_images_are_taken(server, place, kind, tmp_path):
-  pixels = RNG.integers(0, 256, [24, 24], dtype=np.uint8)
-  image, path = Image.fromarray(pixels), tmp_path / "image.png"
-  if kind == "GIF":
-    path = tmp_path / "image.gif"
-    image.save(path, save_all=True, append_images=[image.rotate(90)])
-  elif kind == "CMYK":
-    path = tmp_path / "image.jpg"
-    image.convert("RGB").convert("CMYK").save(path)
-  elif kind == "I;16":
-    Image.fromarray(pixels.astype(np.uint16) * 257).save(path)
-  elif "x" in kind:
-    Image.new("RGB", tuple(int(n) for n in kind.split("x")), "teal").save(path)
-  else:
-    image.convert(kind).save(path)
-  done = server.run(tmp_path / "logs", "reconstruct", "--module", place / "module",
-                    "--images", path, "--output", tmp_path / "out")
+def test_debug_shows_the_traceback(world, commands, tmp_path):
+  done = commands.run(tmp_path, "reconstruct", "--debug", "--module", world["json_list"],
+                      "--images", world["photos"], "--output", tmp_path / "out")
+  assert done.returncode == 1
+  assert "Traceback" in done.stderr and "inversion.py" in done.stderr
+  assert "UserError" in done.stderr.strip().splitlines()[-1]
+
+
+def test_legal_images_of_every_kind_are_converted_sensibly(world, commands, tmp_path):
+  done = commands.run(tmp_path, "reconstruct", "--module", world["module"], "--images",
+                      world["legal"], "--output", tmp_path / "out")
   assert done.returncode == 0, done.stderr
-  assert sorted((tmp_path / "out").rglob("*.png"))
+  for name, color in LEGAL.items():
+    stem = os.path.splitext(name)[0]
+    with Image.open(tmp_path / "out" / "images" / f"{stem}_original.png") as image:
+      seen = np.asarray(image, np.int32)
+    assert seen.shape == (SIZE, SIZE, 3)
+    assert abs(seen - color).max() <= (2 if name.endswith(".jpg") else 1), name
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_legal_images_for_a_grey_module(name, world):
+  luma = float(np.dot(LEGAL[name], image_lib.LUMA))
+  seen = image_lib.read_image(os.path.join(world["legal"], name), SIZE, 1)
+  assert seen.shape == (SIZE, SIZE, 1) and abs(seen - luma).max() <= 2

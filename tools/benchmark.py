@@ -59,7 +59,9 @@ def _define_flags():
 
 
 def main(argv):
-  del argv
+  if len(argv) > 1:
+    raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+  _check_flags()
   from compare_gan_logits import files
   peak = _peak()
   print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, matrix product "
@@ -74,13 +76,25 @@ def main(argv):
     files.write_json(FLAGS.json, figures)
 
 
+def _check_flags():
+  """Before minutes are spent on the first part."""
+  from compare_gan_logits import configuration
+  for size in FLAGS.size:
+    _numbers(size)
+  if {"step", "features"} & set(FLAGS.part):
+    if not FLAGS.gin_config:
+      raise command.UserError("--gin_config names the training to time, or --part another "
+                              "thing to measure")
+    configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
+  if FLAGS.module and not os.path.isfile(os.path.join(FLAGS.module, "inversion.json")):
+    raise command.UserError(f"{FLAGS.module} holds no inversion.json; --module names the "
+                            "folder of an exported module")
+
+
 # Parts: peak [GFLOP/s] -> figures --------------------------------------------
 
 
 def _step(peak):
-  if not FLAGS.gin_config:
-    raise command.UserError("--gin_config names the training to time, or --part another "
-                            "thing to measure")
   arguments = [f"--gin_config={path}" for path in FLAGS.gin_config]
   arguments += [f"--gin_bindings={binding}" for binding in FLAGS.gin_bindings]
   arguments += ["--data_fake_dataset"] if FLAGS.data_fake_dataset else []
@@ -90,11 +104,21 @@ def _step(peak):
 def _sizes(peak):
   figures = {}
   for size in FLAGS.size:
-    resolution, ch, batch = (int(x) for x in size.split(":"))
+    resolution, ch, batch = _numbers(size)
     print(f"\n{resolution} px, ch {ch}, batch {batch}, 1000 logits")
     arguments = _paper(resolution, ch, batch)
     figures[size] = _table(_compare(arguments, _formulations()), peak)
   return figures
+
+
+def _numbers(size):
+  """Resolution, width and batch of --size."""
+  try:
+    resolution, ch, batch = (int(x) for x in size.split(":"))
+  except ValueError:
+    raise command.UserError(f"--size {size}: three numbers such as 32:32:32, for "
+                            "resolution, width ch and batch") from None
+  return resolution, ch, batch
 
 
 def _formulations():
@@ -268,9 +292,7 @@ class _Worker:
 
   def __enter__(self):
     self._process.start()
-    self.facts = self._pipe.recv()
-    if isinstance(self.facts, command.UserError):
-      raise self.facts
+    self.facts = self._receive()
     self.first_step = self.turn(1)[0]
     self.turn(1)
     return self
@@ -282,16 +304,30 @@ class _Worker:
   def turn(self, steps):
     """Seconds of each of so many steps."""
     self._pipe.send(steps)
-    return self._pipe.recv()
+    return self._receive()
 
   def peak_memory(self):
     """GB."""
     self._pipe.send(None)
-    return self._pipe.recv()
+    return self._receive()
+
+  def _receive(self):
+    answer = self._pipe.recv()
+    if isinstance(answer, command.UserError):
+      raise answer
+    return answer
 
 
 def _work(pipe, arguments, way):
-  """A worker's process: builds, then answers a number of steps with their seconds."""
+  """A worker's process, whose failure is the parent's."""
+  try:
+    _answer(pipe, arguments, way)
+  except Exception as error:
+    pipe.send(command.UserError(f"{way}: {command.explain(error)}"))
+
+
+def _answer(pipe, arguments, way):
+  """Builds, then answers a number of steps with their seconds."""
   import tensorflow.compat.v1 as tf
 
   from compare_gan_logits import allocator
@@ -301,14 +337,9 @@ def _work(pipe, arguments, way):
   FLAGS(["benchmark", *arguments])
   bindings = FLAGS.gin_bindings + (
       ["compute.dtype = 'bfloat16'"] if way == "bfloat16" else [])
-  try:
-    trainer.parse_gin(FLAGS.gin_config, bindings)
-    run = trainer.make_run(tempfile.mkdtemp())
-    building, logits = _WAYS[way](run)
-  except command.UserError as error:
-    pipe.send(error)
-    return
-  with _training_step(run, building, logits) as (step, gflop):
+  trainer.parse_gin(FLAGS.gin_config, bindings)
+  run = trainer.make_run(tempfile.mkdtemp())
+  with _training_step(run, *_WAYS[way](run)) as (step, gflop):
     pipe.send({"gflop": gflop, "batch": run.options["batch_size"]})
     while True:
       steps = pipe.recv()

@@ -276,6 +276,9 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
   """
   if handle is None:
     return None
+  if not isinstance(handle, str):
+    raise UserError(f"classifier.handle is {handle!r}; it must be a text in quotes: a "
+                    "folder, a URL or a name of the zoo")
   overrides = dict(
       handle=path, signature=signature, input_name=input_name, output=output,
       extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
@@ -295,14 +298,28 @@ def from_description(description, folder=None):
       from there first.
 
   Raises:
-    UserError: it is gone, or is no longer the one described.
+    UserError: it is gone, or is no longer the one described; or the description is
+      damaged.
   """
   facts = dict(description)
   digest = facts.pop("digest")
   relative = facts.pop("relative", None)
+  spec = _described(facts, digest, relative)
   if folder and relative:
     moved = os.path.normpath(os.path.join(folder, relative))
     if os.path.exists(moved):
-      facts["handle"] = moved
-  spec = Spec(**facts)
+      spec = dataclasses.replace(spec, handle=moved)
   return Classifier(spec, _locate(spec.handle, spec.weights), digest)
+
+
+def _described(facts, *texts):
+  """The hub.Spec of a description, whose values may be anything that JSON has."""
+  try:
+    spec = Spec(**facts)
+    if not all(isinstance(text, str) for text in (spec.name, spec.handle, *texts)
+               if text is not None):
+      raise TypeError("name, handle and digest are texts")
+  except (AttributeError, OverflowError, TypeError, ValueError) as error:
+    raise UserError(f"the description of a classifier is damaged ({error}); export the "
+                    "module again") from error
+  return spec

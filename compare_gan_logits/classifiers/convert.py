@@ -19,6 +19,7 @@ from concurrent import futures
 
 import numpy as np
 import tensorflow
+from keras.src.saving import serialization_lib
 from numpy.core.multiarray import _reconstruct
 from tensorflow import keras
 
@@ -67,11 +68,14 @@ def keras_file(path):
   last layer with weights sees).
 
   Raises:
-    UserError: the file holds no such model.
+    UserError: the file holds no such model, or Python code (a Lambda layer), which is
+      not run.
   """
   def build(folder):
     try:
-      model = keras.models.load_model(path, compile=False)
+      # By itself Keras keeps code out of .keras files only, not out of .h5.
+      with serialization_lib.SafeModeScope(safe_mode=True):
+        model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
       raise UserError(f"{path} is no Keras classifier ({error}); a classifier is a "
                       "folder with a saved_model.pb, or a .h5, .keras or .npz "
