@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.EPERM: "change its permissions or name another folder",
     errno.EROFS: "name a folder that can be written to",
     errno.ENOENT: "name one that is there",
-    errno.ENOTDIR: "name a folder",
+    errno.ENOTDIR: "name a folder", errno.EEXIST: "name a folder",
     errno.EISDIR: "name a file",
 }
 _TENSORFLOW_SAYS = {errno.ENOSPC: "No space left on device",

@@ -165,13 +165,14 @@ class Run:
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
       return
     logits = self.cached_logits()
-    self._introduce(logits)
-    steps = self.options["training_steps"]
     time_hook = hooks.TrainingTime(self.model_dir, self.settings.training_minutes)
+    estimator = self._estimator((*training_hooks, time_hook))
+    self._introduce(logits)
     with self.dataset.naming_damage(), checkpoints.naming_misfit(self.model_dir):
-      self._estimator((*training_hooks, time_hook)).train(
+      estimator.train(
           lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
-          max_steps=steps, saving_listeners=[hooks.WeightGuard(self.model_dir)])
+          max_steps=self.options["training_steps"],
+          saving_listeners=[hooks.WeightGuard(self.model_dir)])
 
   def last_step(self):
     """Step of the last checkpoint, 0 where there is none."""

@@ -10,6 +10,7 @@ import contextvars
 import gin
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.command import UserError
 from compare_gan_logits.tpu import tpu_ops
 
 
@@ -22,8 +23,8 @@ def weight_initializer(initializer="normal", stddev=0.02):
     return tf.truncated_normal_initializer(stddev=stddev)
   if initializer == "orthogonal":
     return tf.orthogonal_initializer()
-  raise ValueError(f"weights.initializer {initializer!r} is not one of normal, "
-                   "truncated, orthogonal")
+  raise UserError(f"weights.initializer {initializer!r} is not one of normal, "
+                  "truncated, orthogonal")
 
 
 def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
@@ -150,7 +151,7 @@ def compute_dtype(dtype="float32"):
   checkpoints are the same.
   """
   if dtype not in ("float32", "bfloat16"):
-    raise ValueError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
+    raise UserError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
   return tf.as_dtype(dtype)
 
 
@@ -392,8 +393,8 @@ def self_modulated_batch_norm(inputs, z, is_training, use_sn, center=True, scale
     num_hidden: width of the one hidden layer they share; 0 for none.
   """
   if z is None:
-    raise ValueError("self_modulated_batch_norm needs the noise z, which this layer "
-                     "of the architecture does not have")
+    raise UserError("self_modulated_batch_norm needs the noise z, which this layer "
+                    "of the architecture does not have")
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("sbn"):
@@ -420,8 +421,8 @@ def conditional_batch_norm(inputs, y, is_training, use_sn, center=True, scale=Tr
       small condition then multiplies every channel by almost nothing.
   """
   if y is None:
-    raise ValueError("conditional_batch_norm needs a condition: bind "
-                     "ModularGAN.conditional = True, or G.batch_norm_fn = @batch_norm")
+    raise UserError("conditional_batch_norm needs a condition: bind "
+                    "ModularGAN.conditional = True, or G.batch_norm_fn = @batch_norm")
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("condition"):
@@ -452,8 +453,8 @@ def logit_conditional_batch_norm(inputs, y, is_training, use_sn, center=True,
     num_hidden: width of the hidden layer of each MLP.
   """
   if y is None:
-    raise ValueError("logit_conditional_batch_norm needs a condition: bind "
-                     "classifier.handle and ModularGAN.conditional = True")
+    raise UserError("logit_conditional_batch_norm needs a condition: bind "
+                    "classifier.handle and ModularGAN.conditional = True")
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("condition"):
