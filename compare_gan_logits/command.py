@@ -26,6 +26,7 @@ _REMEDIES = {
     errno.EROFS: "name a folder that can be written to",
     errno.ENOENT: "name one that is there",
     errno.ENOTDIR: "name a folder",
+    errno.EEXIST: "name a folder, or a name that is free",
     errno.EISDIR: "name a file",
 }
 _TENSORFLOW_SAYS = {errno.ENOSPC: "No space left on device",

@@ -7,6 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.command import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ def test_bfloat16_rounds_the_operands_of_convolutions_and_nothing_else(scaling):
 
 def test_an_unknown_compute_type_is_refused():
   gin.bind_parameter("compute.dtype", "float8")
-  with pytest.raises(ValueError, match="bfloat16"):
+  with pytest.raises(UserError, match="bfloat16"):
     arch_ops.compute_dtype()
 
 
@@ -218,5 +219,5 @@ def test_attention_starts_as_the_identity_and_matches_numpy():
 
 
 def test_unknown_initializer_is_refused():
-  with pytest.raises(ValueError, match="orthogonal"):
+  with pytest.raises(UserError, match="orthogonal"):
     arch_ops.weight_initializer("orthogonl")

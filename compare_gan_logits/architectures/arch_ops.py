@@ -10,6 +10,7 @@ import contextvars
 import gin
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.command import UserError
 from compare_gan_logits.tpu import tpu_ops
 
 
@@ -22,8 +23,8 @@ def weight_initializer(initializer="normal", stddev=0.02):
     return tf.truncated_normal_initializer(stddev=stddev)
   if initializer == "orthogonal":
     return tf.orthogonal_initializer()
-  raise ValueError(f"weights.initializer {initializer!r} is not one of normal, "
-                   "truncated, orthogonal")
+  raise UserError(f"weights.initializer {initializer!r} is not one of normal, "
+                  "truncated, orthogonal")
 
 
 def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
@@ -150,7 +151,7 @@ def compute_dtype(dtype="float32"):
   checkpoints are the same.
   """
   if dtype not in ("float32", "bfloat16"):
-    raise ValueError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
+    raise UserError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
   return tf.as_dtype(dtype)
 
 
