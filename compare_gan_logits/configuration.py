@@ -55,20 +55,21 @@ def _check_kinds():
   for (_, selector), bound in gin.config._CONFIG.items():
     if selector not in gin.config._REGISTRY:
       continue  # a macro
-    name = selector.split(".")[-1]
-    for parameter, default in _defaults(selector).items():
-      value = bound.get(parameter)
-      for kind, words in ((bool, "True or False"), (numbers.Real, "a number"),
-                          (str, "a text in quotes")):
-        if isinstance(default, kind):
-          if isinstance(value, (bool, numbers.Real, str)) and not _is_a(value, kind):
-            raise UserError(f"gin binds {name}.{parameter} = {value!r}; it must be "
-                            f"{words}, such as {default!r}")
-          break
+    defaults = _defaults(selector)
+    for parameter, value in bound.items():
+      default = defaults.get(parameter)
+      if _kind(value) and _kind(default) and _kind(value) != _kind(default):
+        raise UserError(f"gin binds {selector.split('.')[-1]}.{parameter} = {value!r}; it "
+                        f"must be {_kind(default)}, such as {default!r}")
 
 
-def _is_a(value, kind):
-  return isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
+def _kind(value):
+  """What a plain value is, in words; None of any other."""
+  for kind, words in ((bool, "True or False"), (numbers.Real, "a number"),
+                      (str, "a text in quotes")):
+    if isinstance(value, kind):
+      return words
+  return None
 
 
 def _defaults(selector):

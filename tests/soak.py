@@ -8,7 +8,6 @@ its open files over the second half of the time, and the bytes of summaries per 
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,42 +19,22 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 CONFIG = """
-include 'paper.gin'
-dataset.name = 'embedded'
-classifier.handle = '{folder}/classifier'
-resnet_biggan.Generator.ch = 1
-resnet_biggan.Discriminator.ch = 4
-options.batch_size = 4
-options.z_dim = 8
-options.disc_iters = 1
 options.training_steps = 10000000
-ModularGAN.ema_start_step = 0
 run_config.training_minutes = {minutes}
 run_config.save_checkpoints_steps = 500
 run_config.keep_checkpoint_max = 3
 run_config.save_summary_steps = 50
 export.standing_images = 256
 export.standing_batch_size = 64
-evaluation.num_images = 50
 """
 _EXPORT_EVERY = 120  # seconds
-
-
-def _write_configuration(folder, minutes):
-  import tiny
-
-  kernel = np.random.default_rng(0).normal(size=[1024, 10]) / 10
-  tiny.write_classifier(os.path.join(folder, "classifier"), kernel, size=32)
-  shutil.copy(os.path.join(ROOT, "gin_configs", "paper.gin"), folder)
-  with open(os.path.join(folder, "soak.gin"), "w", encoding="utf-8") as f:
-    f.write(CONFIG.format(folder=folder, minutes=minutes))
 
 
 def _start(folder, schedule):
   with open(os.path.join(folder, f"{schedule}.log"), "ab") as log:
     return subprocess.Popen(
         [sys.executable, "-m", "compare_gan_logits.main", "--gin_config",
-         os.path.join(folder, "soak.gin"), "--model_dir", os.path.join(folder, "run"),
+         os.path.join(folder, "tiny.gin"), "--model_dir", os.path.join(folder, "run"),
          "--schedule", schedule], cwd=ROOT, stdout=log, stderr=log)
 
 
@@ -91,13 +70,15 @@ def _summary_bytes(folder):
 
 
 def main():
+  import tiny
+
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--minutes", type=float, default=60)
   parser.add_argument("--folder", required=True)
   given = parser.parse_args()
   folder = os.path.abspath(given.folder)
   os.makedirs(folder)
-  _write_configuration(folder, given.minutes)
+  tiny.write_training(folder, CONFIG.format(minutes=given.minutes))
   processes = {"train": _start(folder, "train")}
   time.sleep(30)
   processes["continuous_eval"] = _start(folder, "continuous_eval")

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -226,16 +227,18 @@ def test_the_snippet_computes_the_view_bit_for_bit(explorer, folders, tmp_path):
   arrays = tmp_path / "arrays.npz"
   with open(path, "a", encoding="utf-8") as f:
     f.write(f"""
-import numpy as np
+import json, numpy as np
 assert list(shown) == ["robust", "<i>other"], shown
-np.savez({str(arrays)!r}, **{{f"{{name}}/{{field}}": value for name in shown
-                              for field, value in vars(shown[name]).items()}})
+np.savez({str(arrays)!r}, view=json.dumps(view.to_json()),
+         **{{f"{{name}}/{{field}}": value for name in shown
+            for field, value in vars(shown[name]).items()}})
 """)
   subprocess.run([sys.executable, str(path)], check=True, timeout=120,
-                 env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(
-                     os.path.abspath(__file__)))})
+                 env={**os.environ, "PYTHONPATH": ROOT})
   here = explorer.show(view)
   with np.load(arrays) as again:
+    assert View.from_json(json.loads(str(again["view"]))) == view
+    assert list(here) == ["robust", "<i>other"]
     for name, shown in here.items():
       for field in dataclasses.fields(view_lib.Shown):
         np.testing.assert_array_equal(again[f"{name}/{field.name}"],
@@ -325,6 +328,7 @@ def test_a_missing_module_is_told_and_the_others_shown(folders, tmp_path, explor
 
 def test_without_any_module_the_page_says_so_and_stays_up(tmp_path):
   none = server.Explorer([("", str(tmp_path / "gone"))])
+  assert re.search(r"gone cannot be loaded: .* inversion\.json", none.problems["gone"])
   client = server.create_app(none).test_client()
   assert "holds no inversion.json" in client.get("/").get_data(as_text=True)
   assert client.post("/show", json=none.first_view().to_json()).json == {"modules": []}

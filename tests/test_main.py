@@ -7,7 +7,6 @@ with four channels, a few steps.
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -24,20 +23,8 @@ from compare_gan_logits import inversion
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAPER = os.path.join(ROOT, "gin_configs", "paper.gin")
 CONFIG = """
-include 'paper.gin'
-dataset.name = 'embedded'
-resnet_biggan.Generator.ch = 1
-resnet_biggan.Discriminator.ch = 4
-options.batch_size = 4
-options.z_dim = 8
-options.disc_iters = 1
-ModularGAN.ema_start_step = 0
 ModularGAN.ema_decay = 0.5
-run_config.save_checkpoints_steps = 2
 run_config.save_summary_steps = 2
-export.standing_images = 64
-export.standing_batch_size = 32
-evaluation.num_images = 50
 """
 
 
@@ -56,11 +43,7 @@ def command(*args, check=True, **kwargs):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("main")
-  kernel = np.random.default_rng(0).normal(size=[1024, 10]) / 10
-  tiny.write_classifier(folder / "classifier", kernel, size=32)
-  shutil.copy(PAPER, folder)
-  (folder / "tiny.gin").write_text(
-      CONFIG + f"classifier.handle = '{folder}/classifier'\n")
+  tiny.write_training(folder, CONFIG)
   return folder
 
 

@@ -25,21 +25,9 @@ from compare_gan_logits.inversion import Inverter
 
 KILLS = int(os.environ.get("COMPARE_GAN_LOGITS_KILLS", 6))
 STEPS = 6
-CONFIG = """
-include 'paper.gin'
-dataset.name = 'embedded'
-resnet_biggan.Generator.ch = 1
-resnet_biggan.Discriminator.ch = 4
-options.batch_size = 4
-options.z_dim = 8
-options.disc_iters = 1
-options.training_steps = 6
-ModularGAN.ema_start_step = 0
-run_config.save_checkpoints_steps = 2
+CONFIG = f"""
+options.training_steps = {STEPS}
 run_config.keep_checkpoint_max = 10
-export.standing_images = 64
-export.standing_batch_size = 32
-evaluation.num_images = 50
 """
 
 
@@ -52,11 +40,7 @@ def server():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("trust")
-  kernel = np.random.default_rng(0).normal(size=[1024, 10]) / 10
-  tiny.write_classifier(folder / "classifier", kernel, size=32)
-  shutil.copy(os.path.join(forking.ROOT, "gin_configs", "paper.gin"), folder)
-  (folder / "tiny.gin").write_text(
-      CONFIG + f"classifier.handle = '{folder}/classifier'\n")
+  tiny.write_training(folder, CONFIG)
   return folder
 
 

@@ -1,12 +1,46 @@
 """Modules small enough to know in closed form, written as real ones are."""
 
 import os
+import shutil
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
+
+
+_PAPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                      "gin_configs", "paper.gin")
+_TRAINING = """
+include 'paper.gin'
+dataset.name = 'embedded'
+resnet_biggan.Generator.ch = 1
+resnet_biggan.Discriminator.ch = 4
+options.batch_size = 4
+options.z_dim = 8
+options.disc_iters = 1
+ModularGAN.ema_start_step = 0
+run_config.save_checkpoints_steps = 2
+export.standing_images = 64
+export.standing_batch_size = 32
+evaluation.num_images = 50
+"""
+
+
+def write_training(folder, more=""):
+  """Writes the smallest training: its classifier and tiny.gin, whose path it returns.
+
+  Args:
+    folder: an existing one.
+    more: gin bindings that are added, or that take the place of the tiny ones.
+  """
+  kernel = np.random.default_rng(0).normal(size=[1024, 10]) / 10
+  classifier = write_classifier(os.path.join(folder, "classifier"), kernel, size=32)
+  shutil.copy(_PAPER, folder)
+  path = os.path.join(folder, "tiny.gin")
+  files.write_text(path, f"{_TRAINING}classifier.handle = '{classifier}'\n{more}")
+  return path
 
 
 class LinearClassifier:

@@ -205,14 +205,17 @@ def _conv_same(inputs, kernel):
   return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
 
 
+# Up to this size one product of all taps is faster than a transposed convolution.
+_SMALL_MAP = 8  # pixels
+
+
 def conv_up(inputs, kernel):
   """Zero insertion (values at even positions), then a SAME convolution.
 
   Only the taps that meet a value matter: a transposed convolution of stride 2
-  with the flipped kernel, whose output starts one row and column early. On small
-  maps one matrix product does it faster.
+  with the flipped kernel, whose output starts one row and column early.
   """
-  if kernel.shape[0] == 3 and inputs.shape[1] <= 8:
+  if kernel.shape[0] == 3 and inputs.shape[1] <= _SMALL_MAP:
     return _conv_up_by_taps(inputs, kernel)
   flipped = tf.transpose(tf.reverse(kernel, axis=[0, 1]), [0, 1, 3, 2])
   _, height, width, _ = inputs.shape.as_list()

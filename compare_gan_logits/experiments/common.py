@@ -207,11 +207,15 @@ def is_robust(label):
   return kind(label) == "robust"
 
 
+def first(labels, wanted):
+  """The first label of a kind, or None."""
+  return next((label for label in labels if kind(label) == wanted), None)
+
+
 def pair(labels):
   """(robust label, standard label): the first of each, or None if one is missing."""
-  robust = [label for label in labels if kind(label) == "robust"]
-  standard = [label for label in labels if kind(label) == "standard"]
-  return (robust[0], standard[0]) if robust and standard else None
+  robust, standard = first(labels, "robust"), first(labels, "standard")
+  return (robust, standard) if robust and standard else None
 
 
 def robust_larger(statement, section, values, evidence_is, sign=1):

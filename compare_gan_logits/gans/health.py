@@ -16,13 +16,15 @@ def measures(d_real_logits, d_fake_logits, real, fake):
   Returns:
     dict of scalars: "discriminator_accuracy", the share of scores on the right side
     of 0; "score_spread", the standard deviation of all scores: 0 where no image moves
-    the discriminator any more; "fake_spread", the mean distance (L1) of generated images to their
-    neighbours in the batch, in units of the real images'. 1 is right, 0 is collapse.
+    the discriminator any more; "fake_spread", the mean distance (L1) of generated
+    images to their neighbours in the batch, in units of the real images': 1 is right,
+    0 is collapse.
   """
+  scores = tf.concat([d_real_logits, d_fake_logits], 0)
   right = [tf.cast(side, tf.float32) for side in (d_real_logits > 0, d_fake_logits < 0)]
   spread = _spread(tf.cast(fake, tf.float32)) / (_spread(real) + 1e-6)
   return {"discriminator_accuracy": tf.reduce_mean(tf.concat(right, 0)),
-          "score_spread": tf.math.reduce_std(tf.concat([d_real_logits, d_fake_logits], 0)),
+          "score_spread": tf.math.reduce_std(scores),
           "fake_spread": spread}
 
 
