@@ -60,16 +60,12 @@ def make_run(model_dir):
     UserError: a value is missing or wrong.
   """
   try:
-    options = runner_lib.get_options_dict()
-    if not callable(options["gan_class"]):
-      raise UserError(f"options.gan_class is {options['gan_class']!r}; it must be a class, "
-                      "such as @ModularGAN")
     return runner_lib.Run(
         dataset=datasets.get_dataset(), classifier=from_gin(),
-        options=options, settings=runner_lib.get_run_settings(),
+        options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
         model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
         tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project)
-  except (TypeError, ValueError, RuntimeError) as error:  # gin's, of a missing value
+  except (TypeError, ValueError) as error:  # gin's, of a wrong value
     raise UserError(explain_gin_error(error)) from error
 
 

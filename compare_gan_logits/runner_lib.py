@@ -60,6 +60,9 @@ def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
   for name, value in options.items():
     if not isinstance(value, int) or value < 1:
       raise UserError(f"options.{name} is {value!r}; it must be a positive integer")
+  if not callable(gan_class):
+    raise UserError(f"options.gan_class is {gan_class!r}; it must be a class, such as "
+                    "@ModularGAN")
   return dict(options, gan_class=gan_class, architecture=architecture, lamba=lamba)
 
 
