@@ -44,14 +44,17 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(
     np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("height", [8, 24])
 @pytest.mark.parametrize("scaling", ["same", "up", "down"])
-def test_bfloat16_rounds_the_operands_of_convolutions_and_nothing_else(scaling):
-  x = tf.constant(random(2, 8, 8, 16))
+def test_bfloat16_rounds_the_operands_of_convolutions_and_nothing_else(
+    scaling, height, size):
+  x = tf.constant(random(2, height, 6, 16))
   outputs = []
   for dtype in ("float32", "bfloat16"):
     gin.bind_parameter("compute.dtype", dtype)
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-      outputs.append(arch_ops.conv2d(x, 8, 3, "layer", False, scaling))
+      outputs.append(arch_ops.conv2d(x, 8, size, "layer", False, scaling))
   kernel, bias = tf.trainable_variables()
   gradients = [tf.gradients(tf.reduce_sum(tf.square(y)), [x, kernel]) for y in outputs]
   assert {v.dtype.base_dtype for v in (kernel, bias, *outputs)} == {tf.float32}

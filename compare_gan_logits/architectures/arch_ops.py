@@ -75,10 +75,12 @@ class NetworkPass:
 
 
 @contextlib.contextmanager
-def network_pass(accumulate=False):
-  """Opens a NetworkPass. Training calls of a network happen in one; plain
-  inference needs none."""
-  token = _current_pass.set(NetworkPass(accumulate))
+def network_pass(opened=None, accumulate=False):
+  """Opens a NetworkPass, or goes on with one that was opened before.
+
+  Training calls of a network happen in one; plain inference needs none.
+  """
+  token = _current_pass.set(opened or NetworkPass(accumulate))
   try:
     yield _current_pass.get()
   finally:
@@ -206,27 +208,47 @@ def _conv_same(inputs, kernel):
 
 
 # Up to this size one product of all taps is faster than a transposed convolution.
-_SMALL_MAP = 8  # pixels
+_SMALL_MAP = {tf.float32: 8, tf.bfloat16: 16}  # pixels
 
 
 def conv_up(inputs, kernel):
   """Zero insertion (values at even positions), then a SAME convolution.
 
-  Only the taps that meet a value matter: a transposed convolution of stride 2
+  Only the taps that meet a value matter. A 1x1 kernel meets zeros or one value, so
+  zeros can be inserted after it. A 3x3 one is a transposed convolution of stride 2
   with the flipped kernel, whose output starts one row and column early.
   """
-  if kernel.shape[0] == 3 and inputs.shape[1] <= _SMALL_MAP:
+  if kernel.shape[0] == 1:
+    return _insert_zeros(_conv_same(inputs, kernel))
+  if inputs.shape[1] <= _SMALL_MAP[inputs.dtype]:
     return _conv_up_by_taps(inputs, kernel)
   flipped = tf.transpose(tf.reverse(kernel, axis=[0, 1]), [0, 1, 3, 2])
   _, height, width, _ = inputs.shape.as_list()
-  static_shape = [inputs.shape[0], 2 * height, 2 * width, kernel.shape[-1]]
-  pad = 1 if kernel.shape[0] == 3 else 0
+  if inputs.dtype == tf.bfloat16:
+    # oneDNN has no kernel for it with explicit padding: cut off what starts early.
+    return _transposed_conv(inputs, flipped, [2 * height + 1, 2 * width + 1],
+                            padding="VALID")[:, 1:, 1:]
+  return _transposed_conv(inputs, flipped, [2 * height, 2 * width],
+                          padding="EXPLICIT",
+                          explicit_paddings=[0, 0, 1, 0, 1, 0, 0, 0])
+
+
+def _transposed_conv(inputs, kernel, size, **padding):
+  """The transposed convolution of stride 2: [b, h, w, c] -> [b, *size, c']."""
+  output_dim = kernel.shape[2]
   outputs = tf.raw_ops.Conv2DBackpropInput(
-      input_sizes=tf.stack([tf.shape(inputs)[0]] + static_shape[1:]),
-      filter=flipped, out_backprop=inputs, strides=[1, 2, 2, 1],
-      padding="EXPLICIT", explicit_paddings=[0, 0, pad, 0, pad, 0, 0, 0])
-  outputs.set_shape(static_shape)
+      input_sizes=tf.stack([tf.shape(inputs)[0], *size, output_dim]), filter=kernel,
+      out_backprop=inputs, strides=[1, 2, 2, 1], **padding)
+  outputs.set_shape([inputs.shape[0], *size, output_dim])
   return outputs
+
+
+def _insert_zeros(inputs):
+  """[b, h, w, c] -> [b, 2h, 2w, c]: values at even positions, zeros at odd ones."""
+  _, height, width, channels = inputs.shape.as_list()
+  spread = tf.pad(tf.reshape(inputs, [-1, height, 1, width, channels]),
+                  [[0, 0], [0, 0], [0, 1], [0, 0], [0, channels]])
+  return tf.reshape(spread, [-1, 2 * height, 2 * width, channels])
 
 
 def _conv_up_by_taps(inputs, kernel):

@@ -277,13 +277,14 @@ class ModularGAN(abstract_gan.AbstractGAN):
                           for t in (images, z, y_real, y_fake)))]
     *d_steps, g_step = sub_steps
 
-    # All images are made from the weights at the start of the step.
-    with arch_ops.network_pass() as g_pass:
-      d_fakes = [tf.stop_gradient(fake) for fake in self._fakes_for_disc(d_steps)]
-      generated = self._fake(g_step["z"], g_step["y_fake"])
-
-    losses, previous = {}, []
-    for update_number, (sub_step, fake) in enumerate(zip(d_steps, d_fakes)):
+    # All images are made from the weights at the start of the step, one pass of
+    # calls, but each only when its turn comes: so fewer are in memory at once.
+    g_pass = arch_ops.NetworkPass()
+    losses, previous, d_fakes = {}, [], []
+    for update_number, sub_step in enumerate(d_steps):
+      with tf.control_dependencies(previous), arch_ops.network_pass(g_pass):
+        d_fakes = d_fakes or self._fakes_for_disc(d_steps[update_number:])
+        fake = tf.stop_gradient(d_fakes.pop(0))
       with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
         scores = self._score_pair(sub_step["x"], fake, sub_step["y_real"],
                                   sub_step["y_fake"])
@@ -295,6 +296,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
             d_loss, global_step_disc, self.discriminator.trainable_variables)
         previous = [update] + d_pass.updates
 
+    with tf.control_dependencies(previous), arch_ops.network_pass(g_pass):
+      generated = self._fake(g_step["z"], g_step["y_fake"])
     with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
       g_loss = self._generator_loss(g_step, generated)
       g_update = g_optimizer.minimize(
@@ -311,8 +314,9 @@ class ModularGAN(abstract_gan.AbstractGAN):
     return tf.group(*updates), losses
 
   def _fakes_for_disc(self, d_steps):
+    """Generated images of the first of `d_steps`, or of all where they are made jointly."""
     if not self._joint_gen_for_disc:
-      return [self._fake(s["z"], s["y_fake"]) for s in d_steps]
+      return [self._fake(d_steps[0]["z"], d_steps[0]["y_fake"])]
     joint = self._fake(tf.concat([s["z"] for s in d_steps], 0),
                        tf.concat([s["y_fake"] for s in d_steps], 0))
     return tf.split(joint, len(d_steps))
