@@ -25,6 +25,9 @@ from compare_gan_logits.command import UserError
 
 # File in a module's folder that says what it inverts.
 DESCRIPTION = "inversion.json"
+# The inverter of photographs that comes with the program (docs/photographs.md).
+SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "inverters",
+                       "photographs")
 
 
 class _Graph(NamedTuple):

@@ -60,6 +60,15 @@ def test_shipped_classifiers_are_as_good_as_they_say(name):
   assert again.spec.handle == f"shipped:{name}"
 
 
+def test_the_shipped_classifier_of_photographs_has_two_hundred_of_imagenets_classes():
+  classifier = classifiers.load("photographs_robust")
+  assert classifier.num_logits == len(classifier.class_names) == 200
+  known = {name.split(",")[0] for name in zoo.imagenet_class_names()}
+  assert len(set(classifier.class_names) & known) > 190
+  again = classifiers.from_description(classifier.describe())
+  assert again.spec.handle == "shipped:photographs_robust"
+
+
 def test_class_names_are_imagenets():
   names = zoo.imagenet_class_names()
   assert len(names) == 1000

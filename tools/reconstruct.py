@@ -5,6 +5,9 @@ a PNG of its own, logits.npz and results.json, and prints a table.
 
   python tools/reconstruct.py --module runs/robust/module \
       --images 'photos/*.jpg' --samples 3 --output out
+
+Without --module it takes the small inverter of photographs that comes with the
+program (docs/photographs.md).
 """
 
 import os
@@ -21,7 +24,8 @@ from compare_gan_logits import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("module", [], "Folder of an exported module. Give the flag "
-                          "once for each module to see them side by side.")
+                          "once for each module to see them side by side. Default: the "
+                          "inverter of photographs that comes with the program.")
 flags.DEFINE_string("images", None, "Folder, file, or quoted glob of images.")
 flags.DEFINE_integer("samples", 1, "Reconstructions of each image, with different "
                      "noise.", lower_bound=1)
@@ -37,14 +41,12 @@ _TABLE_ROWS = 40
 def main(argv):
   if len(argv) > 1:
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
-  if not FLAGS.module:
-    raise command.UserError("--module names the folder of an exported module")
   if not FLAGS.images:
     raise command.UserError("--images names a folder or a quoted glob of images")
   from compare_gan_logits import inversion
   from compare_gan_logits import reconstruction
   paths = inversion.find_images(FLAGS.images)
-  inverters = _load(inversion.Inverter)
+  inverters = _load(FLAGS.module or [inversion.SHIPPED])
   with files.atomic_dir(FLAGS.output) as folder:
     made = [reconstruction.of_files(inverter, paths, FLAGS.samples, FLAGS.seed)
             for inverter in inverters]
@@ -53,12 +55,13 @@ def main(argv):
   print(f"\nwritten to {FLAGS.output}: grid.png, images/, logits.npz, results.json")
 
 
-def _load(inverter_class):
+def _load(modules):
+  from compare_gan_logits import inversion
   classifier = None
   if FLAGS.classifier:
     from compare_gan_logits import classifiers
     classifier = classifiers.load(FLAGS.classifier)
-  return [inverter_class.load(module, classifier) for module in FLAGS.module]
+  return [inversion.Inverter.load(module, classifier) for module in modules]
 
 
 if __name__ == "__main__":

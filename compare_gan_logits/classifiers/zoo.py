@@ -89,6 +89,7 @@ def _specs():
       # What there is to know of these stands beside their weights, in classifier.json.
       hub.Spec(name="embedded_standard", handle=SHIPPED + "embedded_standard"),
       hub.Spec(name="embedded_robust", handle=SHIPPED + "embedded_robust"),
+      hub.Spec(name="photographs_robust", handle=SHIPPED + "photographs_robust"),
   ]
 
 
