@@ -199,6 +199,8 @@ def _named(path):
   """Turns the system's refusals into a sentence that names the file."""
   try:
     yield
+  except BrokenPipeError:  # of what is printed meanwhile
+    raise
   except OSError as error:
     raise UserError(explain_os_error(error, path)) from error
 

@@ -65,7 +65,7 @@ def make_run(model_dir):
         options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
         model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
         tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project)
-  except (TypeError, ValueError) as error:  # gin's, of a wrong value
+  except (TypeError, ValueError, RecursionError) as error:  # gin's, of a wrong value
     raise UserError(explain_gin_error(error)) from error
 
 

@@ -58,8 +58,12 @@ def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
   options = {"batch_size": batch_size, "training_steps": training_steps,
              "disc_iters": disc_iters, "z_dim": z_dim}
   for name, value in options.items():
-    if not isinstance(value, int) or value < 1:
-      raise UserError(f"options.{name} is {value!r}; it must be a positive integer")
+    if type(value) is not int or not 1 <= value < 2**31:
+      raise UserError(f"options.{name} is {value!r}; it must be a positive integer (of 31 "
+                      "bits at most)")
+  if batch_size * (disc_iters + 1) >= 2**31:
+    raise UserError(f"options.batch_size is {batch_size}; with options.disc_iters it makes "
+                    "more images a step than can be counted: make it smaller")
   if not callable(gan_class):
     raise UserError(f"options.gan_class is {gan_class!r}; it must be a class, such as "
                     "@ModularGAN")

@@ -316,9 +316,13 @@ def _described(facts, *texts):
   """The hub.Spec of a description, whose values may be anything that JSON has."""
   try:
     spec = Spec(**facts)
-    if not all(isinstance(text, str) for text in (spec.name, spec.handle, *texts)
-               if text is not None):
-      raise TypeError("name, handle and digest are texts")
+    digest, relative = texts
+    given = (spec.name, spec.handle, digest, *(
+        text for text in (relative, spec.signature, spec.input_name) if text is not None))
+    if not all(isinstance(text, str) for text in given):
+      raise TypeError("names, handle and digest are texts")
+    if not isinstance(spec.output, (str, int, type(None))):
+      raise TypeError("output is a name or a number")
   except (AttributeError, OverflowError, TypeError, ValueError) as error:
     raise UserError(f"the description of a classifier is damaged ({error}); export the "
                     "module again") from error
