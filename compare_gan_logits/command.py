@@ -71,7 +71,7 @@ def explain(error):
   for code, words in _TENSORFLOW_SAYS.items():
     if words in text:
       return f"{_first_line(text)}: {_REMEDIES[code]}"
-  if isinstance(error, MemoryError) or "OOM when allocating" in text:
+  if isinstance(error, MemoryError) or re.search("OOM when allocating|MemoryError", text):
     return ("out of memory; ask for less at a time: smaller batches, images or networks, "
             "fewer samples")
   return (f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "

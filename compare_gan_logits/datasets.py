@@ -31,6 +31,7 @@ FLAGS = flags.FLAGS
 
 _SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 _FOLDER_SPLITS = {"train": ("train",), "validation": ("validation", "val", "test")}
+_MAX_RESOLUTION = 4096
 _SHUFFLE_BUFFER = 16384  # encoded images; about 2 GB for ImageNet
 _EMBEDDED_CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal",
                      "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -333,6 +334,9 @@ def _parse_fake(name):
   except ValueError:
     raise UserError(f"dataset.name {name!r} is not like 'fake:1000@64', 1000 classes of "
                     "64 px") from None
+  if not 1 <= classes <= 100_000 or not 1 <= size <= _MAX_RESOLUTION:
+    raise UserError(f"dataset.name {name!r}: up to 100,000 classes and {_MAX_RESOLUTION} "
+                    "px can be made up")
   return classes, size
 
 
@@ -372,6 +376,9 @@ def _parse_folder(name):
   if not at or not resolution.isdecimal() or not int(resolution):
     raise UserError(f"dataset.name {name!r} does not say the size of the images; "
                     f"append it: {path}@64")
+  if int(resolution) > _MAX_RESOLUTION:
+    raise UserError(f"dataset.name {name!r}: images of more than {_MAX_RESOLUTION} px a "
+                    f"side are not trained on; append a smaller size: {root}@64")
   return root, int(resolution)
 
 

@@ -208,7 +208,10 @@ def _find(name, place, weights):
   path = _locate(handle, weights)
   description = os.path.join(path, DESCRIPTION)
   if tf.io.gfile.exists(description):
-    spec = Spec(**files.read_json(description)["spec"])
+    try:
+      spec = _described(files.read_json(description)["spec"], "", None)
+    except (KeyError, TypeError, UserError) as error:
+      raise UserError(f"{description} is damaged ({error}); copy it again") from error
   return dataclasses.replace(spec, handle=handle), path
 
 
@@ -279,6 +282,10 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
   if not isinstance(handle, str):
     raise UserError(f"classifier.handle is {handle!r}; it must be a text in quotes: a "
                     "folder, a URL or a name of the zoo")
+  for name, value in (("path", path), ("cache_dir", cache_dir), ("digest", digest),
+                      ("signature", signature), ("input_name", input_name)):
+    if not isinstance(value, (str, type(None))):
+      raise UserError(f"classifier.{name} is {value!r}; it must be a text in quotes")
   overrides = dict(
       handle=path, signature=signature, input_name=input_name, output=output,
       extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,

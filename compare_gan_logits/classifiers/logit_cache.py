@@ -90,6 +90,9 @@ def _facts(classifier, dataset, split):
 
 def _compare(wanted, found, folder):
   """Refuses a cache whose manifest differs in anything of `wanted`."""
+  if not isinstance(found, dict):
+    raise UserError(f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and "
+                    "fill it again with tools/cache_logits.py")
   for name, value in wanted.items():
     if found.get(name) != value:
       raise UserError(
