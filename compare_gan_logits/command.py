@@ -161,13 +161,16 @@ def run(main, prepare=None):
     try:
       main(argv)
       sys.stdout.flush()
+      return
     except Exception as error:
       no_reader = isinstance(error, BrokenPipeError) and _reader_has_gone()
       _flush_or_drop_stdout()
       if flags.FLAGS.debug or no_reader:
         raise
       print(f"error: {explain(error)}", file=sys.stderr)
-      sys.exit(1)
+    # Out here nothing holds the error's frames any more: a TensorFlow session in one of
+    # them that is closed when Python ends waits for ever.
+    sys.exit(1)
 
   try:
     if prepare:
@@ -176,8 +179,7 @@ def run(main, prepare=None):
   except KeyboardInterrupt as error:
     _exit_interrupted(error)
   except BrokenPipeError:
-    _flush_or_drop_stdout()
-    sys.exit(128 + signal.SIGPIPE)
+    os._exit(128 + signal.SIGPIPE)
 
 
 def _parse_flags(argv):

@@ -7,6 +7,7 @@ digest lies beside it. Shards appear whole or not at all; a killed run goes on w
 those that are missing.
 """
 
+import contextlib
 import os
 import time
 
@@ -64,11 +65,12 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits)
   else:
     made = _given(np.asarray(logits), manifest, missing)
   started, done = time.time(), 0
-  for shard, records in made:
-    _write_shard(folder, shard, shards, records)
-    done += len(records)
-    log(f"shard {shard + 1} of {shards}: {len(records)} images, "
-        f"{done / (time.time() - started):.0f} images/s")
+  with contextlib.closing(made):  # A session left to the end of Python waits for ever.
+    for shard, records in made:
+      _write_shard(folder, shard, shards, records)
+      done += len(records)
+      log(f"shard {shard + 1} of {shards}: {len(records)} images, "
+          f"{done / (time.time() - started):.0f} images/s")
 
 
 def _facts(classifier, dataset, split):

@@ -8,6 +8,7 @@ batches that are replayed ("free", Shafahi et al., 2019).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -230,10 +231,11 @@ def accuracy(classifier, dataset, limit=None):
                     f"{dataset.name} {dataset.num_classes} classes; name a data set "
                     "of the classifier's classes")
   counts = np.zeros(3, int)
-  for images, labels in _validation_batches(dataset, limit):
-    logits = classifier.predict(images)
-    counts += [len(images), np.sum(logits[:, indices].argmax(axis=1) == labels),
-               np.sum(logits.argmax(axis=1) == indices[labels])]
+  with contextlib.closing(_validation_batches(dataset, limit)) as batches:
+    for images, labels in batches:
+      logits = classifier.predict(images)
+      counts += [len(images), np.sum(logits[:, indices].argmax(axis=1) == labels),
+                 np.sum(logits.argmax(axis=1) == indices[labels])]
   result = {"images": int(counts[0]), "top1": counts[1] / counts[0]}
   if len(indices) < classifier.num_logits:
     result["top1_of_1000"] = counts[2] / counts[0]
@@ -346,10 +348,11 @@ class _Trainer:
     """Clean and attacked accuracy on the validation set."""
     correct = np.zeros(2)
     total = 0
-    for images, labels in _validation_batches(self._dataset, limit):
-      feed = {self._images: images, self._labels: labels}
-      correct += [np.sum(right) for right in session.run(self._correct, feed)]
-      total += len(images)
+    with contextlib.closing(_validation_batches(self._dataset, limit)) as batches:
+      for images, labels in batches:
+        feed = {self._images: images, self._labels: labels}
+        correct += [np.sum(right) for right in session.run(self._correct, feed)]
+        total += len(images)
     return tuple(float(share) for share in correct / total)
 
 
