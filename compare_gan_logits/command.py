@@ -68,6 +68,9 @@ def explain(error):
     return inner.group(1).strip()
   if text.startswith("Required bindings for"):
     return f"gin: {_first_line(text)}; bind it in a gin file or with --gin_bindings"
+  lost = re.search(r"Failed to find any matching files for (\S+)", text)
+  if lost:
+    return f"no weights {lost.group(1)}; copy the whole module again"
   for code, words in _TENSORFLOW_SAYS.items():
     if words in text:
       return f"{_first_line(text)}: {_REMEDIES[code]}"
@@ -152,6 +155,9 @@ def run(main, prepare=None):
   """
   if sys.stdout is None:  # closed by the caller
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, to the end
+  for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):  # A name may have letters that it does not know.
+      stream.reconfigure(errors="backslashreplace")
   listen_to_signals()
 
   def guarded(argv):

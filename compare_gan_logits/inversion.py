@@ -285,9 +285,6 @@ def _read(module_dir):
   if info.get("format") != FORMAT:
     raise UserError(f"{path} is of format {info.get('format')!r}, and this version of the "
                     f"program reads {FORMAT}; export the module again with this version")
-  names = info["class_names"]
-  if len(names) < info["num_logits"] or not all(isinstance(name, str) for name in names):
-    raise UserError(f"{path} is damaged (class_names); export the module again")
   classifier = info.setdefault("classifier", None)
   if classifier is not None and not (
       isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)):
@@ -303,6 +300,9 @@ def _read(module_dir):
       raise UserError(f"{file} is damaged: it is not what was exported; copy it again, "
                       "or export the module again")
   _check_signature(module_dir, info)
+  names = info["class_names"]
+  if len(names) < info["num_logits"] or not all(isinstance(name, str) for name in names):
+    raise UserError(f"{path} is damaged (class_names); export the module again")
   return info
 
 

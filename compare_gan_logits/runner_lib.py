@@ -367,7 +367,11 @@ def alone(schedule, model_dir):
   Raises:
     UserError: names the process.
   """
-  task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+  try:
+    task = dict(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}))
+  except (AttributeError, TypeError, ValueError) as error:
+    raise UserError(f"the environment variable TF_CONFIG is no description of a cluster "
+                    f"({error}); put it right or unset it") from None
   first = task.get("type", "chief") in ("chief", "master") or task.get("index") == 0
   with contextlib.ExitStack() as locks:
     for purpose in _LOCKS[schedule] if first else ():

@@ -372,7 +372,7 @@ class _Checkpoints:
     # The one before is for the case that the newest is damaged.
     self._saver = tf.train.Saver(tf.global_variables(), max_to_keep=2)
     record = os.path.join(self._folder, "settings.json")
-    if not os.path.exists(record):
+    if not checkpoint_lib.of_run(self._folder, self._BASE):  # nothing to be lost
       files.write_json(record, settings)
     elif files.read_json(record) != settings:
       raise UserError(f"{self._folder} holds a run with other settings; remove it, or "
