@@ -163,7 +163,8 @@ def explain_gin_error(error):
     return (f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
             "gin_configs/ for how it is written")
   if isinstance(error, ImportError):
-    return f"gin: a file imports what cannot be imported ({error.msg}); remove that line"
+    return f"gin: a file imports what cannot be imported ({command.sentence(error)}); "\
+           "remove that line"
   if isinstance(error, RecursionError):
     return "gin: a file includes itself, a macro is its own value, or a value is nested " \
            "too deeply; see gin_configs/ for how it is written"
