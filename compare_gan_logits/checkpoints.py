@@ -98,7 +98,10 @@ def settle(model_dir, base=_BASE):
       if name.startswith(checkpoint + "."):
         tf.io.gfile.rename(os.path.join(model_dir, name),
                            os.path.join(model_dir, _SET_ASIDE + name), overwrite=True)
-  state = tf.train.get_checkpoint_state(model_dir)
+  try:
+    state = tf.train.get_checkpoint_state(model_dir)
+  except UnicodeDecodeError:  # damaged, and written anew
+    state = None
   recorded = state.all_model_checkpoint_paths if state else ()
   if [os.path.basename(path) for path in recorded] != kept:
     # Names without a folder, so that the run can be moved.

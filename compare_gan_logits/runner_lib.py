@@ -183,8 +183,7 @@ class Run:
 
   def last_step(self):
     """Step of the last checkpoint, 0 where there is none."""
-    checkpoint = tf.train.latest_checkpoint(self.model_dir)
-    return int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
+    return max((step for step, _ in checkpoints.of_run(self.model_dir)), default=0)
 
   def export(self, checkpoint_path=None, module_dir=None):
     """Exports a checkpoint (the last one) as a module; returns its folder."""
