@@ -6,6 +6,7 @@ by the next one that writes there.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -192,6 +193,18 @@ def locked(folder, purpose):
     yield
   finally:
     os.close(descriptor)
+
+
+def check_writable(folder):
+  """Makes a folder, before time is spent on what will be written there.
+
+  Raises:
+    UserError: it cannot be made or written.
+  """
+  with _named(folder):
+    os.makedirs(folder, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
 
 
 @contextlib.contextmanager

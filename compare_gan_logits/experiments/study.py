@@ -39,6 +39,7 @@ def run(names, inverters, data, folder, limit=None, log=print):
   Returns:
     {name: what its result.json holds}, in the order of `names`.
   """
+  files.check_writable(folder)
   setting = describe(inverters, data, limit)
   done = {}
   for number, name in enumerate(names, 1):
