@@ -118,9 +118,29 @@ def naming_misfit(model_dir):
   except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
     if "Restoring from checkpoint failed" not in str(error):
       raise
-    raise UserError(f"the checkpoints in {model_dir} were made with another "
-                    "configuration; use the gin file and the bindings of then "
-                    "(operative_config.gin), or name another --model_dir") from error
+    raise _misfit(model_dir) from error
+
+
+def check_shapes(model_dir, variables):
+  """Compares variables with the newest checkpoint's: TensorFlow restores any shape.
+
+  Raises:
+    UserError: one has another shape there.
+  """
+  checkpoint = tf.train.latest_checkpoint(model_dir)
+  if checkpoint is None:
+    return
+  saved = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+  for variable in variables:
+    shape = saved.get(variable.op.name)
+    if shape is not None and not variable.shape.is_compatible_with(shape):
+      raise _misfit(model_dir)
+
+
+def _misfit(model_dir):
+  return UserError(f"the checkpoints in {model_dir} were made with another "
+                   "configuration; use the gin file and the bindings of then "
+                   "(operative_config.gin), or name another --model_dir")
 
 
 def _names(model_dir):

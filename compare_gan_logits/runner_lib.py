@@ -317,7 +317,7 @@ def _with_hooks(model_fn, model_dir, training_steps, training_hooks):
   def with_hooks(features, labels, params, mode):
     spec = model_fn(features, labels, params, mode)
     return spec._replace(training_hooks=(
-        hooks.NanGuard(spec.loss, model_dir),
+        hooks.FitGuard(model_dir), hooks.NanGuard(spec.loss, model_dir),
         hooks.ProgressHook(training_steps), *training_hooks))
 
   return with_hooks
