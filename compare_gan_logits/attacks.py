@@ -37,7 +37,8 @@ def pgd(logits_fn, images, labels, epsilon, step_size, steps, norm="linf", seed=
     step_size: length of a step, in the same units and norm.
     steps: gradient steps.
     norm: "linf" or "l2".
-    seed: of a start drawn uniformly from the ball; None starts at the image.
+    seed: int, or int tensor [2], of a start drawn uniformly from the ball (a pure
+      function of it); None starts at the image.
 
   Returns:
     Attacked images, same shape, in [0, 1], within epsilon of `images`.
@@ -50,6 +51,7 @@ def pgd(logits_fn, images, labels, epsilon, step_size, steps, norm="linf", seed=
   images = tf.convert_to_tensor(images)
   attacked = images
   if seed is not None:
+    seed = tf.stack([seed, 0]) if isinstance(seed, int) else seed
     attacked = _inside(images, _random_step(images, epsilon, norm, seed), epsilon, norm)
 
   def step(i, attacked):
@@ -83,12 +85,13 @@ def _inside(images, delta, epsilon, norm):
 def _random_step(images, epsilon, norm, seed):
   """A point drawn uniformly from the ball, for every image."""
   if norm == "linf":
-    return tf.random.uniform(tf.shape(images), -epsilon, epsilon, seed=seed)
+    return tf.random.stateless_uniform(tf.shape(images), seed, -epsilon, epsilon)
   # Directions are uniform on the sphere; in d dimensions the radius of a uniform
   # point is distributed as u^(1/d).
   size = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), tf.float32)
-  radius = tf.random.uniform([tf.shape(images)[0], 1, 1, 1], seed=seed) ** (1 / size)
-  return epsilon * radius * _unit(tf.random.normal(tf.shape(images), seed=seed + 1))
+  radius = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed)
+  direction = _unit(tf.random.stateless_normal(tf.shape(images), seed + [0, 2**30]))
+  return epsilon * radius ** (1 / size) * direction
 
 
 def _length(x):

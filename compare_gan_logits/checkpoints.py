@@ -18,13 +18,13 @@ _INDEX = ".index"
 _SET_ASIDE = "damaged-"
 
 
-def of_run(model_dir):
+def of_run(model_dir, base=_BASE):
   """[(step, prefix)] of the checkpoints that are there, oldest first."""
   found = []
   for name in _names(model_dir):
-    step = name[len(_BASE):-len(_INDEX)]
-    if name.startswith(_BASE) and name.endswith(_INDEX) and step.isdigit():
-      found.append((int(step), os.path.join(model_dir, _BASE + step)))
+    step = name[len(base):-len(_INDEX)]
+    if name.startswith(base) and name.endswith(_INDEX) and step.isdigit():
+      found.append((int(step), os.path.join(model_dir, base + step)))
   return sorted(found)
 
 
@@ -43,7 +43,7 @@ def problem(prefix):
   return None
 
 
-def newest(model_dir):
+def newest(model_dir, base=_BASE):
   """(step, prefix) of the newest sound checkpoint, or None where there is none at all.
 
   Says which newer ones it passes over.
@@ -51,7 +51,7 @@ def newest(model_dir):
   Raises:
     UserError: there are checkpoints, and all are damaged.
   """
-  found = of_run(model_dir)
+  found = of_run(model_dir, base)
   for step, prefix in reversed(found):
     trouble = problem(prefix)
     if trouble is None:
@@ -60,15 +60,19 @@ def newest(model_dir):
           file=sys.stderr, flush=True)
   if found:
     raise UserError(f"every checkpoint in {model_dir} is damaged; put one back from a "
-                    "copy, or name another --model_dir to start again")
+                    "copy, or name another folder (--model_dir, --output) to start again")
   return None
 
 
-def settle(model_dir):
+def settle(model_dir, base=_BASE):
   """Makes TensorFlow go on from the newest sound checkpoint.
 
   Damaged newer ones are renamed, what a killed process had half written is removed,
   and TensorFlow's record is made to agree. Only for the process that trains there.
+
+  Args:
+    model_dir: folder of the run.
+    base: what the checkpoints' names begin with.
 
   Returns:
     Its step; 0 where there is none.
@@ -76,25 +80,28 @@ def settle(model_dir):
   Raises:
     UserError: as `newest`.
   """
-  sound = newest(model_dir)
+  sound = newest(model_dir, base)
   names = _names(model_dir)
   for name in names:
-    if name.startswith(_BASE) and "temp" in name:
+    if name.startswith(base) and "temp" in name:
       _remove(os.path.join(model_dir, name))
   if sound is None:
     return 0
   step, prefix = sound
   kept = []
-  for number, path in of_run(model_dir):
-    base = os.path.basename(path)
+  for number, path in of_run(model_dir, base):
+    checkpoint = os.path.basename(path)
     if number <= step:
-      kept.append(base)
+      kept.append(checkpoint)
       continue
     for name in names:
-      if name.startswith(base + "."):
+      if name.startswith(checkpoint + "."):
         tf.io.gfile.rename(os.path.join(model_dir, name),
                            os.path.join(model_dir, _SET_ASIDE + name), overwrite=True)
-  state = tf.train.get_checkpoint_state(model_dir)
+  try:
+    state = tf.train.get_checkpoint_state(model_dir)
+  except UnicodeDecodeError:  # damaged, and written anew
+    state = None
   recorded = state.all_model_checkpoint_paths if state else ()
   if [os.path.basename(path) for path in recorded] != kept:
     # Names without a folder, so that the run can be moved.
@@ -111,9 +118,29 @@ def naming_misfit(model_dir):
   except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
     if "Restoring from checkpoint failed" not in str(error):
       raise
-    raise UserError(f"the checkpoints in {model_dir} were made with another "
-                    "configuration; use the gin file and the bindings of then "
-                    "(operative_config.gin), or name another --model_dir") from error
+    raise _misfit(model_dir) from error
+
+
+def check_shapes(model_dir, variables):
+  """Compares variables with the newest checkpoint's: TensorFlow restores any shape.
+
+  Raises:
+    UserError: one has another shape there.
+  """
+  checkpoint = tf.train.latest_checkpoint(model_dir)
+  if checkpoint is None:
+    return
+  saved = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+  for variable in variables:
+    shape = saved.get(variable.op.name)
+    if shape is not None and not variable.shape.is_compatible_with(shape):
+      raise _misfit(model_dir)
+
+
+def _misfit(model_dir):
+  return UserError(f"the checkpoints in {model_dir} were made with another "
+                   "configuration; use the gin file and the bindings of then "
+                   "(operative_config.gin), or name another --model_dir")
 
 
 def _names(model_dir):

@@ -1,12 +1,17 @@
 """What every command line of the project shares: how it starts and how it fails.
 
 A wrong input ends in one sentence on stderr that names the thing and the
-remedy, exit code 1, and no traceback unless --debug is given.
+remedy, exit code 1, and no traceback unless --debug is given. Ctrl-C and SIGTERM end
+in a sentence as well (exit codes 130 and 143), a reader of the output that has gone
+(`| head`) in silence (141), as with Unix's own commands.
 """
 
 import difflib
 import errno
+import os
 import re
+import select
+import signal
 import sys
 import warnings
 
@@ -40,7 +45,7 @@ class UserError(Exception):
 def nearest(name, valid):
   """A hint for a misspelt `name`: the closest of `valid`, and the whole list."""
   valid = sorted(valid)
-  close = difflib.get_close_matches(name, valid, n=1)
+  close = difflib.get_close_matches(str(name), valid, n=1)
   hint = f"did you mean {close[0]!r}? " if close else ""
   return f"{hint}known: {', '.join(valid)}"
 
@@ -63,11 +68,15 @@ def explain(error):
     return inner.group(1).strip()
   if text.startswith("Required bindings for"):
     return f"gin: {_first_line(text)}; bind it in a gin file or with --gin_bindings"
+  lost = re.search(r"Failed to find any matching files for (\S+)", text)
+  if lost:
+    return f"no weights {lost.group(1)}; copy the whole module again"
   for code, words in _TENSORFLOW_SAYS.items():
     if words in text:
       return f"{_first_line(text)}: {_REMEDIES[code]}"
-  if isinstance(error, MemoryError) or "OOM when allocating" in text:
-    return "out of memory; use smaller batches"
+  if isinstance(error, MemoryError) or re.search("OOM when allocating|MemoryError", text):
+    return ("out of memory; ask for less at a time: smaller batches, images or networks, "
+            "fewer samples")
   return (f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "
           "shows where it happened")
 
@@ -81,8 +90,58 @@ def explain_os_error(error, path=None):
 
 
 def _first_line(text):
-  lines = text.strip().splitlines()
-  return lines[0].strip() if lines else "no message"
+  """The line that says what happened; TensorFlow's list of places precedes it."""
+  lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+  if lines and lines[0] == "Graph execution error:":
+    nodes = [i for i, line in enumerate(lines) if line.startswith("Node: ")]
+    lines = lines[nodes[-1] + 1:] if nodes else lines[1:]
+  return lines[0] if lines else "no message"
+
+
+class _Terminated(KeyboardInterrupt):
+  """SIGTERM, which then ends what Ctrl-C ends, and as tidily."""
+
+
+def listen_to_signals():
+  """Makes SIGTERM an exception, and an interruption anywhere a sentence.
+
+  `run` does it; a command whose imports take seconds does it before them.
+  """
+  signal.signal(signal.SIGTERM, _terminate)
+  sys.excepthook = _excepthook
+
+
+def _terminate(number, frame):
+  raise _Terminated
+
+
+def _excepthook(kind, error, trace):
+  if issubclass(kind, KeyboardInterrupt):
+    _exit_interrupted(error)
+  sys.__excepthook__(kind, error, trace)
+
+
+def _exit_interrupted(error):
+  """Ends the process now: threads of TensorFlow may have work for a long time."""
+  terminated = isinstance(error, _Terminated)
+  print(f"{'terminated' if terminated else 'interrupted'}: nothing is half written, and "
+        "the same command goes on from what was saved", file=sys.stderr, flush=True)
+  _flush_or_drop_stdout()
+  os._exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
+
+
+def _flush_or_drop_stdout():
+  """What cannot be printed any more is not tried again when Python ends."""
+  try:
+    sys.stdout.flush()
+  except OSError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reader_has_gone():
+  poll = select.poll()
+  poll.register(sys.stdout.fileno(), 0)
+  return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def run(main, prepare=None):
@@ -94,8 +153,12 @@ def run(main, prepare=None):
 
   Exits with 0 on success, 1 on an error and 2 on a flag that does not parse.
   """
-  if prepare:
-    prepare()
+  if sys.stdout is None:  # closed by the caller
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, to the end
+  for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):  # A name may have letters that it does not know.
+      stream.reconfigure(errors="backslashreplace")
+  listen_to_signals()
 
   def guarded(argv):
     if not flags.FLAGS.debug:
@@ -103,17 +166,26 @@ def run(main, prepare=None):
       warnings.simplefilter("ignore")
     try:
       main(argv)
-    except KeyboardInterrupt:
-      print("interrupted: the same command goes on from the last saved state",
-            file=sys.stderr)
-      sys.exit(130)
+      sys.stdout.flush()
+      return
     except Exception as error:
-      if flags.FLAGS.debug:
+      no_reader = isinstance(error, BrokenPipeError) and _reader_has_gone()
+      _flush_or_drop_stdout()
+      if flags.FLAGS.debug or no_reader:
         raise
       print(f"error: {explain(error)}", file=sys.stderr)
-      sys.exit(1)
+    # Out here nothing holds the error's frames any more: a TensorFlow session in one of
+    # them that is closed when Python ends waits for ever.
+    sys.exit(1)
 
-  app.run(guarded, flags_parser=_parse_flags)
+  try:
+    if prepare:
+      prepare()
+    app.run(guarded, flags_parser=_parse_flags)
+  except KeyboardInterrupt as error:
+    _exit_interrupted(error)
+  except BrokenPipeError:
+    os._exit(128 + signal.SIGPIPE)
 
 
 def _parse_flags(argv):

@@ -3,7 +3,9 @@
 import inspect
 import numbers
 import os
+import sys
 import tokenize
+from typing import NamedTuple
 
 import gin
 from absl import logging
@@ -33,11 +35,12 @@ def parse_gin(config_files, bindings):
   except tokenize.TokenError as error:
     raise UserError(f"gin: a bracket or a string is not closed ({error.args[0]}) in "
                     f"{', '.join(config_files) or 'the bindings'}") from error
-  except (ValueError, TypeError, SyntaxError, OSError, AttributeError) as error:
+  except (ValueError, TypeError, SyntaxError, OSError, AttributeError, ImportError,
+          RecursionError) as error:
     raise UserError(explain_gin_error(error)) from error
   finally:
     logging.set_verbosity(verbosity)
-  _check_kinds()
+  _check_values()
 
 
 def _check_text(path):
@@ -49,18 +52,36 @@ def _check_text(path):
                     "in gin_configs/") from None
 
 
-def _check_kinds():
-  """Refuses a bound text where the default is a number, and the like."""
+def _check_values():
+  """Refuses a bound text where the default is a number, a negative number of images,
+  and the like."""
   # Gin has no public list of what is bound.
   for (_, selector), bound in gin.config._CONFIG.items():
     if selector not in gin.config._REGISTRY:
       continue  # a macro
     defaults = _defaults(selector)
     for parameter, value in bound.items():
-      default = defaults.get(parameter)
-      if _kind(value) and _kind(default) and _kind(value) != _kind(default):
+      wanted = _wanted(selector, parameter, value, defaults.get(parameter))
+      if wanted:
         raise UserError(f"gin binds {selector.split('.')[-1]}.{parameter} = {value!r}; it "
-                        f"must be {_kind(default)}, such as {default!r}")
+                        f"must be {wanted}")
+
+
+def _wanted(selector, parameter, value, default):
+  """What the value should have been, in words, or None where it is fine."""
+  kind, wanted = _kind(value), _kind(default)
+  if kind and parameter.endswith("fn"):
+    return "a function with @ before its name; see gin_configs/"
+  if kind and wanted and kind != wanted:
+    return f"{wanted}, such as {default!r}"
+  allowed = _range(parameter, default) if _is_ours(selector) else None
+  several = isinstance(value, (list, tuple))
+  if allowed is None or not (kind or several):
+    return None  # anything, or a reference that gin resolves later
+  if several and not isinstance(default, tuple) and parameter not in ("mean", "std"):
+    return allowed.words
+  fine = all(allowed.holds(number) for number in (value if several else (value,)))
+  return None if fine else allowed.words
 
 
 def _kind(value):
@@ -70,6 +91,56 @@ def _kind(value):
     if isinstance(value, kind):
       return words
   return None
+
+
+class _Range(NamedTuple):
+  """Numbers that a parameter can have, in words as well."""
+
+  words: str
+  low: float
+  high: float
+  whole: bool
+
+  def holds(self, number):
+    return _kind(number) == "a number" and self.low <= number <= self.high and (
+        not self.whole or isinstance(number, int))
+
+
+# TensorFlow counts in 32 bits.
+_MOST = 2**31 - 1
+_COUNT = _Range("a whole number from 1 to 2147483647", 1, _MOST, True)
+_NOT_NEGATIVE = _Range("a whole number from 0 to 2147483647", 0, _MOST, True)
+_AMOUNT = _Range("a number that is finite and not negative", 0, sys.float_info.max, False)
+_FINITE = _Range("a finite number", -sys.float_info.max, sys.float_info.max, False)
+_SHARE = _Range("a number from 0 to 1", 0, 1, False)
+# By name: parameters whose default does not show what they can be.
+_RANGES = {
+    "size": _COUNT, "test_examples": _COUNT, "ema_start_step": _NOT_NEGATIVE,
+    "keep_checkpoint_max": _NOT_NEGATIVE, "seed": _NOT_NEGATIVE,
+    "tf_random_seed": _NOT_NEGATIVE, "quarter_turns": _NOT_NEGATIVE,
+    "drop_column": _NOT_NEGATIVE, "d_lr": _AMOUNT,
+    "learning_rate": _AMOUNT, "step_size": _AMOUNT, "training_minutes": _AMOUNT,
+    "lamba": _AMOUNT, "ema_decay": _SHARE, "low": _FINITE, "high": _FINITE,
+    "mean": _FINITE, "std": _FINITE, "stddev": _AMOUNT, "minval": _FINITE,
+    "maxval": _FINITE}
+
+
+def _range(parameter, default):
+  """The _Range of a parameter, or None where nothing is known of it."""
+  if parameter in _RANGES:
+    return _RANGES[parameter]
+  if isinstance(default, tuple) and default:
+    return _FINITE if isinstance(default[0], float) else _range(parameter, default[0])
+  if _kind(default) != "a number":
+    return None
+  if isinstance(default, int):
+    return _COUNT if default else _NOT_NEGATIVE
+  return _AMOUNT if default >= 0 else _FINITE
+
+
+def _is_ours(selector):
+  module = getattr(gin.config._REGISTRY[selector].wrapped, "__module__", None) or ""
+  return module.startswith("compare_gan_logits.")
 
 
 def _defaults(selector):
@@ -88,10 +159,17 @@ def _parameters(selector):
 def explain_gin_error(error):
   """Gin's error in one sentence, with the nearest name where one is unknown."""
   if isinstance(error, SyntaxError):
-    line = f" {error.text.strip()!r}" if error.text else ""
+    line = f" {error.text.strip()[:80]!r}" if error.text else ""
     return (f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
             "gin_configs/ for how it is written")
-  message = str(error).split("\n\n")[0].replace("\n", " ").strip()
+  if isinstance(error, ImportError):
+    return f"gin: a file imports what cannot be imported ({command.sentence(error)}); "\
+           "remove that line"
+  if isinstance(error, RecursionError):
+    return "gin: a file includes itself, a macro is its own value, or a value is nested " \
+           "too deeply; see gin_configs/ for how it is written"
+  message = str(error).split("\n\n")[0].split("\n  In call to")[0]
+  message = message.replace("\n", " ").strip()
   quoted = message.split("'")
   if "No configurable" in message and len(quoted) > 1:
     # Gin has no public list of what is registered.

@@ -31,6 +31,7 @@ FLAGS = flags.FLAGS
 
 _SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 _FOLDER_SPLITS = {"train": ("train",), "validation": ("validation", "val", "test")}
+_MAX_RESOLUTION = 4096
 _SHUFFLE_BUFFER = 16384  # encoded images; about 2 GB for ImageNet
 _EMBEDDED_CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal",
                      "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -266,6 +267,7 @@ class _FileSource:
     return np.stack([self._image(*self._entries[i]) for i in ids])
 
   def _image(self, name, path, offset, size):
+    image_lib.check_regular(path, name)
     try:
       with open(path, "rb") as f:
         f.seek(offset or 0)
@@ -332,6 +334,9 @@ def _parse_fake(name):
   except ValueError:
     raise UserError(f"dataset.name {name!r} is not like 'fake:1000@64', 1000 classes of "
                     "64 px") from None
+  if not 1 <= classes <= 100_000 or not 1 <= size <= _MAX_RESOLUTION:
+    raise UserError(f"dataset.name {name!r}: up to 100,000 classes and {_MAX_RESOLUTION} "
+                    "px can be made up")
   return classes, size
 
 
@@ -371,6 +376,9 @@ def _parse_folder(name):
   if not at or not resolution.isdecimal() or not int(resolution):
     raise UserError(f"dataset.name {name!r} does not say the size of the images; "
                     f"append it: {path}@64")
+  if int(resolution) > _MAX_RESOLUTION:
+    raise UserError(f"dataset.name {name!r}: images of more than {_MAX_RESOLUTION} px a "
+                    f"side are not trained on; append a smaller size: {root}@64")
   return root, int(resolution)
 
 
@@ -384,11 +392,19 @@ def _find(root, folders):
       for file in sorted(os.listdir(class_folder)) if os.path.isdir(class_folder) else []:
         path = os.path.join(class_folder, file)
         if file.lower().endswith(image_lib.EXTENSIONS):
-          found.append((class_name, (path, path, None, os.path.getsize(path))))
+          found.append((class_name, (path, path, None, _size(path))))
   for tar in sorted(os.listdir(root)):
     if tar.endswith(".tar"):
       found.extend(_find_in_tar(os.path.join(root, tar), folders))
   return sorted(found)
+
+
+def _size(path):
+  try:
+    return os.path.getsize(path)
+  except OSError as error:  # a link to nowhere, or to itself
+    raise UserError(f"{path} cannot be read ({error.strerror}); put it back or remove "
+                    "it") from None
 
 
 def _find_in_tar(path, folders):
@@ -410,13 +426,20 @@ def _read_class_table(root, classes):
   path = os.path.join(root, "classes.tsv")
   if not os.path.exists(path):
     return classes, None
-  with open(path, newline="", encoding="utf-8") as f:
-    table = {row["wnid"]: row for row in csv.DictReader(f, delimiter="\t")}
+  try:
+    with open(path, newline="", encoding="utf-8") as f:
+      table = {row["wnid"]: (row["name"].split(",")[0], int(row["imagenet_index"]))
+               for row in csv.DictReader(f, delimiter="\t")}
+    if not all(0 <= index < 1000 for _, index in table.values()):
+      raise ValueError("an imagenet_index is not 0 to 999")
+  except (OSError, AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
+    raise UserError(f"{path} is damaged ({error}); it has the columns wnid, name and "
+                    "imagenet_index between tabs; put it right or remove it") from None
   missing = [c for c in classes if c not in table]
   if missing:
-    raise UserError(f"{path} does not list class {missing[0]}")
-  indices = np.asarray([int(table[c]["imagenet_index"]) for c in classes])
-  return [table[c]["name"].split(",")[0] for c in classes], indices
+    raise UserError(f"{path} does not list class {missing[0]}; add it, or remove the file")
+  names, indices = zip(*(table[c] for c in classes))
+  return list(names), np.asarray(indices)
 
 
 # TensorFlow Datasets ---------------------------------------------------------

@@ -21,7 +21,6 @@ from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
 
 
-FORMAT = 1
 SAVED_MODEL = "saved_model"
 _UPDATE_ACCUS = "update_accus"
 
@@ -71,7 +70,7 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
 
 def _describe(gan, dataset, classifier, architecture, step, module_dir):
   return {
-      "format": FORMAT,
+      "format": inversion.FORMAT,
       "architecture": architecture,
       "classifier": classifier.describe(module_dir) if classifier else None,
       "class_names": list(classifier.class_names if classifier

@@ -6,6 +6,7 @@ by the next one that writes there.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -194,11 +195,25 @@ def locked(folder, purpose):
     os.close(descriptor)
 
 
+def check_writable(folder):
+  """Makes a folder, before time is spent on what will be written there.
+
+  Raises:
+    UserError: it cannot be made or written.
+  """
+  with _named(folder):
+    os.makedirs(folder, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+
 @contextlib.contextmanager
 def _named(path):
   """Turns the system's refusals into a sentence that names the file."""
   try:
     yield
+  except BrokenPipeError:  # of what is printed meanwhile
+    raise
   except OSError as error:
     raise UserError(explain_os_error(error, path)) from error
 

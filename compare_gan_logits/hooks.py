@@ -8,6 +8,7 @@ import time
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import checkpoints
 from compare_gan_logits import files
 from compare_gan_logits.command import UserError
 from compare_gan_logits.gans import health
@@ -187,6 +188,16 @@ class NanGuard(tf.train.SessionRunHook):
     loss, step = run_values.results
     if not math.isfinite(loss):
       raise_not_finite("the loss", int(step), self._model_dir)
+
+
+class FitGuard(tf.train.SessionRunHook):
+  """Refuses to go on from a checkpoint of other shapes."""
+
+  def __init__(self, model_dir):
+    self._model_dir = model_dir
+
+  def begin(self):
+    checkpoints.check_shapes(self._model_dir, tf.global_variables())
 
 
 class WeightGuard(tf.train.CheckpointSaverListener):

@@ -1,6 +1,7 @@
 """Images of any kind as the model wants them."""
 
 import io
+import os
 import warnings
 
 import numpy as np
@@ -21,7 +22,7 @@ def read_image(source, size, colors, name=None):
   """Reads an image: central square, antialiased resize to size x size.
 
   Orientation tags are honoured, transparency is put on white, of an animation the
-  first frame is taken, 16-bit values are scaled to 8 bits.
+  first frame is taken, 16-bit values and fractions in [0, 1] are scaled to 8 bits.
 
   Args:
     source: path, or the encoded bytes.
@@ -36,6 +37,8 @@ def read_image(source, size, colors, name=None):
     UserError: it cannot be read as an image, or has more than MAX_PIXELS.
   """
   name = name or source
+  if not isinstance(source, bytes):
+    check_regular(source, name)
   try:
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")
@@ -55,6 +58,13 @@ def read_image(source, size, colors, name=None):
   return resize(values.reshape(*values.shape[:2], colors), size)
 
 
+def check_regular(path, name):
+  """Raises UserError for what is there but no file: a pipe would be waited for."""
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise UserError(f"{name} is no file but a pipe, a device or a folder; replace or "
+                    "remove it")
+
+
 def _too_large(name):
   return UserError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; make "
                    "it smaller first")
@@ -64,7 +74,11 @@ def _to_colors(image, colors):
   mode = "L" if colors == 1 else "RGB"
   if image.mode.startswith(("I", "F")):
     values = np.asarray(image, np.float64)
+    if not np.all(np.isfinite(values)):
+      raise ValueError("it holds values that are not finite")
     scale = 255.0 / 65535.0 if values.max() > 255 else 1.0
+    if image.mode == "F" and values.max() <= 1:
+      scale = 255.0
     image = Image.fromarray(np.clip(values * scale, 0, 255).round().astype(np.uint8))
   if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
     image = image.convert("RGBA")

@@ -266,6 +266,8 @@ class Inverter:
     return result
 
 
+# Of inversion.json; a module of another one has to be exported again.
+FORMAT = 1
 _FIELDS = {"image_size": int, "colors": int, "z_dim": int, "num_logits": int,
            "step": int, "dataset": str, "conditioning": str, "class_names": list}
 
@@ -283,6 +285,9 @@ def _read(module_dir):
   if wrong or info["colors"] not in (1, 3) or min(info["image_size"], info["z_dim"]) < 1:
     raise UserError(f"{path} is damaged ({', '.join(wrong) or 'impossible sizes'}); "
                     "export the module again")
+  if info.get("format") != FORMAT:
+    raise UserError(f"{path} is of format {info.get('format')!r}, and this version of the "
+                    f"program reads {FORMAT}; export the module again with this version")
   classifier = info.setdefault("classifier", None)
   if classifier is not None and not (
       isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)):
@@ -298,6 +303,9 @@ def _read(module_dir):
       raise UserError(f"{file} is damaged: it is not what was exported; copy it again, "
                       "or export the module again")
   _check_signature(module_dir, info)
+  names = info["class_names"]
+  if len(names) < info["num_logits"] or not all(isinstance(name, str) for name in names):
+    raise UserError(f"{path} is damaged (class_names); export the module again")
   return info
 
 
@@ -315,6 +323,12 @@ def _check_signature(module_dir, info):
   if found != wanted:
     raise UserError(f"{module_dir}: its generator takes {found}, but {DESCRIPTION} says "
                     f"{wanted}; copy or export the module again")
+  shape = generator.outputs["default"]
+  side = info["image_size"]
+  if shape and None not in shape[1:] and shape[1:] != (side, side, info["colors"]):
+    raise UserError(f"{module_dir}: its generator makes images of {list(shape[1:])}, but "
+                    f"{DESCRIPTION} says {[side, side, info['colors']]}; copy or export "
+                    "the module again")
 
 
 def _resized(images, size):
@@ -343,6 +357,8 @@ def find_images(pattern):
   if os.path.isdir(pattern):
     found = [os.path.join(folder, name) for folder, _, names in os.walk(pattern)
              for name in names if name.lower().endswith(image_lib.EXTENSIONS)]
+  elif os.path.isfile(pattern):  # whatever brackets its name has
+    found = [pattern]
   else:
     found = [path for path in glob.glob(pattern, recursive=True)
              if os.path.isfile(path)]

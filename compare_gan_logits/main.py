@@ -8,7 +8,15 @@ what, stands in the gin file; --gin_bindings changes single values:
   --gin_bindings "options.batch_size = 64" --gin_bindings "dataset.name = 'cifar10'"
 """
 
+# ruff: noqa: E402, an interruption during the seconds of imports is a sentence too
+
 import os
+
+from compare_gan_logits import command
+
+
+if __name__ == "__main__":
+  command.listen_to_signals()
 
 import gin
 import gin.tf.external_configurables
@@ -16,7 +24,6 @@ import tensorflow.compat.v1 as tf
 from absl import flags
 
 from compare_gan_logits import allocator
-from compare_gan_logits import command
 from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import runner_lib
@@ -65,7 +72,7 @@ def make_run(model_dir):
         options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
         model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
         tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project)
-  except (TypeError, ValueError) as error:  # gin's, of a wrong value
+  except (TypeError, ValueError, RecursionError) as error:  # gin's, of a wrong value
     raise UserError(explain_gin_error(error)) from error
 
 

@@ -9,10 +9,12 @@ from scipy import special
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import inversion
+from compare_gan_logits.command import UserError
 from compare_gan_logits.metrics import similarity
 
 
 _MAX_PSNR = 100.0  # of equal images it is infinite, which JSON does not know
+_MAX_VALUES = 2**31  # of all pictures; 8 GB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +83,14 @@ def of_files(inverter, paths, samples=1, seed=0):
     Reconstructions.
 
   Raises:
-    UserError: names a file that cannot be read; or the module has no classifier.
+    UserError: names a file that cannot be read; or the module has no classifier; or
+      it is too much for the memory.
   """
+  values = len(paths) * samples * inverter.image_size**2 * inverter.colors
+  if values > _MAX_VALUES:
+    raise UserError(f"{len(paths)} images with {samples} samples each are "
+                    f"{4e-9 * values:.0f} GB of pictures; ask for fewer --samples, or "
+                    "fewer --images at a time")
   originals = np.stack([
       inversion.read_image(path, inverter.image_size, inverter.colors)
       for path in paths])

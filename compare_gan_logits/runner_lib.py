@@ -58,8 +58,12 @@ def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
   options = {"batch_size": batch_size, "training_steps": training_steps,
              "disc_iters": disc_iters, "z_dim": z_dim}
   for name, value in options.items():
-    if not isinstance(value, int) or value < 1:
-      raise UserError(f"options.{name} is {value!r}; it must be a positive integer")
+    if type(value) is not int or not 1 <= value < 2**31:
+      raise UserError(f"options.{name} is {value!r}; it must be a positive integer (of 31 "
+                      "bits at most)")
+  if batch_size * (disc_iters + 1) >= 2**31:
+    raise UserError(f"options.batch_size is {batch_size}; with options.disc_iters it makes "
+                    "more images a step than can be counted: make it smaller")
   if not callable(gan_class):
     raise UserError(f"options.gan_class is {gan_class!r}; it must be a class, such as "
                     "@ModularGAN")
@@ -179,8 +183,7 @@ class Run:
 
   def last_step(self):
     """Step of the last checkpoint, 0 where there is none."""
-    checkpoint = tf.train.latest_checkpoint(self.model_dir)
-    return int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
+    return max((step for step, _ in checkpoints.of_run(self.model_dir)), default=0)
 
   def export(self, checkpoint_path=None, module_dir=None):
     """Exports a checkpoint (the last one) as a module; returns its folder."""
@@ -314,7 +317,7 @@ def _with_hooks(model_fn, model_dir, training_steps, training_hooks):
   def with_hooks(features, labels, params, mode):
     spec = model_fn(features, labels, params, mode)
     return spec._replace(training_hooks=(
-        hooks.NanGuard(spec.loss, model_dir),
+        hooks.FitGuard(model_dir), hooks.NanGuard(spec.loss, model_dir),
         hooks.ProgressHook(training_steps), *training_hooks))
 
   return with_hooks
@@ -363,7 +366,11 @@ def alone(schedule, model_dir):
   Raises:
     UserError: names the process.
   """
-  task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+  try:
+    task = dict(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}))
+  except (AttributeError, TypeError, ValueError) as error:
+    raise UserError(f"the environment variable TF_CONFIG is no description of a cluster "
+                    f"({error}); put it right or unset it") from None
   first = task.get("type", "chief") in ("chief", "master") or task.get("index") == 0
   with contextlib.ExitStack() as locks:
     for purpose in _LOCKS[schedule] if first else ():

@@ -67,6 +67,14 @@ CASES = (
          ("broken.gin",)),
     Case("config_bracket", MAIN, "--gin_config {bracket_gin} --model_dir {out}",
          ("bracket.gin", "not closed")),
+    Case("config_includes_itself", MAIN, "--gin_config {gins}/self.gin --model_dir {out}",
+         ("includes itself",)),
+    Case("config_imports_nothing", MAIN,
+         "--gin_config {gins}/import.gin --model_dir {out}", ("no_such", "remove")),
+    Case("config_nested", MAIN, "--gin_config {gins}/nested.gin --model_dir {out}",
+         ("nested",)),
+    Case("config_utf16", MAIN, "--gin_config {gins}/utf16.gin --model_dir {out}",
+         ("utf16.gin", "binary")),
     Case("model_dir_is_file", MAIN, "--gin_config {gin} --model_dir {photos}/good.png "
          "--gin_bindings classifier.handle='embedded_standard'", ("good.png", "folder")),
     Case("unknown_flag", MAIN, "--gin_confg {gin}", ("gin_confg", "--help"),
@@ -90,8 +98,37 @@ CASES = (
     _main("gin_string_for_number", "options.batch_size='many'", "options.batch_size",
           "positive integer"),
     _main("gin_float_for_integer", "options.z_dim=3.5", "options.z_dim",
-          "positive integer"),
+          "whole number"),
     _main("batch_negative", "options.batch_size=-16", "options.batch_size", "-16"),
+    _main("batch_true", "options.batch_size=True", "options.batch_size", "True"),
+    _main("batch_list", "options.batch_size=[4,4]", "options.batch_size", "[4, 4]"),
+    _main("batch_beyond_counting", "options.batch_size=2000000000",
+          "options.batch_size", "smaller"),
+    _main("z_dim_beyond_counting", "options.z_dim=4000000000", "options.z_dim",
+          "2147483647"),
+    _main("width_zero", "resnet_biggan.Generator.ch=0", "Generator.ch", "from 1"),
+    _main("width_fraction", "resnet_biggan.Generator.ch=1.5", "Generator.ch", "whole"),
+    _main("rate_negative", "ModularGAN.g_lr=-1.0", "ModularGAN.g_lr", "not negative"),
+    _main("rate_infinite", "ModularGAN.g_lr=1e400", "ModularGAN.g_lr", "finite"),
+    _main("rate_list", "ModularGAN.d_lr=[1,2]", "ModularGAN.d_lr", "a number"),
+    _main("average_beyond_one", "ModularGAN.ema_decay=2.0", "ema_decay", "0 to 1"),
+    _main("optimizer_is_text", "ModularGAN.d_optimizer_fn='adam'", "d_optimizer_fn",
+          "@"),
+    _main("loss_is_text", "loss.fn='hinge'", "loss.fn", "@"),
+    _main("architecture_none", "options.architecture=None", "None",
+          "resnet_biggan_arch"),
+    _main("checkpoints_never", "run_config.save_checkpoints_steps=0",
+          "save_checkpoints_steps", "from 1"),
+    _main("checkpoints_between", "run_config.save_checkpoints_steps=2.5",
+          "save_checkpoints_steps", "whole"),
+    _main("checkpoints_kept_negative", "run_config.keep_checkpoint_max=-1",
+          "keep_checkpoint_max", "from 0"),
+    _main("summaries_never", "run_config.save_summary_steps=0", "save_summary_steps"),
+    _main("seed_negative", "run_config.tf_random_seed=-1", "tf_random_seed", "from 0"),
+    _main("seed_text", "run_config.tf_random_seed='a'", "tf_random_seed", "whole"),
+    _main("minutes_text", "run_config.training_minutes='x'", "training_minutes"),
+    _main("standing_none", "export.standing_images=0", "standing_images", "from 1"),
+    _main("evaluated_none", "evaluation.num_images=-5", "num_images", "from 1"),
     _main("steps_zero", "options.training_steps=0", "options.training_steps"),
     _main("gan_class_is_text", "options.gan_class='ModularGAN'", "options.gan_class",
           "@ModularGAN"),
@@ -121,6 +158,15 @@ CASES = (
           "train and validation"),
     _main("dataset_size_zero", "dataset.name='{set}@0'", "@0", "@64"),
     _main("dataset_size_odd", "dataset.name='{set}@37'", "37"),
+    _main("dataset_size_huge", "dataset.name='{set}@100000'", "100000", "4096"),
+    _main("dataset_seed_negative", "dataset.seed=-1", "dataset.seed", "from 0"),
+    _main("dataset_fake_empty", "dataset.name='fake:0@32'", "fake:0@32", "100,000"),
+    _main("dataset_link_to_nowhere", "dataset.name='{link_set}@32'", "gone.png",
+          "put it back"),
+    _main("dataset_table_columns", "dataset.name='{table_set}@32'", "classes.tsv",
+          "imagenet_index"),
+    _main("dataset_table_binary", "dataset.name='{binary_table_set}@32'", "classes.tsv",
+          "damaged"),
     _main("dataset_colors", "dataset.name='{set}@32'; dataset.colors=4",
           "dataset.colors", "1 or 3"),
     _main("dataset_validation_class_unknown", "dataset.name='{bad_set}@32'", "birds",
@@ -153,9 +199,16 @@ CASES = (
           "did you mean 'bilinear'"),
     _main("classifier_drop_column", "classifier.drop_column=1000",
           "classifier.drop_column"),
+    _main("classifier_cache_dir_number", "classifier.cache_dir=5",
+          "classifier.cache_dir", "text in quotes"),
+    _main("classifier_size_negative", "classifier.size=-1", "classifier.size", "from 1"),
+    _main("classifier_description", "classifier.handle='{classifier_json}'",
+          "classifier.json is damaged", "copy it again"),
     _main("classifier_digest", f"classifier.digest='{'0' * 64}'", "digest", "trust"),
     _main("cache_missing", "classifier.cache_dir='{empty}'", "no logit cache",
           "tools/cache_logits.py"),
+    _main("cache_damaged", "classifier.cache_dir='{cache_list}'",
+          "manifest.json is damaged", "tools/cache_logits.py"),
     _main("cache_of_another", "classifier.cache_dir='{cache}'", "classifier",
           "tools/cache_logits.py"),
     # Reconstruction: modules.
@@ -171,6 +224,20 @@ CASES = (
          ("inversion.json is damaged", "export")),
     Case("module_json_types", "reconstruct", _RECONSTRUCT + "{json_types}",
          ("inversion.json is damaged", "image_size")),
+    *(Case(f"module_{name}", "reconstruct", _RECONSTRUCT + f"{{{name}}}", words)
+      for name, words in (
+          ("of_the_future", ("format 99", "export the module again")),
+          ("size_of_another", ("64", "images of", "export")),
+          ("class_names_short", ("class_names",)),
+          ("class_names_numbers", ("class_names",)),
+          ("classifier_nowhere", ("description of a classifier is damaged",)),
+          ("classifier_output_list", ("description of a classifier is damaged",)),
+          ("classifier_signature_dict", ("description of a classifier is damaged",)),
+          ("classifier_steps_number", ("description of a classifier is damaged",)))),
+    Case("module_without_weights", "reconstruct", _RECONSTRUCT + "{no_weights}",
+         ("no_weights/variables", "copy the whole module again")),
+    Case("module_with_empty_weights", "reconstruct", _RECONSTRUCT + "{empty_weights}",
+         ("empty_weights", "damaged or incomplete", "export it again")),
     Case("module_without_graph", "reconstruct", _RECONSTRUCT + "{no_graph}",
          ("saved_model.pb", "copy the module again")),
     Case("module_logit_count", "reconstruct", _RECONSTRUCT + "{logit_count}",
@@ -197,12 +264,22 @@ CASES = (
     Case("cut_png", "reconstruct", _PHOTO + "{bad}/cut.png", ("cut.png cannot be read",)),
     Case("cut_jpeg", "reconstruct", _PHOTO + "{bad}/cut.jpg",
          ("cut.jpg cannot be read",)),
+    Case("page_as_jpg", "reconstruct", _PHOTO + "{bad}/page.jpg",
+         ("page.jpg cannot be read",)),
+    Case("picture_not_finite", "reconstruct", _PHOTO + "{bad}/nan.tiff",
+         ("nan.tiff", "not finite")),
+    Case("pipe_among_pictures", "reconstruct", _PHOTO + "{pipe}",
+         ("pipe.png is no file", "replace or remove")),
+    Case("picture_is_a_device", "reconstruct", _PHOTO + "{device}",
+         ("zero.png is no file", "replace or remove")),
     Case("bomb", "reconstruct", _PHOTO + "{bad}/bomb.png",
          ("bomb.png has more than 100 million pixels", "smaller")),
     Case("one_bad_among_good", "reconstruct", _PHOTO + "{mixed}",
          ("text.png cannot be read",)),
     Case("samples_zero", "reconstruct", _PHOTO + "{photos} --samples 0", ("--samples",),
          WRONG_FLAG),
+    Case("samples_too_many", "reconstruct", _PHOTO + "{photos} --samples 1000000000",
+         ("GB of pictures", "fewer --samples")),
     Case("output_in_use", "reconstruct",
          "--module {module} --images {photos}/good.png --output {photos}",
          ("not empty", "another folder")),
@@ -236,6 +313,15 @@ CASES = (
     Case("train_attack_type", "train_classifier",
          "--output {out} --robust --gin_bindings attack.epsilon='big'",
          ("attack.epsilon",)),
+    Case("train_pipe_among_pictures", "train_classifier",
+         "--dataset {pipe_set}@16 --output {out} --gin_bindings "
+         "train_classifier.batch_size=9", ("pipe.png is no file",)),
+    Case("train_batch_zero", "train_classifier",
+         "--output {out} --gin_bindings train_classifier.batch_size=0",
+         ("train_classifier.batch_size", "from 1")),
+    Case("train_attack_negative", "train_classifier",
+         "--output {out} --robust --gin_bindings attack.epsilon=-0.1",
+         ("attack.epsilon", "not negative")),
     Case("train_method", "train_classifier", "--output {out} --robust "
          "--gin_bindings train_classifier.method='slow'", ("slow", "fast")),
     Case("train_parameter", "train_classifier",
@@ -262,6 +348,8 @@ CASES = (
     Case("report_setting", "reproduce", "--module {module} --dataset embedded "
          "--gin_bindings rotation.imags=3 --output {out}", ("imags",
                                                             "did you mean 'images'")),
+    Case("report_setting_negative", "reproduce", "--module {module} --dataset embedded "
+         "--gin_bindings rotation.images=-3 --output {out}", ("rotation.images", "from 1")),
     # The human study.
     Case("study_no_action", "two_afc", "", ("prepare, serve or analyse",)),
     Case("study_one_module", "two_afc", "prepare --module {module} --output {out}",
@@ -274,6 +362,12 @@ CASES = (
          ("trials.json", "prepare")),
     Case("study_broken", "two_afc", "analyse --study {study_broken}",
          ("trials.json is damaged",)),
+    Case("study_path", "two_afc", "serve --study {study_path} --port 0",
+         ("trials.json is damaged", "prepare")),
+    Case("study_empty", "two_afc", "analyse --study {study_empty}",
+         ("trials.json is damaged", "prepare")),
+    Case("study_answers_damaged", "two_afc", "analyse --study {study_answers}",
+         ("answers.sqlite cannot be used",)),
     Case("study_nobody_answered", "two_afc", "analyse --study {study}",
          ("nobody has answered", "serve")),
     Case("study_flag_of_another", "two_afc", "serve --study {study} --trials 3",
@@ -318,6 +412,7 @@ LEGAL = {
     "pixel.png": (10, 20, 30),        # 1 x 1
     "wide.png": (7, 8, 9),            # 20,000 x 4: its central square
     "turned.jpg": (200, 0, 0),        # EXIF orientation
+    "fractions.tiff": (51, 51, 51),   # 32-bit numbers in [0, 1]
 }
 
 
@@ -346,6 +441,7 @@ def _write_images(folder):
   frames[0].save(where["animated.gif"], save_all=True, append_images=frames[1:])
   _save(where["pixel.png"], "RGB", (1, 1), LEGAL["pixel.png"])
   _save(where["wide.png"], "RGB", (20000, 4), LEGAL["wide.png"])
+  Image.fromarray(np.full([20, 20], 0.2, np.float32)).save(where["fractions.tiff"])
   exif = Image.Exif()
   exif[0x0112] = 6
   _save(where["turned.jpg"], "RGB", (40, 16), (200, 0, 0), exif=exif, quality=100)
@@ -354,6 +450,7 @@ def _write_images(folder):
 def _write_bad_files(folder):
   os.makedirs(folder)
   for name, content in (("text.png", b"no image\n" * 9), ("empty.png", b""),
+                        ("page.jpg", b"<!doctype html><p>404"),
                         ("text.gz", b"no numbers"), ("view.json", b'{"format": ')):
     with open(os.path.join(folder, name), "wb") as f:
       f.write(content)
@@ -366,6 +463,8 @@ def _write_bad_files(folder):
     Image.fromarray(noise).save(path)
     os.truncate(path, os.path.getsize(path) // 2)
   _save(os.path.join(folder, "bomb.png"), "1", (20000, 20000), 0)
+  Image.fromarray(np.full([9, 9], np.nan, np.float32)).save(
+      os.path.join(folder, "nan.tiff"))
   with open(os.path.join(folder, "view_setting.json"), "w", encoding="utf-8") as f:
     json.dump({"format": "compare_gan_logits view 1", "modules": {},
                "view": {"photo": "", "shfit": 1}}, f)
@@ -378,6 +477,17 @@ def _write_sets(world):
       folder = os.path.join(world, name, split, kind)
       os.makedirs(folder)
       _save(os.path.join(folder, "1.png"), "RGB", (40, 40), "red")
+  for name in ("link_set", "table_set", "binary_table_set", "pipe_set"):
+    shutil.copytree(os.path.join(world, "set"), os.path.join(world, name))
+  os.symlink("/nowhere", os.path.join(world, "link_set", "train", "cats", "gone.png"))
+  os.mkfifo(os.path.join(world, "pipe_set", "train", "cats", "pipe.png"))
+  files.write_text(os.path.join(world, "table_set", "classes.tsv"), "a\tb\n1\t2\n")
+  with open(os.path.join(world, "binary_table_set", "classes.tsv"), "wb") as f:
+    f.write(b"\xff\xfe\0")
+  for name in ("pipe", "device"):
+    os.makedirs(os.path.join(world, name))
+  os.mkfifo(os.path.join(world, "pipe", "pipe.png"))
+  os.symlink("/dev/zero", os.path.join(world, "device", "zero.png"))
   os.makedirs(os.path.join(world, "tar_set"))
   with open(os.path.join(world, "tar_set", "train.tar"), "wb") as f:
     f.write(b"no tar" * 1000)
@@ -407,14 +517,30 @@ def _write_modules(world):
           {**info, "classifier": {**description, "handle": gone}}),
       "classifier_changed": json.dumps(
           {**info, "classifier": {**description, "digest": "0" * 64}}),
+      "of_the_future": json.dumps({**info, "format": 99}),
+      "size_of_another": json.dumps({**info, "image_size": 64}),
+      "class_names_short": json.dumps({**info, "class_names": []}),
+      "class_names_numbers": json.dumps({**info, "class_names": [1, 2, 3, 4]}),
+      **{f"classifier_{name}": json.dumps(
+          {**info, "classifier": {**description, field: value}})
+         for name, field, value in (
+             ("nowhere", "handle", None), ("output_list", "output", [1]),
+             ("signature_dict", "signature", {}), ("steps_number", "preprocessing", 5))},
+      "no_weights": json.dumps(info), "empty_weights": json.dumps(info),
       "no_graph": json.dumps(info), "no_signature": json.dumps(info)}.items():
     folder = os.path.join(world, name)
     shutil.copytree(os.path.join(world, "classifier") if name == "no_signature"
                     else sound, folder)
     files.write_text(os.path.join(folder, "inversion.json"), content)
   os.remove(os.path.join(world, "no_graph", "saved_model.pb"))
+  shutil.rmtree(os.path.join(world, "no_weights", "variables"))
+  os.truncate(os.path.join(world, "empty_weights", "variables",
+                           "variables.data-00000-of-00001"), 0)
   shutil.copytree(os.path.join(world, "classifier"),
                   os.path.join(world, "damaged_classifier"))
+  shutil.copytree(os.path.join(world, "classifier"),
+                  os.path.join(world, "classifier_json"))
+  files.write_text(os.path.join(world, "classifier_json", "classifier.json"), "[]")
   with open(os.path.join(world, "damaged_classifier", "saved_model.pb"), "wb") as f:
     f.write(b"\xff" * 100)
 
@@ -423,15 +549,28 @@ def _write_others(world):
   os.makedirs(os.path.join(world, "empty"))
   files.write_text(os.path.join(world, "broken.gin"), "options.batch_size = = 3\n")
   files.write_text(os.path.join(world, "bracket.gin"), "options.batch_size = (\n")
+  os.makedirs(os.path.join(world, "gins"))
+  for name, content in (("self", f"include '{world}/gins/self.gin'\n"),
+                        ("import", "import no_such_module\n"),
+                        ("nested", f"x = {'[' * 3000}{']' * 3000}\n")):
+    files.write_text(os.path.join(world, "gins", f"{name}.gin"), content)
+  with open(os.path.join(world, "gins", "utf16.gin"), "w", encoding="utf-16") as f:
+    f.write("options.batch_size = 4\n")
+  files.write_text(os.path.join(world, "cache_list", "train", "manifest.json"), "[]")
   files.write_json(os.path.join(world, "cache", "train", "manifest.json"),
                    {"format": 1, "classifier": "another"})
   shutil.copytree(os.path.join(world, "photos"), os.path.join(world, "mixed"))
   shutil.copy(os.path.join(world, "bad", "text.png"), os.path.join(world, "mixed"))
-  for name, content in (("study_broken", "{"), ("study", json.dumps({
-      "format": 1, "id": "x", "models": {key: {"label": key} for key in "ab"},
-      "dataset": "x", "image_size": 8, "seed": 0,
-      "trials": [{"image": 0, "left": "a", "right": "b"}]}))):
+  trial = {"image": 0, "left": "a", "right": "b"}
+  study = {"format": 1, "id": "x", "models": {key: {"label": key} for key in "ab"},
+           "dataset": "x", "image_size": 8, "seed": 0, "trials": [trial]}
+  for name, content in {
+      "study_broken": "{", "study": json.dumps(study),
+      "study_answers": json.dumps(study),
+      "study_path": json.dumps({**study, "trials": [{**trial, "left": "../../x"}]}),
+      "study_empty": json.dumps({**study, "trials": []})}.items():
     files.write_text(os.path.join(world, name, "trials.json"), content)
+  files.write_text(os.path.join(world, "study_answers", "answers.sqlite"), "no table" * 99)
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +608,7 @@ def _tree(folder):
   found = {}
   for top, folders, names in os.walk(folder):
     for name in folders + [n for n in names if not n.endswith(".lock")]:
-      status = os.stat(os.path.join(top, name))
+      status = os.lstat(os.path.join(top, name))
       kept = (status.st_size, status.st_mtime_ns) if name in names else None
       found[os.path.join(top, name)] = kept
   return found

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
+from compare_gan_logits import files
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import training
@@ -106,6 +107,60 @@ def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
   assert [line.split()[1] for line in lines[:-1]] == ["60/60"]
   np.testing.assert_allclose(classifiers.load(halves).predict(images),
                              classifiers.load(whole).predict(images), atol=1e-3)
+
+
+SHORT = dict(steps=8, batch_size=8, eval_every=2, eval_examples=8, test_examples=8)
+
+
+def _stopped_at(step):
+  def log(line):
+    if line.startswith(f"step {step}/"):
+      raise KeyboardInterrupt
+
+  return log
+
+
+@pytest.mark.parametrize("method", ["pgd", "free"])
+def test_a_robust_run_goes_on_with_the_same_attacks(dataset, tmp_path, method):
+  """At step 4 "free" is in the midst of a batch's three replays; the checkpoint of
+  step 4 is damaged, so that it is step 2 that is gone on from."""
+  images = dataset.arrays("validation", limit=8)[0]
+  logits = []
+  for name, log in (("whole", print), ("parts", _stopped_at(4))):
+    given = dict(SHORT, robust=True, method=method, replays=3)
+    output = str(tmp_path / name)
+    if name == "parts":
+      with pytest.raises(KeyboardInterrupt):
+        training.train(dataset, output, log=log, **given)
+      for path in (tmp_path / "parts-checkpoints").glob("model-4.data*"):
+        path.write_bytes(path.read_bytes()[:-9])
+    training.train(dataset, output, log=print, **given)
+    logits.append(classifiers.load(output).predict(images))
+  np.testing.assert_allclose(*logits, atol=1e-5)
+
+
+def test_a_damaged_checkpoint_is_named(dataset, tmp_path, capsys):
+  with pytest.raises(KeyboardInterrupt):
+    training.train(dataset, str(tmp_path / "new"), log=_stopped_at(4), **SHORT)
+  folder = tmp_path / "new-checkpoints"
+  for path in folder.glob("model-*.data*"):
+    path.write_bytes(path.read_bytes()[:50])
+  with pytest.raises(UserError, match="every checkpoint in .*new-checkpoints is damaged"):
+    training.train(dataset, str(tmp_path / "new"), log=print, **SHORT)
+  assert "model-4 is damaged" in capsys.readouterr().err
+  assert not os.path.exists(tmp_path / "new")
+
+
+def test_what_is_not_finite_is_not_saved(dataset, tmp_path):
+  with pytest.raises(UserError, match="not finite at step .*; last good checkpoint: none"):
+    training.train(dataset, str(tmp_path / "new"), learning_rate=1e38, log=print, **SHORT)
+  assert not list((tmp_path / "new-checkpoints").glob("model*"))
+
+
+def test_two_trainings_of_one_output_exclude_each_other(dataset, tmp_path):
+  with files.locked(str(tmp_path / "new-checkpoints"), "training"), pytest.raises(
+      UserError, match="is in use"):
+    training.train(dataset, str(tmp_path / "new"), log=print, **SHORT)
 
 
 @pytest.mark.long

@@ -78,3 +78,18 @@ def test_training_time_adds_up_over_resumes_and_ends_training(tmp_path):
     started = time.monotonic()
     train_for(total / 60)
     assert total <= hooks.TrainingTime.read(folder) < time.monotonic() - started + 0.8
+
+
+def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
+  for size, fits in ((3, True), (3, True), (4, False)):
+    with tf.Graph().as_default():
+      tf.get_variable("kernel", [size], use_resource=True)
+      guard = hooks.FitGuard(str(tmp_path))
+      if not fits:
+        with pytest.raises(UserError, match="made with another configuration"):
+          guard.begin()
+        return
+      guard.begin()
+      with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 1)

@@ -160,6 +160,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(server, folder,
   shutil.copytree(folder / "whole", folder / "flipped")
   for path in (folder / "flipped").glob(f"model.ckpt-{STEPS}.data*"):
     path.write_bytes(path.read_bytes()[:-100])
+  (folder / "flipped" / "checkpoint").write_bytes(b"\xff")  # TensorFlow's record of them
   done = server.run(*train(folder, "flipped"))
   assert done.returncode == 0, done.stderr
   assert f"model.ckpt-{STEPS} is damaged" in done.stderr
@@ -204,6 +205,15 @@ def test_a_damaged_shard_is_named_and_made_again(server, folder, whole):
             str(shard), "damaged", "cache_logits")
     done = server.run(*cache(folder, "cache"))
     assert done.returncode == 0 and tree(folder / "cache") == before
+
+
+def test_a_damaged_part_of_a_report_is_made_again(server, folder, whole):
+  expected = (folder / "report" / "results.json").read_bytes()
+  part = folder / "report" / "noise_resampling" / "result.json"
+  part.write_bytes(part.read_bytes()[:-9])
+  done = server.run(*report(folder, "report"))
+  assert done.returncode == 0 and "is damaged" in done.stderr, done.stderr
+  assert (folder / "report" / "results.json").read_bytes() == expected
 
 
 def test_a_second_training_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way(

@@ -23,6 +23,7 @@ import contextlib
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -312,7 +313,11 @@ class _Worker:
     return self._receive()
 
   def _receive(self):
-    answer = self._pipe.recv()
+    try:
+      answer = self._pipe.recv()
+    except (EOFError, ConnectionError):
+      raise command.UserError("a process that makes steps was killed, most likely for "
+                              "want of memory; ask for smaller sizes") from None
     if isinstance(answer, command.UserError):
       raise answer
     return answer
@@ -320,6 +325,8 @@ class _Worker:
 
 def _work(pipe, arguments, way):
   """A worker's process, whose failure is the parent's."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends its workers.
+  signal.signal(signal.SIGTERM, signal.SIG_DFL)
   try:
     _answer(pipe, arguments, way)
   except Exception as error:

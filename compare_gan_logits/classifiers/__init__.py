@@ -208,7 +208,10 @@ def _find(name, place, weights):
   path = _locate(handle, weights)
   description = os.path.join(path, DESCRIPTION)
   if tf.io.gfile.exists(description):
-    spec = Spec(**files.read_json(description)["spec"])
+    try:
+      spec = _described(files.read_json(description)["spec"], "", None)
+    except (KeyError, TypeError, UserError) as error:
+      raise UserError(f"{description} is damaged ({error}); copy it again") from error
   return dataclasses.replace(spec, handle=handle), path
 
 
@@ -279,6 +282,10 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
   if not isinstance(handle, str):
     raise UserError(f"classifier.handle is {handle!r}; it must be a text in quotes: a "
                     "folder, a URL or a name of the zoo")
+  for name, value in (("path", path), ("cache_dir", cache_dir), ("digest", digest),
+                      ("signature", signature), ("input_name", input_name)):
+    if not isinstance(value, (str, type(None))):
+      raise UserError(f"classifier.{name} is {value!r}; it must be a text in quotes")
   overrides = dict(
       handle=path, signature=signature, input_name=input_name, output=output,
       extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
@@ -316,9 +323,13 @@ def _described(facts, *texts):
   """The hub.Spec of a description, whose values may be anything that JSON has."""
   try:
     spec = Spec(**facts)
-    if not all(isinstance(text, str) for text in (spec.name, spec.handle, *texts)
-               if text is not None):
-      raise TypeError("name, handle and digest are texts")
+    digest, relative = texts
+    given = (spec.name, spec.handle, digest, *(
+        text for text in (relative, spec.signature, spec.input_name) if text is not None))
+    if not all(isinstance(text, str) for text in given):
+      raise TypeError("names, handle and digest are texts")
+    if not isinstance(spec.output, (str, int, type(None))):
+      raise TypeError("output is a name or a number")
   except (AttributeError, OverflowError, TypeError, ValueError) as error:
     raise UserError(f"the description of a classifier is damaged ({error}); export the "
                     "module again") from error

@@ -20,6 +20,7 @@ import tensorflow_hub
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from compare_gan_logits import checkpoints
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
@@ -77,6 +78,8 @@ class Spec:
   def __post_init__(self):
     if isinstance(self.preprocessing, Mapping):
       object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
+    if not isinstance(self.preprocessing, Preprocessing):
+      raise TypeError(f"preprocessing is {self.preprocessing!r}")
     if self.class_names is not None:
       object.__setattr__(self, "class_names", tuple(self.class_names))
 
@@ -351,8 +354,18 @@ def load_frozen(path):
     key = ("frozen_classifier", path, _replica())
     if not graph.get_collection_ref(key):
       with _variables_made_local(graph), _naming_damage(path):
+        _check_weights(path)
         graph.add_to_collection(key, tensorflow_hub.load(path))
     return graph.get_collection_ref(key)[0]
+
+
+def _check_weights(path):
+  """TensorFlow reads them when variables are initialised, and names no module then."""
+  weights = os.path.join(path, "variables", "variables")
+  if tf.io.gfile.glob(weights + ".*"):
+    trouble = checkpoints.problem(weights)
+    if trouble is not None:
+      raise ValueError(trouble)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ digest lies beside it. Shards appear whole or not at all; a killed run goes on w
 those that are missing.
 """
 
+import contextlib
 import os
 import time
 
@@ -64,11 +65,12 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits)
   else:
     made = _given(np.asarray(logits), manifest, missing)
   started, done = time.time(), 0
-  for shard, records in made:
-    _write_shard(folder, shard, shards, records)
-    done += len(records)
-    log(f"shard {shard + 1} of {shards}: {len(records)} images, "
-        f"{done / (time.time() - started):.0f} images/s")
+  with contextlib.closing(made):  # A session left to the end of Python waits for ever.
+    for shard, records in made:
+      _write_shard(folder, shard, shards, records)
+      done += len(records)
+      log(f"shard {shard + 1} of {shards}: {len(records)} images, "
+          f"{done / (time.time() - started):.0f} images/s")
 
 
 def _facts(classifier, dataset, split):
@@ -90,6 +92,9 @@ def _facts(classifier, dataset, split):
 
 def _compare(wanted, found, folder):
   """Refuses a cache whose manifest differs in anything of `wanted`."""
+  if not isinstance(found, dict):
+    raise UserError(f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and "
+                    "fill it again with tools/cache_logits.py")
   for name, value in wanted.items():
     if found.get(name) != value:
       raise UserError(

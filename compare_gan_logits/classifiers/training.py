@@ -8,6 +8,7 @@ batches that are replayed ("free", Shafahi et al., 2019).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -21,6 +22,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import attacks
+from compare_gan_logits import checkpoints as checkpoint_lib
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import hub
@@ -29,6 +31,7 @@ from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
+from compare_gan_logits.tpu import tpu_random
 
 
 METHODS = ("pgd", "fast", "free")
@@ -52,13 +55,17 @@ class Attack:
   steps: int = 3
   step_size: float | None = None
 
-  def perturb(self, images, labels, logits_fn):
-    """Attacked images [b, h, w, c] in [0, 1]; see attacks.pgd."""
+  def perturb(self, images, labels, logits_fn, step=0):
+    """Attacked images [b, h, w, c] in [0, 1]; see attacks.pgd.
+
+    The start is drawn from `step` alone, so that a resumed training draws what it
+    would have.
+    """
     step_size = self.step_size
     if step_size is None:
       step_size = 2.5 * self.epsilon / self.steps
     return attacks.pgd(logits_fn, images, labels, self.epsilon, step_size, self.steps,
-                       self.norm, seed=0)
+                       self.norm, seed=tpu_random.step_seed(0, "attack", step))
 
   def single_step(self):
     """The "fast" one: one step, of 1.25 epsilon."""
@@ -175,7 +182,7 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
     tf.set_random_seed(seed)
     trainer = _Trainer(dataset, network, method, steps, batch_size,
                        settings["learning_rate"], warmup_steps)
-    with tf.Session() as session:
+    with tf.Session() as session, files.locked(_checkpoint_folder(output), "training"):
       checkpoints = _Checkpoints(output, settings, session, trainer)
       step = checkpoints.restore()
       batches = trainer.batches(session, step, replays if method == "free" else 1)
@@ -183,6 +190,8 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
       while step < steps:
         loss = trainer.step(session, next(batches))
         step += 1
+        if not np.isfinite(loss):
+          checkpoints.give_up("the loss", step)
         if step % eval_every == 0 or step == steps:
           checkpoints.save(step)
           clean, attacked = trainer.evaluate(session, eval_examples)
@@ -190,11 +199,11 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
           log(f"step {step}/{steps}  loss {loss:.3f}  clean {clean:.1%}  "
               f"attacked {attacked:.1%}  {speed:.1f} steps/s")
       clean, attacked = trainer.evaluate(session, test_examples)
-  log(f"{dataset.name} validation: clean {clean:.2%}, under attack "
-      f"({Attack().for_evaluation()}) {attacked:.2%}")
-  result = {"clean_accuracy": clean, "attacked_accuracy": attacked}
-  _export(dataset, network, checkpoints.latest(), output, {**settings, **result})
-  checkpoints.remove()
+      log(f"{dataset.name} validation: clean {clean:.2%}, under attack "
+          f"({Attack().for_evaluation()}) {attacked:.2%}")
+      result = {"clean_accuracy": clean, "attacked_accuracy": attacked}
+      _export(dataset, network, checkpoints.latest(), output, {**settings, **result})
+      checkpoints.remove()
   return result
 
 
@@ -222,10 +231,11 @@ def accuracy(classifier, dataset, limit=None):
                     f"{dataset.name} {dataset.num_classes} classes; name a data set "
                     "of the classifier's classes")
   counts = np.zeros(3, int)
-  for images, labels in _validation_batches(dataset, limit):
-    logits = classifier.predict(images)
-    counts += [len(images), np.sum(logits[:, indices].argmax(axis=1) == labels),
-               np.sum(logits.argmax(axis=1) == indices[labels])]
+  with contextlib.closing(_validation_batches(dataset, limit)) as batches:
+    for images, labels in batches:
+      logits = classifier.predict(images)
+      counts += [len(images), np.sum(logits[:, indices].argmax(axis=1) == labels),
+                 np.sum(logits.argmax(axis=1) == indices[labels])]
   result = {"images": int(counts[0]), "top1": counts[1] / counts[0]}
   if len(indices) < classifier.num_logits:
     result["top1_of_1000"] = counts[2] / counts[0]
@@ -284,7 +294,7 @@ class _Trainer:
     images = self._images
     if method:
       attack = self._training_attack(method)
-      images = attack.perturb(images, self._labels, logits_fn)
+      images = attack.perturb(images, self._labels, logits_fn, self.global_step)
     loss = tf.reduce_mean(cross_entropy(logits_fn(images), self._labels))
     return loss, self._optimizer.minimize(loss, self.global_step, self.variables)
 
@@ -320,10 +330,12 @@ class _Trainer:
                                start=start // replays * self._batch_size)
     element = tf.data.make_one_shot_iterator(data).get_next()
     following = element["image"], element["label"]
+    done = start % replays
     while True:
       batch = session.run(following)
-      for _ in range(replays):
+      for _ in range(done, replays):
         yield batch
+      done = 0
 
   def step(self, session, batch):
     """Updates the weights; returns the loss."""
@@ -336,38 +348,69 @@ class _Trainer:
     """Clean and attacked accuracy on the validation set."""
     correct = np.zeros(2)
     total = 0
-    for images, labels in _validation_batches(self._dataset, limit):
-      feed = {self._images: images, self._labels: labels}
-      correct += [np.sum(right) for right in session.run(self._correct, feed)]
-      total += len(images)
+    with contextlib.closing(_validation_batches(self._dataset, limit)) as batches:
+      for images, labels in batches:
+        feed = {self._images: images, self._labels: labels}
+        correct += [np.sum(right) for right in session.run(self._correct, feed)]
+        total += len(images)
     return tuple(float(share) for share in correct / total)
+
+
+def _checkpoint_folder(output):
+  return os.path.abspath(output) + "-checkpoints"
 
 
 class _Checkpoints:
   """Keeps a run's state beside its output until that is written."""
 
+  _BASE = "model-"
+
   def __init__(self, output, settings, session, trainer):
-    self._folder = os.path.abspath(output) + "-checkpoints"
+    self._folder = _checkpoint_folder(output)
     self._session = session
     self._trainer = trainer
-    self._saver = tf.train.Saver(tf.global_variables(), max_to_keep=1)
+    # The one before is for the case that the newest is damaged.
+    self._saver = tf.train.Saver(tf.global_variables(), max_to_keep=2)
     record = os.path.join(self._folder, "settings.json")
-    if not os.path.exists(record):
+    if not checkpoint_lib.of_run(self._folder, self._BASE):  # nothing to be lost
       files.write_json(record, settings)
     elif files.read_json(record) != settings:
       raise UserError(f"{self._folder} holds a run with other settings; remove it, or "
                       "name another output folder")
 
   def restore(self):
-    """Restores or initialises the variables; returns the step to go on from."""
+    """Restores or initialises the variables; returns the step to go on from.
+
+    Raises:
+      UserError: every checkpoint is damaged.
+    """
+    step = checkpoint_lib.settle(self._folder, self._BASE)
     self._trainer.initialize(self._session)
-    if self.latest():
+    if step:
+      self._saver.recover_last_checkpoints(
+          [path for _, path in checkpoint_lib.of_run(self._folder, self._BASE)])
       self._saver.restore(self._session, self.latest())
-    return int(self._session.run(self._trainer.global_step))
+    return step
 
   def save(self, step):
-    self._saver.save(self._session, os.path.join(self._folder, "model"), step,
+    """Saves the state.
+
+    Raises:
+      UserError: a weight is not finite; the checkpoints stay as they were.
+    """
+    variables = self._trainer.variables
+    for variable, value in zip(variables, self._session.run(variables)):
+      if not np.all(np.isfinite(value)):
+        self.give_up(variable.op.name, step)
+    self._saver.save(self._session, os.path.join(self._folder, self._BASE[:-1]), step,
                      write_meta_graph=False)
+
+  def give_up(self, what, step):
+    """Says where training broke and what is left."""
+    raise UserError(
+        f"{what} is not finite at step {step}; last good checkpoint: "
+        f"{self.latest() or 'none'}; try a smaller train_classifier.learning_rate or "
+        "attack.epsilon in another --output")
 
   def latest(self):
     return tf.train.latest_checkpoint(self._folder)

@@ -8,6 +8,7 @@
 import dataclasses
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -38,6 +39,7 @@ def run(names, inverters, data, folder, limit=None, log=print):
   Returns:
     {name: what its result.json holds}, in the order of `names`.
   """
+  files.check_writable(folder)
   setting = describe(inverters, data, limit)
   done = {}
   for number, name in enumerate(names, 1):
@@ -99,10 +101,18 @@ def _finished(place, identity):
   path = os.path.join(place, RESULT)
   if not os.path.exists(path):
     return None
-  found = files.read_json(path)
-  if found["identity"] != identity:
+  try:
+    found = files.read_json(path)
+    if found["identity"] != identity:
+      return None
+    found["costs"] = files.read_json(os.path.join(place, COSTS))
+    missing = [picture["file"] for picture in found["pictures"]
+               if not os.path.isfile(os.path.join(place, picture["file"]))]
+    if missing:
+      raise UserError(f"no file {os.path.join(place, missing[0])}")
+  except (UserError, KeyError, TypeError) as error:
+    print(f"{place} is damaged ({error}) and is made again", file=sys.stderr, flush=True)
     return None
-  found["costs"] = files.read_json(os.path.join(place, COSTS))
   return found
 
 

@@ -54,7 +54,8 @@ def read(study):
     raise UserError(f"{study.folder} holds no {FILE}: nobody has answered; ask with "
                     "two_afc.py serve")
   answers = Answers(study.folder).all()
-  if any(not 0 <= answer.trial < len(study.trials) for answer in answers):
+  if not all(isinstance(answer.trial, int) and 0 <= answer.trial < len(study.trials)
+             for answer in answers):
     raise UserError(f"{FILE} in {study.folder} answers another study's trials; put the "
                     "right one there")
   return answers
@@ -70,13 +71,9 @@ class Answers:
       UserError: the file is none of SQLite's, or cannot be written.
     """
     self._path = os.path.join(folder, FILE)
-    try:
-      with self._connect() as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(_SCHEMA)
-    except sqlite3.Error as error:
-      raise UserError(f"{self._path} cannot be used ({error}); move it away or free "
-                      "it") from None
+    with self._connect() as connection:
+      connection.execute("PRAGMA journal_mode = WAL")
+      connection.execute(_SCHEMA)
 
   def add(self, answer):
     """Keeps an Answer unless the subject has answered that trial already.
@@ -106,9 +103,11 @@ class Answers:
 
   @contextlib.contextmanager
   def _connect(self):
-    connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+    """A connection for one transaction; a damaged file or a full disk is a UserError."""
     try:
-      with connection:  # one transaction
+      with contextlib.closing(
+          sqlite3.connect(self._path, timeout=_WAIT_SECONDS)) as connection, connection:
         yield connection
-    finally:
-      connection.close()
+    except sqlite3.Error as error:
+      raise UserError(f"{self._path} cannot be used ({error}); move it away, or free it "
+                      "or the disk") from None

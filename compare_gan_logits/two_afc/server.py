@@ -5,14 +5,18 @@ subject's order that has no answer, so a reload, a closed browser or a restarted
 server loses nothing.
 """
 
+import itertools
 import os
 import re
 import secrets
+import sys
 
 import flask
 from werkzeug.exceptions import SecurityError
+from werkzeug.exceptions import ServiceUnavailable
 
 from compare_gan_logits import web
+from compare_gan_logits.command import UserError
 from compare_gan_logits.two_afc import answers as answers_lib
 
 
@@ -94,6 +98,12 @@ def create_app(study, host=None):
   def refused(error):
     return flask.render_template("error.html", error=error, **common), error.code
 
+  @app.errorhandler(UserError)
+  def failed(error):
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return refused(ServiceUnavailable("Answers cannot be kept just now. The person who "
+                                      "runs the study sees why."))
+
   @app.errorhandler(SecurityError)
   def refuse_host(error):
     return error.description, error.code  # no page: addresses cannot be made for it
@@ -113,10 +123,10 @@ def _checked(code):
 
 def _new_code(answers):
   """A code that nobody has used."""
-  while True:
-    code = f"S-{secrets.randbelow(9000) + 1000}"
-    if not answers.answered(code):
-      return code
+  # Four digits, and more where many are taken.
+  codes = (f"S-{secrets.randbelow(9000 * 2**attempt) + 1000}"
+           for attempt in itertools.count())
+  return next(code for code in codes if not answers.answered(code))
 
 
 def _send(path, max_age):

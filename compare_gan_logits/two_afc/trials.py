@@ -14,6 +14,7 @@ from compare_gan_logits.command import UserError
 
 FORMAT = 1
 _FILE = "trials.json"
+_PICTURES = {"a", "b", "original"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,12 @@ class Study:
                         "the study again")
       trials = tuple(Trial(number, **trial)
                      for number, trial in enumerate(record["trials"]))
+      if not {side for t in trials for side in (t.left, t.right)} <= _PICTURES:
+        raise TypeError("a trial shows a, b or original")
       labels = {key: record["models"][key]["label"] for key in "ab"}
+      if not trials or type(record["image_size"]) is not int or (
+          record["image_size"] < 1):
+        raise TypeError("there are no trials, or images without a size")
       return cls(os.path.abspath(folder), record["id"], labels, record["dataset"],
                  record["image_size"], record["seed"], trials)
     except (KeyError, TypeError) as error:
