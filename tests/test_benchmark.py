@@ -51,7 +51,7 @@ PLAN = ("--plan", "--gin_config", "gin_configs/paper.gin",
 def test_a_plan_needs_neither_data_nor_classifier(tmp_path):
   """And its wrong inputs are sentences, before anything is counted."""
   path = tmp_path / "plan.json"
-  wrong = {("--device", "a100"): "did you mean 'a100_40gb'",
+  wrong = {("--device", "v100"): "did you mean 'v100_32gb'",
            ("--bandwidth_gbs", "-3"): "must be more than zero",
            ("--replicas", "3"): "cannot be divided among 3 replicas",
            ("--gin_config", "gone.gin"): "no gin file gone.gin",

@@ -315,15 +315,17 @@ class _Worker:
 
   def turn(self, steps):
     """Seconds of each of so many steps."""
-    self._pipe.send(steps)
-    return self._receive()
+    return self._ask(steps)
 
   def peak_memory(self):
     """GB."""
-    return self.ask(None)
+    return self._ask(None)
 
-  def ask(self, question):
-    """"count": its cost_model.Step; None: its peak memory."""
+  def count(self):
+    """Its training step as a cost_model.Step."""
+    return self._ask("count")
+
+  def _ask(self, question):
     self._pipe.send(question)
     return self._receive()
 
@@ -484,7 +486,7 @@ def _peak(clock="perf_counter"):
                              for _ in range(10)) / 1e9
 
 
-def _this_machine(clock="perf_counter", efficiency=0.6):
+def _this_machine(clock="perf_counter", efficiency=0.95):
   """cost_model.Device of this processor, measured; --part model fits the efficiency."""
   from compare_gan_logits import cost_model
   bandwidth, overhead = _bandwidth_and_overhead(clock)
@@ -530,7 +532,7 @@ def _model(peak):
   with contextlib.ExitStack() as stack:
     workers = {size: stack.enter_context(_Worker(_paper(*_numbers(size)), "this program",
                                                  "process_time")) for size in FLAGS.size}
-    steps = {size: worker.ask("count") for size, worker in workers.items()}
+    steps = {size: worker.count() for size, worker in workers.items()}
     machines, seconds = [], {size: [] for size in workers}
     for _ in range(FLAGS.rounds):
       for size, worker in workers.items():
