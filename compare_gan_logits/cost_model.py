@@ -187,8 +187,8 @@ class Step:
   """A training step, read off its graph.
 
   Attributes:
-    operations: in the order in which the graph was built. Operations that no update
-      needs are left out, as TensorFlow leaves them out when it runs.
+    operations: in the order in which the graph was built. Operations whose results
+      nobody reads are left out, as TensorFlow leaves them out when it runs.
     buffers: the tensors between them.
     variables: bytes by kind: "weights", "optimizer", "average".
     parameters: number of trainable parameters by network.
@@ -325,15 +325,26 @@ def _trace(gan, batch):
 
 
 def _needed(op):
-  """The operations that running `op` runs."""
-  found, waiting = {op}, [op]
+  """The operations that running `op` computes.
+
+  Optimizers make a gradient wait for its layer's other gradients, read or not. What is
+  waited for and neither read nor has a side effect TensorFlow replaces by nothing.
+  """
+  computed, passed, waiting = set(), set(), [(op, True)]
   while waiting:
-    current = waiting.pop()
-    for before in [t.op for t in current.inputs] + list(current.control_inputs):
-      if before not in found:
-        found.add(before)
-        waiting.append(before)
-  return found
+    current, read = waiting.pop()
+    read = read or current.op_def.is_stateful
+    if current in computed or (current in passed and not read):
+      continue
+    (computed if read else passed).add(current)
+    waiting += [(tensor.op, read) for tensor in current.inputs]
+    waiting += [(before, False) for before in current.control_inputs]
+  return computed
+
+
+def executed_flops(op):
+  """Floating-point operations of running `op`, as TensorFlow counts each."""
+  return sum(_flops(op.graph, needed) for needed in _needed(op))
 
 
 def _flops(graph, op):

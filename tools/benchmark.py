@@ -387,6 +387,8 @@ def _peak_memory():
 def _training_step(run, building, logits):
   """(function that makes one step, GFLOP of the step)."""
   import tensorflow.compat.v1 as tf
+
+  from compare_gan_logits import cost_model
   params = {"batch_size": run.options["batch_size"], "seed": 0}
   with tf.Graph().as_default() as graph, building:
     tf.train.get_or_create_global_step()
@@ -396,15 +398,8 @@ def _training_step(run, building, logits):
     with tf.Session(graph=graph) as session:
       session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
                    tf.tables_initializer()])
-      yield lambda: session.run(train_op), _gflop(graph)
-
-
-def _gflop(graph):
-  """Operations of a graph, as TensorFlow counts them."""
-  import tensorflow.compat.v1 as tf
-  options = tf.profiler.ProfileOptionBuilder.float_operation()
-  options["output"] = "none"
-  return tf.profiler.profile(graph, options=options).total_float_ops / 1e9
+      gflop = cost_model.executed_flops(train_op) / 1e9
+      yield lambda: session.run(train_op), gflop
 
 
 # Ways: run -> (context in which the graph is built, logits) ------------------
