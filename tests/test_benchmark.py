@@ -65,7 +65,7 @@ def test_a_plan_needs_neither_data_nor_classifier(tmp_path):
       done = server.run(tmp_path / str(number), "benchmark", *PLAN, *arguments)
       assert done.returncode == 1 and words in done.stderr, done.stderr
       assert len(done.stderr.splitlines()) == 1
-    done = right.wait(300)
+    done = right.wait(900)
   assert done.returncode == 0, done.stderr
   assert "22.6 GFLOP an image" in done.stdout and "TPU v3" in done.stdout
   figures = json.loads(path.read_text())
