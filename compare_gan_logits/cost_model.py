@@ -287,7 +287,11 @@ def _traces(gan):
   if type(gan) is not modular_gan.ModularGAN:
     raise UserError(f"the cost model does not know the steps of {type(gan).__name__}, "
                     "only those of options.gan_class = @ModularGAN")
-  return [_trace(gan, batch) for batch in _BATCHES]
+  first, second = (_trace(gan, batch) for batch in _BATCHES)
+  if [op.type for op in first.ops] != [op.type for op in second.ops]:
+    raise UserError("this configuration's graph depends on the batch, so that its cost "
+                    "cannot be scaled from small batches")
+  return first, second
 
 
 class _Counted(NamedTuple):
