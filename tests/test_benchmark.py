@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import forking
 import pytest
 
 
@@ -36,3 +37,40 @@ def test_a_wrong_part_is_answered_with_the_list():
   done = benchmark("--part", "stpe")
   assert done.returncode != 0 and "step" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+PLAN = ("--plan", "--gin_config", "gin_configs/paper.gin",
+        "--gin_bindings", "resnet_biggan.Generator.ch = 1",
+        "--gin_bindings", "resnet_biggan.Discriminator.ch = 4",
+        "--gin_bindings", "dataset.name = 'fake:10@32'",
+        "--gin_bindings", "options.disc_iters = 1",
+        "--gin_bindings", "options.batch_size = 64")
+
+
+@pytest.mark.long
+def test_a_plan_needs_neither_data_nor_classifier(tmp_path):
+  """And its wrong inputs are sentences, before anything is counted."""
+  path = tmp_path / "plan.json"
+  wrong = {("--device", "v100"): "did you mean 'v100_32gb'",
+           ("--bandwidth_gbs", "-3"): "must be more than zero",
+           ("--replicas", "3"): "cannot be divided among 3 replicas",
+           ("--gin_config", "gone.gin"): "no gin file gone.gin",
+           ("--device", "v100_32gb", "--gin_bindings", "compute.dtype = 'bfloat16'"):
+               "no peak for compute.dtype 'bfloat16'"}
+  with forking.Server() as server:
+    right = server.start(tmp_path / "right", "benchmark", *PLAN, "--gin_bindings",
+                         "classifier.handle = 'robust_resnet152'", "--replicas", 1,
+                         "--replicas", 16, "--json", path)
+    for number, (arguments, words) in enumerate(wrong.items()):
+      done = server.run(tmp_path / str(number), "benchmark", *PLAN, *arguments)
+      assert done.returncode == 1 and words in done.stderr, done.stderr
+      assert len(done.stderr.splitlines()) == 1
+    done = right.wait(900)
+  assert done.returncode == 0, done.stderr
+  assert "22.6 GFLOP an image" in done.stdout and "TPU v3" in done.stdout
+  figures = json.loads(path.read_text())
+  one, sixteen = figures["rows"]
+  assert figures["tflop"] < 0.7 * figures["plain_tflop"]
+  assert one["efficiency"] == 1 and one["communication"] == 0
+  assert 0 < sixteen["efficiency"] < 1 and sixteen["micro_batch"] == 4
+  assert sixteen["days"] < sixteen["days_with_classifier"]

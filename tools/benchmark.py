@@ -9,6 +9,9 @@ disk, an array in memory.
 --part growth: how a step's cost grows with batch, width, resolution, number of logits.
 --part startup: from starting Python to the first step done, at the paper's width.
 --part inference: an exported module: images/s, latency, tools/reconstruct.py.
+--part model: the cost model's seconds against measured ones, at the sizes of --size,
+on one core; the share of the peak is fitted at the first size.
+--plan: what the configuration costs on hardware that is not at hand (--device).
 
 Each way runs in a process of its own, whose peak memory is printed, and the ways take
 turns, so that a machine whose speed drifts is fair to all of them. GFLOP are those
@@ -17,9 +20,12 @@ same run.
 
   python tools/benchmark.py --part sizes --part inference --json figures.json
   python tools/benchmark.py --gin_config gin_configs/quickstart.gin --part features
+  python tools/benchmark.py --plan --gin_config gin_configs/robust_resnet152.gin \
+      --device a100_40gb --replicas 8 --replicas 64
 """
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import resource
@@ -33,7 +39,9 @@ from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(1, os.path.join(sys.path[0], "tests"))
+sys.path.insert(2, os.path.join(sys.path[0], "tools"))
 
+import planning
 from absl import flags
 
 from compare_gan_logits import command
@@ -41,12 +49,13 @@ from compare_gan_logits import command
 
 ROOT = sys.path[0]
 FLAGS = flags.FLAGS
-_PARTS = ("step", "sizes", "features", "growth", "startup", "inference")
+_PARTS = ("step", "sizes", "features", "growth", "startup", "inference",
+          "model")
 flags.DEFINE_multi_enum("part", ["step"], _PARTS, "What is measured; may be repeated.")
 flags.DEFINE_integer("rounds", 3, "Turns of each way.", lower_bound=1)
 flags.DEFINE_integer("steps", 3, "Training steps a turn.", lower_bound=1)
 flags.DEFINE_multi_string("size", ["32:32:32", "64:16:8", "64:32:16"],
-                          "Resolution, width ch and batch of --part sizes.")
+                          "Resolution, width ch and batch of --part sizes and model.")
 flags.DEFINE_string("module", None, "Module of --part inference. Default: an untrained "
                     "one is made at quickstart size; speed does not depend on it.")
 flags.DEFINE_string("json", None, "File to write the figures to as well.")
@@ -64,17 +73,25 @@ def main(argv):
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   _check_flags()
   from compare_gan_logits import files
+  if FLAGS.plan:
+    figures = planning.run(_this_machine, _plain_graphs)
+  else:
+    figures = _measure()
+  if FLAGS.json:
+    files.write_json(FLAGS.json, figures)
+
+
+def _measure():
   peak = _peak()
   print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, matrix product "
         f"2048 x 2048: {peak:.0f} GFLOP/s", flush=True)
   figures = {"cores": os.cpu_count(), "load": os.getloadavg()[0],
              "peak_gflop_per_s": peak}
   parts = {"step": _step, "sizes": _sizes, "features": _features, "growth": _growth,
-           "startup": _startup, "inference": _inference}
+           "startup": _startup, "inference": _inference, "model": _model}
   for part in FLAGS.part:
     figures[part] = parts[part](peak)
-  if FLAGS.json:
-    files.write_json(FLAGS.json, figures)
+  return figures
 
 
 def _check_flags():
@@ -238,15 +255,10 @@ def _command_seconds(*arguments, expected=0):
   return time.perf_counter() - start
 
 
-def _median(function, times=20):
+def _median(function, times=20, clock="perf_counter"):
   import numpy as np
   function()
-  seconds = []
-  for _ in range(times):
-    start = time.perf_counter()
-    function()
-    seconds.append(time.perf_counter() - start)
-  return float(np.median(seconds))
+  return float(np.median([_seconds(function, clock) for _ in range(times)]))
 
 
 # Training steps, a process for each way --------------------------------------
@@ -285,11 +297,11 @@ def _table(measured, peak, title=None):
 class _Worker:
   """A process that has built one way of training and makes steps on demand."""
 
-  def __init__(self, arguments, way):
+  def __init__(self, arguments, way, clock="perf_counter"):
     context = multiprocessing.get_context("spawn")
     self._pipe, pipe = context.Pipe()
-    self._process = context.Process(target=_work, args=(pipe, arguments, way),
-                                    daemon=True)
+    self._process = context.Process(target=_work, daemon=True,
+                                    args=(pipe, arguments, way, clock))
 
   def __enter__(self):
     self._process.start()
@@ -304,12 +316,18 @@ class _Worker:
 
   def turn(self, steps):
     """Seconds of each of so many steps."""
-    self._pipe.send(steps)
-    return self._receive()
+    return self._ask(steps)
 
   def peak_memory(self):
     """GB."""
-    self._pipe.send(None)
+    return self._ask(None)
+
+  def count(self):
+    """Its training step as a cost_model.Step."""
+    return self._ask("count")
+
+  def _ask(self, question):
+    self._pipe.send(question)
     return self._receive()
 
   def _receive(self):
@@ -323,21 +341,22 @@ class _Worker:
     return answer
 
 
-def _work(pipe, arguments, way):
+def _work(pipe, arguments, way, clock):
   """A worker's process, whose failure is the parent's."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends its workers.
   signal.signal(signal.SIGTERM, signal.SIG_DFL)
   try:
-    _answer(pipe, arguments, way)
+    _answer(pipe, arguments, way, clock)
   except Exception as error:
     pipe.send(command.UserError(f"{way}: {command.explain(error)}"))
 
 
-def _answer(pipe, arguments, way):
+def _answer(pipe, arguments, way, clock):
   """Builds, then answers a number of steps with their seconds."""
   import tensorflow.compat.v1 as tf
 
   from compare_gan_logits import allocator
+  from compare_gan_logits import cost_model
   from compare_gan_logits import main as trainer
   allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
@@ -349,15 +368,21 @@ def _answer(pipe, arguments, way):
   with _training_step(run, *_WAYS[way](run)) as (step, gflop):
     pipe.send({"gflop": gflop, "batch": run.options["batch_size"]})
     while True:
-      steps = pipe.recv()
-      pipe.send(_peak_memory() if steps is None else [_seconds(step)
-                                                      for _ in range(steps)])
+      question = pipe.recv()
+      if question is None:
+        pipe.send(_peak_memory())
+      elif question == "count":
+        pipe.send(cost_model.count(run.gan))
+      else:
+        pipe.send([_seconds(step, clock) for _ in range(question)])
 
 
-def _seconds(function):
-  start = time.perf_counter()
+def _seconds(function, clock="perf_counter"):
+  """Of a clock of `time`: process_time is the processor's, "perf_counter" the wall's."""
+  now = getattr(time, clock)
+  start = now()
   function()
-  return time.perf_counter() - start
+  return now() - start
 
 
 def _peak_memory():
@@ -369,6 +394,8 @@ def _peak_memory():
 def _training_step(run, building, logits):
   """(function that makes one step, GFLOP of the step)."""
   import tensorflow.compat.v1 as tf
+
+  from compare_gan_logits import cost_model
   params = {"batch_size": run.options["batch_size"], "seed": 0}
   with tf.Graph().as_default() as graph, building:
     tf.train.get_or_create_global_step()
@@ -378,15 +405,8 @@ def _training_step(run, building, logits):
     with tf.Session(graph=graph) as session:
       session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
                    tf.tables_initializer()])
-      yield lambda: session.run(train_op), _gflop(graph)
-
-
-def _gflop(graph):
-  """Operations of a graph, as TensorFlow counts them."""
-  import tensorflow.compat.v1 as tf
-  options = tf.profiler.ProfileOptionBuilder.float_operation()
-  options["output"] = "none"
-  return tf.profiler.profile(graph, options=options).total_float_ops / 1e9
+      gflop = cost_model.executed_flops(train_op) / 1e9
+      yield lambda: session.run(train_op), gflop
 
 
 # Ways: run -> (context in which the graph is built, logits) ------------------
@@ -397,6 +417,10 @@ def _as_it_is(run):
 
 
 def _plainly(run):
+  return _plain_graphs(run.gan), run.cached_logits()
+
+
+def _plain_graphs(gan):
   """Graphs built in this context have the plain formulation."""
   import plain_ops
 
@@ -405,8 +429,8 @@ def _plainly(run):
   stack.enter_context(mock.patch.dict(
       arch_ops.CONVOLUTIONS, {"up": plain_ops.conv_up, "down": plain_ops.conv_down}))
   stack.enter_context(mock.patch.object(
-      type(run.gan.discriminator), "has_batch_statistics", True))
-  return stack, run.cached_logits()
+      type(gan.discriminator), "has_batch_statistics", True))
+  return stack
 
 
 def _made_up_logits(run):
@@ -450,15 +474,104 @@ def _has_bfloat16():
     return False
 
 
-def _peak():
+# This machine ----------------------------------------------------------------
+
+
+def _peak(clock="perf_counter"):
   """GFLOP/s of a 2048 x 2048 float32 matrix product, the best of ten."""
   import tensorflow.compat.v1 as tf
   with tf.Graph().as_default(), tf.Session() as session:
     matrix = tf.get_variable("matrix", [2048, 2048])
     product = tf.matmul(matrix, matrix).op
     session.run(tf.global_variables_initializer())
-    return 2 * 2048**3 / min(_seconds(lambda: session.run(product))
+    return 2 * 2048**3 / min(_seconds(lambda: session.run(product), clock)
                              for _ in range(10)) / 1e9
+
+
+def _this_machine(clock="perf_counter", efficiency=0.95):
+  """cost_model.Device of this processor, measured; --part model fits the efficiency."""
+  from compare_gan_logits import cost_model
+  bandwidth, overhead = _bandwidth_and_overhead(clock)
+  return cost_model.Device(
+      peak={"float32": 1e9 * _peak(clock)}, bandwidth=bandwidth, op_overhead=overhead,
+      memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+      efficiency=efficiency, link_bandwidth=1e9, link_latency=1e-4, node=1,
+      network_bandwidth=1e8, network_latency=1e-4, fuses=False,
+      source="measured here: matrix product, sum of large arrays, small sums; "
+             "efficiency as fitted in docs/scaling.md; links assumed")
+
+
+def _bandwidth_and_overhead(clock):
+  """Bytes/s of adding a number to 64 MB, and seconds of one of many tiny additions."""
+  import tensorflow.compat.v1 as tf
+
+  from compare_gan_logits import allocator
+  allocator.keep_freed_memory()
+  elements, many = 1 << 24, 1000
+  config = tf.ConfigProto()
+  # Otherwise TensorFlow makes one addition of many.
+  config.graph_options.rewrite_options.disable_meta_optimizer = True
+  with tf.Graph().as_default(), tf.Session(config=config) as session:
+    large = tf.get_variable("large", [elements])
+    chain = tiny = tf.get_variable("tiny", [8])
+    for _ in range(many):
+      chain = chain + tiny
+    addition = (large + 1.0).op
+    session.run(tf.global_variables_initializer())
+    moved, taken = (_median(lambda op=op: session.run(op), 9, clock)
+                    for op in (addition, chain.op))
+  return 2 * 4 * elements / moved, taken / many
+
+
+def _model(peak):
+  """Predicted seconds and memory of steps against measured ones, on one core."""
+  del peak
+  import numpy as np
+
+  from compare_gan_logits import cost_model
+  # Seconds of one core's work are the same beside other work; shares of two are not.
+  os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+  with contextlib.ExitStack() as stack:
+    workers = {size: stack.enter_context(_Worker(_paper(*_numbers(size)), "this program",
+                                                 "process_time")) for size in FLAGS.size}
+    steps = {size: worker.count() for size, worker in workers.items()}
+    machines, seconds = [], {size: [] for size in workers}
+    for _ in range(FLAGS.rounds):
+      for size, worker in workers.items():
+        machines.append(_this_machine("process_time"))
+        seconds[size] += worker.turn(FLAGS.steps)
+    measured = {size: float(np.median(values)) for size, values in seconds.items()}
+    memory = {size: worker.peak_memory() for size, worker in workers.items()}
+  machine = dataclasses.replace(
+      machines[0], peak={"float32": float(np.median([m.peak["float32"]
+                                                     for m in machines]))},
+      **{name: float(np.median([getattr(m, name) for m in machines]))
+         for name in ("bandwidth", "op_overhead")})
+  first = FLAGS.size[0]
+  machine = dataclasses.replace(machine, efficiency=cost_model.fitted_efficiency(
+      steps[first], machine, _numbers(first)[2], measured[first]))
+  print(f"\none core: {machine.peak['float32'] / 1e9:.1f} GFLOP/s, "
+        f"{machine.bandwidth / 1e9:.2f} GB/s, {machine.op_overhead * 1e6:.1f} us an "
+        f"operation; efficiency {machine.efficiency:.3f}, fitted at {first}\n"
+        f"{'px:ch:batch':>14}{'GFLOP':>10}{'measured s':>12}{'predicted s':>12}"
+        f"{'ratio':>8}{'tensors GB':>12}{'peak GB':>10}")
+  rows = {size: _model_row(steps[size], machine, _numbers(size)[2], measured[size],
+                           memory[size]) for size in FLAGS.size}
+  for size, row in rows.items():
+    print(f"{size:>14}{row['gflop']:10.2f}{row['measured']:12.3f}{row['predicted']:12.3f}"
+          f"{row['ratio']:8.2f}{row['tensors_gb']:12.2f}{row['peak_gb']:10.2f}")
+  return {"machine": {"gflop_per_s": machine.peak["float32"] / 1e9,
+                      "bandwidth_gb_per_s": machine.bandwidth / 1e9,
+                      "op_overhead_us": machine.op_overhead * 1e6,
+                      "efficiency": machine.efficiency}, "sizes": rows}
+
+
+def _model_row(step, machine, batch, measured, peak_gb):
+  from compare_gan_logits import cost_model
+  plan = cost_model.plan(step, machine, batch, micro_batches=1)
+  return {"gflop": sum(step.flops(batch).values()) / 1e9, "measured": measured,
+          "predicted": plan.seconds, "ratio": plan.seconds / measured,
+          "tensors_gb": plan.memory / 1e9, "peak_gb": peak_gb}
 
 
 if __name__ == "__main__":
