@@ -48,6 +48,8 @@ def main(argv):
   from compare_gan_logits.explorer import server
   saved, view = saving.from_json(text) if text is not None else ({}, None)
   modules = [_named(module) for module in FLAGS.module] or list(saved.items())
+  print(f"loading {', '.join(folder for _, folder in modules)}", file=sys.stderr,
+        flush=True)
   explorer = server.Explorer(modules)
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)
