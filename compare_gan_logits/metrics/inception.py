@@ -45,7 +45,7 @@ def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
   Raises:
     UserError: there is no such network, or it does not offer what is asked.
   """
-  if not path:
+  if not path or not isinstance(path, str):
     raise UserError("evaluation.frechet_network = 'inception' needs inception.path: the "
                     "folder of a module, the .pb file of a frozen graph, or 'tfgan' for "
                     "TF-GAN's own from TF-Hub")
