@@ -238,7 +238,8 @@ def test_what_is_no_photo_is_told_and_the_page_lives_on(page, explorer, tmp_path
   path.write_text("no photo")
   page.find_element("id", "file").send_keys(str(path))
   wait_for(page, "return !document.getElementById('message').hidden")
-  assert "cannot be read as an image" in message(page)
+  assert message(page) == (f"{path.name} cannot be read as an image (JPEG, PNG, GIF, WebP, "
+                           "BMP and TIFF can); replace or remove it")
   put(page, "shift", 0.5)
   assert not message(page) and check(page, explorer).shift == 0.5
   wrong = tmp_path / "view.json"

@@ -59,8 +59,9 @@ function say(text, kind = "error") {
   message.hidden = !text;
 }
 
-// Resolves to the response, or to null after having said what is wrong.
-async function post(path, body) {
+// Resolves to the response, or to null after having said what is wrong (of the file
+// called `name`, where one was sent).
+async function post(path, body, name = "the file") {
   let response;
   try {
     response = await fetch(path, {method: "POST", body});
@@ -75,7 +76,7 @@ async function post(path, body) {
   } catch {
     // The status is all there is to say.
   }
-  say(error);
+  say(error.replace(/^the file/, () => name));
   return null;
 }
 
@@ -389,7 +390,7 @@ async function upload(file) {
   }
   const goesTo = slot;
   $("#photos").classList.add("loading");
-  const response = await post("photo", file);
+  const response = await post("photo", file, file.name || "the file");
   $("#photos").classList.remove("loading");
   if (!response) return;
   const {photo} = await response.json();
