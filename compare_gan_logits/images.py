@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from PIL import Image
 from PIL import ImageOps
+from PIL import UnidentifiedImageError
 
 from compare_gan_logits.command import UserError
 
@@ -51,6 +52,9 @@ def read_image(source, size, colors, name=None):
     raise UserError(f"no image {name}") from None
   except Image.DecompressionBombError:  # Pillow's own bound, before ours is asked
     raise _too_large(name) from None
+  except UnidentifiedImageError:  # its own text shows an address in memory
+    raise UserError(f"{name} cannot be read as an image (JPEG, PNG, GIF, WebP, BMP and "
+                    "TIFF can); replace or remove it") from None
   except (OSError, SyntaxError, ValueError) as error:
     raise UserError(f"{name} cannot be read as an image ({error}); replace or remove "
                     "it") from None

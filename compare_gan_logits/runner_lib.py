@@ -394,6 +394,8 @@ def run_with_schedule(schedule, run, score_filename="scores.csv", eval_every_ste
   if schedule not in SCHEDULES:
     raise UserError(f"--schedule {schedule}: {nearest(schedule, SCHEDULES)}")
   manager = TaskManager(run.model_dir, score_filename)
+  if schedule in ("eval_after_train", "continuous_eval"):
+    eval_gan_lib.Settings()  # a wrong one is told before the training, not after it
   if schedule in ("train", "eval_after_train"):
     run.train()
   if schedule != "continuous_eval":

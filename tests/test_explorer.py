@@ -7,12 +7,14 @@ import io
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 import explorer_modules
 import numpy as np
@@ -436,15 +438,19 @@ def test_wrong_commands_end_in_one_sentence(arguments, words):
   assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
-def test_the_command_opens_a_view_with_its_modules(explorer, folders, tmp_path):
-  import urllib.request
+def test_the_command_opens_a_view_and_writes_nothing(explorer, folders, tmp_path):
+  """Once it listens, its process may not write one byte into any file."""
   view = dataclasses.replace(explorer.first_view(), shift=0.45)
-  file = tmp_path / "view.json"
+  file, temporary = tmp_path / "view.json", tmp_path / "temporary"
   file.write_text(saving.to_json({"mine": folders[0]}, view))
-  with subprocess.Popen([sys.executable, TOOL, "--open", str(file), "--port", "0"],
-                        stdout=subprocess.PIPE, text=True) as process:
+  temporary.mkdir()
+  with subprocess.Popen(
+      [sys.executable, TOOL, "--open", str(file), "--port", "0"], text=True,
+      stdout=subprocess.PIPE, cwd=temporary,
+      env={**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(temporary)}) as process:
     try:
       line = process.stdout.readline()
+      resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))
       address = next(word for word in line.split() if word.startswith("http"))
       assert address.startswith("http://127.0.0.1:")
       page = urllib.request.urlopen(address, timeout=60).read().decode()
@@ -452,10 +458,33 @@ def test_the_command_opens_a_view_with_its_modules(explorer, folders, tmp_path):
       config = json.loads(page[start:page.index("</script>", start)])
       assert View.from_json(config["view"]) == view
       assert [module["name"] for module in config["modules"]] == ["mine"]
+      port = int(address.rstrip("/").rpartition(":")[2])
+      noisy = io.BytesIO()
+      Image.fromarray(RNG.integers(0, 256, [1000, 1000, 3], np.uint8)).save(noisy, "PNG")
+      status, answer = _request(port, "/photo", noisy.getvalue())  # 3 MB
+      assert status == 200
+      uploaded = json.dumps({**view.to_json(), "photo": answer["photo"]}).encode()
+      status, answer = _request(port, "/show", uploaded)
+      assert status == 200 and len(answer["modules"][0]["pictures"]) == 4
+      for kind in ("png", "json", "py"):
+        request = urllib.request.Request(f"{address}save/{kind}", uploaded)
+        assert len(urllib.request.urlopen(request, timeout=60).read()) > 1000
+      assert [name for _, _, names in os.walk(temporary) for name in names] == []
     finally:
       process.terminate()
 
 
-def test_an_address_in_use_is_one_sentence(port):
+def test_an_address_in_use_is_one_sentence_before_anything_is_loaded(port):
   with pytest.raises(UserError, match="choose another"):
     web.listen(port=port)
+  code = f"""
+import runpy, sys
+sys.argv = [{TOOL!r}, "--module", "gone", "--port", "{port}"]
+try:
+  runpy.run_path({TOOL!r}, run_name="__main__")
+finally:
+  print([name for name in ("tensorflow", "matplotlib") if name in sys.modules])"""
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                        env={**os.environ, "PYTHONPATH": ROOT}, timeout=120)
+  assert done.returncode == 1 and done.stdout == "[]\n"
+  assert "choose another --port" in done.stderr and done.stderr.count("\n") == 1

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from compare_gan_logits import web
+from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.explorer import controls
 from compare_gan_logits.explorer import saving
 from compare_gan_logits.explorer import server
@@ -237,7 +238,8 @@ def test_what_is_no_photo_is_told_and_the_page_lives_on(page, explorer, tmp_path
   path.write_text("no photo")
   page.find_element("id", "file").send_keys(str(path))
   wait_for(page, "return !document.getElementById('message').hidden")
-  assert "cannot be read as an image" in message(page)
+  assert message(page) == (f"{path.name} cannot be read as an image (JPEG, PNG, GIF, WebP, "
+                           "BMP and TIFF can); replace or remove it")
   put(page, "shift", 0.5)
   assert not message(page) and check(page, explorer).shift == 0.5
   wrong = tmp_path / "view.json"
@@ -314,6 +316,80 @@ def test_a_missing_module_has_its_row(browser, explorer, tmp_path):
     browser.get(f"http://127.0.0.1:{running.effective_port}/")
     settle(browser)
     assert "cannot be loaded" in browser.find_element("css selector", ".problem").text
+    assert browser.get_log("browser") == []
+
+
+def _type(page, name, text):
+  field = page.find_element("id", name)
+  field.clear()
+  field.send_keys(text, "\n")
+  settle(page)
+
+
+def _rows(page):
+  return page.execute_script("return Array.from(rows.keys());")
+
+
+def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
+  """ImageNet's names, on a phone."""
+  explorer = server.Explorer([("", explorer_modules.write_many(
+      str(tmp_path), "many", list(zoo.imagenet_class_names())))])
+  with contextlib.closing(server.open_server(explorer, web.listen())) as running:
+    threading.Thread(target=running.run, daemon=True).start()
+    resize(browser, *PHONE)
+    browser.get(f"http://127.0.0.1:{running.effective_port}/")
+    settle(browser)
+    logits = explorer.show(present(browser))["many"].logits
+    largest = [explorer.labels["many"][i] for i in np.argsort(-logits)[:8]]
+    assert _rows(browser) == largest
+    assert browser.execute_script("""
+      const stage = document.getElementById("stage");
+      return [document.documentElement.scrollWidth <= innerWidth
+                && stage.scrollWidth <= stage.clientWidth,
+              document.querySelector("#other").list.options.length,
+              Math.max(...all("select").map((s) => s.options.length)) < 50];""") == [
+                  True, 1000, True]
+    # The start of a name, then the slider that has the focus.
+    _type(browser, "other", "black-footed f")
+    slider = browser.switch_to.active_element
+    assert slider.accessible_name == "black-footed ferret, ferret, Mustela nigripes"
+    slider.send_keys("\ue014" * 10)  # arrow right, 0.2 each
+    settle(browser)
+    assert check(browser, explorer).raised == ((_rows(browser)[-1], 2.0),)
+    # A part of a name; the start of two names; none.
+    for text, found in (("FRILLED", "frilled lizard"), ("mustela ni", "black-footed"),
+                        ("crane", "crane (bird)"), ("crane (m", "crane (machine)")):
+      _type(browser, "other", text)
+      assert any(row.startswith(found) for row in _rows(browser))
+    rows = _rows(browser)
+    _type(browser, "other", "no such thing")
+    assert message(browser) == "No class is called “no such thing”."
+    assert _rows(browser) == rows
+    _type(browser, "swap0", "tench")
+    _type(browser, "swap1", "goldfish")
+    assert [name.split(",")[0] for name in check(browser, explorer).swapped] == [
+        "tench", "goldfish"]
+    assert not message(browser)
+    # A new photo has its own largest; what was chosen stays.
+    browser.execute_script("document.querySelectorAll('#examples button')[5].click()")
+    settle(browser)
+    logits = explorer.show(present(browser))["many"].logits
+    assert explorer.labels["many"][logits.argmax()] in _rows(browser)
+    assert set(rows[8:]) <= set(_rows(browser)) and len(_rows(browser)) <= 8 + 5
+    # All that the page does for a change of one class, but for the server's part.
+    took = browser.execute_script("""
+      const times = [];
+      for (let i = 0; i < 20; i++) {
+        const start = performance.now();
+        view = {...view, raised: [[config.classes[i], 1]]};
+        sync();
+        paint(last);
+        classNamed("zzz");
+        document.body.offsetHeight;
+        times.push(performance.now() - start);
+      }
+      return times.sort((a, b) => a - b)[10];""")
+    assert took < 100  # ms; about 10 on an idle machine
     assert browser.get_log("browser") == []
 
 

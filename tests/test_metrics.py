@@ -1,8 +1,10 @@
 """Metrics against closed forms, scipy, the official LPIPS graph and TF-GAN."""
 
+import hashlib
 import importlib.util
 import os
 import pickle
+import re
 import types
 
 import gin
@@ -10,11 +12,16 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.signal
+import tensorflow
 import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+import tiny
 
+from compare_gan_logits import eval_gan_lib
 from compare_gan_logits.command import UserError
 from compare_gan_logits.metrics import agreement
 from compare_gan_logits.metrics import frechet
+from compare_gan_logits.metrics import inception
 from compare_gan_logits.metrics import lpips
 from compare_gan_logits.metrics import similarity
 from compare_gan_logits.metrics import statistics
@@ -111,40 +118,66 @@ def test_frechet_distance_is_safe_with_fewer_images_than_features():
     frechet.distance(a[:1], a)
 
 
-def numpy_alexnet_lpips(a, b):
-  """The graph of LPIPS written with scipy's correlation, for one tiny pair."""
-  backbone, heads = lpips.load_weights("alex")
+def numpy_lpips(a, b, net):
+  """The graph of LPIPS in float64 numpy, for one pair [h, w, 3]."""
+  backbone, heads = lpips.load_weights(net)
   scale = np.array([0.458, 0.448, 0.450])
   shift = np.array([-0.030, -0.088, -0.188])
 
-  def layers(image):
-    x, outputs = (2 * image.astype(float) - 1 - shift) / scale, []
-    for i, (kernel, bias) in enumerate(backbone):
-      stride, pad = [(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)][i]
-      if i in (1, 2):
-        size = (x.shape[0] - 3) // 2 + 1
-        x = np.stack([[x[2 * r:2 * r + 3, 2 * c:2 * c + 3].max((0, 1))
-                       for c in range(size)] for r in range(size)])
-      x = np.pad(x, [(pad, pad), (pad, pad), (0, 0)])
-      kernel = np.asarray(kernel, float)
-      windows = np.lib.stride_tricks.sliding_window_view(
-          x, kernel.shape[:2], axis=(0, 1))[::stride, ::stride]
-      x = np.maximum(np.einsum("rcihw,hwio->rco", windows, kernel) + bias, 0)
-      outputs.append(x)
-    return outputs
+  def windows(x, size, stride):
+    return np.lib.stride_tricks.sliding_window_view(
+        x, (size, size), axis=(0, 1))[::stride, ::stride]
 
+  def convolved(x, weights, stride, pad):
+    kernel, bias = (np.asarray(w, float) for w in weights)
+    x = np.pad(x, [(pad, pad), (pad, pad), (0, 0)])
+    x = windows(x, len(kernel), stride)
+    return np.maximum(bias + sum(
+        np.ascontiguousarray(x[..., r, c]) @ kernel[r, c]
+        for r, c in np.ndindex(kernel.shape[:2])), 0)
+
+  def alex(x):
+    for i, weights in enumerate(backbone):
+      stride, pad = [(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)][i]
+      x = windows(x, 3, 2).max((3, 4)) if i in (1, 2) else x
+      x = convolved(x, weights, stride, pad)
+      yield x
+
+  def vgg(x):
+    last_of_block = {1, 3, 6, 9, 12}
+    for i, weights in enumerate(backbone):
+      x = convolved(x, weights, 1, 1)
+      if i in last_of_block:
+        yield x
+        x = windows(x, 2, 2).max((3, 4))
+
+  layers = {"alex": alex, "vgg": vgg}[net]
+  pairs = zip(*(layers((2 * image.astype(float) - 1 - shift) / scale)
+                for image in (a, b)))
   total = 0
-  for x, y, head in zip(layers(a), layers(b), heads):
+  for (x, y), head in zip(pairs, heads):
     x, y = (t / (np.sqrt((t**2).sum(-1, keepdims=True)) + 1e-10) for t in (x, y))
     total += (((x - y)**2) @ np.asarray(head, float)[0, 0]).mean()
   return total
 
 
 @needs_weights
-def test_lpips_against_numpy():
-  a, b = images(2, 64), images(2, 64, seed=1)
-  expected = [numpy_alexnet_lpips(x, y) for x, y in zip(a, b)]
-  np.testing.assert_allclose(lpips.distance(a, b), expected, atol=1e-5)
+@pytest.mark.parametrize("net, size", [("alex", 64), ("alex", 97), ("vgg", 64)])
+def test_lpips_against_numpy(net, size):
+  a, b = images(1, size), images(1, size, seed=1)
+  np.testing.assert_allclose(lpips.distance(a, b, net), [numpy_lpips(a[0], b[0], net)],
+                             atol=1e-5)
+
+
+@needs_weights
+@pytest.mark.parametrize("net, digest", [
+    ("alex", "718a8b40b0d22f96192d34ab93c0db5c7943558ff6c2407f44812dce2f29b5f4"),
+    ("vgg", "9153a2043dccf3b525d4f13db916e93ef040548ea923b6f2100de5ebac141a78")])
+def test_the_heads_are_those_of_the_official_wheel(net, digest):
+  """Bit for bit: SHA-256 of lin0 to lin4 in weights/v0.1/<net>.pth of lpips 0.1.4."""
+  _, heads = lpips.load_weights(net)
+  data = b"".join(np.ascontiguousarray(head, "<f4").tobytes() for head in heads)
+  assert hashlib.sha256(data).hexdigest() == digest
 
 
 @needs_weights
@@ -245,6 +278,98 @@ def test_a_frechet_score_on_a_classifiers_logits():
   assert score.value == pytest.approx(3 * 0.25**2, rel=1e-4)
   assert score.name == ("Frechet distance (logits of mean colour, n=50, to the "
                         "validation set)")
+
+
+# FID: the weights cannot be had here, so stand-ins take their place ------------------
+
+
+KERNEL = np.random.default_rng(0).normal(size=[3, 5]).astype("f4")
+
+
+def pooled(pictures):
+  """What the stand-ins compute of images in [-1, 1]: a map of 5 channels, its mean."""
+  return tf.reduce_mean(tf.nn.relu(
+      tf.tensordot(pictures, tf.constant(KERNEL), 1)), [1, 2], keepdims=True)
+
+
+def write_frozen(path):
+  with tf.Graph().as_default() as graph:
+    tf.identity(pooled(tf.placeholder(tf.float32, [None, 299, 299, 3], name="Mul")),
+                name="pool_3")
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+  return str(path)
+
+
+def write_module(path):
+  """As TF-GAN's: it has an output of logits as well."""
+
+  def build():
+    pictures = tf.placeholder(tf.float32, [None, 299, 299, 3])
+    one = tf.get_variable("one", initializer=1.0, use_resource=True)
+    hub.add_signature(inputs={"images": pictures}, outputs={
+        "pool_3": pooled(pictures) * one, "logits": tf.zeros([tf.shape(pictures)[0], 2])})
+
+  return tiny.export(path, build)
+
+
+@pytest.fixture
+def bind():
+  """Binds gin parameters for one test."""
+  yield lambda **values: [gin.bind_parameter(name.replace("__", "."), value)
+                          for name, value in values.items()]
+  gin.clear_config()
+
+
+@pytest.mark.parametrize("write, more", [
+    (write_frozen, {"inception__input_name": "Mul:0"}), (write_module, {})])
+def test_fid_with_the_users_inception(tmp_path, bind, write, more):
+  """Against TF-GAN's distance of the features in closed form."""
+  tfgan = pytest.importorskip("tensorflow_gan")
+  bind(inception__path=write(tmp_path / "incept.pb"),
+       evaluation__frechet_network="inception", **more)
+  a, b = images(40, 8), images(40, 8, seed=1) ** 2
+  score = eval_gan_lib.Settings().frechet(a, b, "validation images")
+  assert re.fullmatch(
+      r"FID \(incept.pb [0-9a-f]{8}, n=40, to validation images\)", score.name)
+  assert re.fullmatch(r"fid_incept_pb_[0-9a-f]{8}_n40_validation_images", score.key)
+  with tf.Graph().as_default(), tf.Session() as session:
+    features = [tf.reshape(pooled(2 * tensorflow.image.resize(
+        x, [299, 299], "bilinear") - 1), [-1, 5]) for x in (a, b)]
+    theirs = session.run(
+        tfgan.eval.frechet_classifier_distance_from_activations(*features))
+  assert score.value == pytest.approx(theirs, rel=1e-3) and score.value > 0.1
+
+
+def test_fid_takes_tfgans_module_from_tf_hubs_cache(tmp_path, bind, monkeypatch):
+  tfgan = pytest.importorskip("tensorflow_gan")
+  assert inception.TFGAN_HANDLE == tfgan.eval.INCEPTION_TFHUB
+  assert inception.SIZE == tfgan.eval.INCEPTION_DEFAULT_IMAGE_SIZE
+  monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+  write_module(tmp_path / hashlib.sha1(inception.TFGAN_HANDLE.encode()).hexdigest())
+  bind(inception__path="tfgan")
+  network = inception.load()
+  assert network.spec.name.startswith("TF-GAN's Inception ")
+  assert network.predict(images(2, 8)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("values, words", [
+    ({}, "needs inception.path"),
+    ({"inception__path": "/gone"}, "no file or folder /gone"),
+    ({"inception__path": "FILE"}, "inception.input_name"),
+    ({"inception__path": "FILE", "inception__input_name": "mull"}, "mull:0"),
+    ({"inception__path": "FILE", "inception__input_name": "Mul",
+      "inception__output": "pool"}, "pool:0"),
+    ({"inception__path": "TEXT", "inception__input_name": "Mul"}, "no frozen graph"),
+    ({"inception__path": "MODULE", "inception__output": "pool"}, "no output 'pool'"),
+    ({"evaluation__frechet_network": "inceptoin"}, "did you mean 'inception'")])
+def test_without_the_right_inception_there_is_no_fid(tmp_path, bind, values, words):
+  files = {"FILE": write_frozen(tmp_path / "a.pb"), "TEXT": str(tmp_path / "b.pb"),
+           "MODULE": write_module(tmp_path / "module")}
+  (tmp_path / "b.pb").write_text("no graph")
+  values = {"evaluation__frechet_network": "inception", **values}
+  bind(**{name: files.get(value, value) for name, value in values.items()})
+  with pytest.raises(UserError, match=words):
+    eval_gan_lib.Settings()
 
 
 def test_pairs_that_do_not_match_are_refused():

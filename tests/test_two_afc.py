@@ -335,8 +335,9 @@ def test_lpips_as_the_judge_prefers_the_nearer_and_is_called_what_it_is(study):
   assert table.pooled.share > 0.9 and table.pooled.catch_right == CATCH
   assert table.pooled.subject == "LPIPS (a metric, not a person)"
   text = analysis.text([table])
-  assert "a metric, not a person" in text and "all subjects" not in text
-  assert "a metric, not a person" in json.dumps(table.to_json())
+  assert "judged by LPIPS (a metric, not a person)" in text
+  assert "all subjects" not in text and "judged by people" not in text
+  assert table.to_json()["judge"] == "LPIPS (a metric, not a person)"
 
 
 # Command ---------------------------------------------------------------------
@@ -356,7 +357,7 @@ def test_the_command_analyses(study, tmp_path):
   assert done.returncode == 0, done.stderr
   assert "A: near" in done.stdout and "93.8%" in done.stdout
   table, = json.loads((tmp_path / "table.json").read_text())
-  assert table["pooled"]["chose_a"] == 60
+  assert table["pooled"]["chose_a"] == 60 and table["judge"] == "people"
 
 
 def test_the_command_prepares_from_modules(tmp_path):

@@ -39,14 +39,17 @@ def main(argv):
   text = _read(FLAGS.open) if FLAGS.open else None
   try:
     from compare_gan_logits import web
-    from compare_gan_logits.explorer import saving
-    from compare_gan_logits.explorer import server
   except ModuleNotFoundError as error:
     raise command.UserError(f"the page needs {error.name}: pip install 'flask>=3.1,<4' "
                             "'waitress>=3,<4'") from None
+  # Before the seconds that TensorFlow and the modules take: a port may be taken.
+  listener = web.listen(FLAGS.host, FLAGS.port)
+  from compare_gan_logits.explorer import saving
+  from compare_gan_logits.explorer import server
   saved, view = saving.from_json(text) if text is not None else ({}, None)
   modules = [_named(module) for module in FLAGS.module] or list(saved.items())
-  listener = web.listen(FLAGS.host, FLAGS.port)
+  print(f"loading {', '.join(folder for _, folder in modules)}", file=sys.stderr,
+        flush=True)
   explorer = server.Explorer(modules)
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)

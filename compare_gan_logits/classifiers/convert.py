@@ -19,6 +19,8 @@ from concurrent import futures
 
 import numpy as np
 import tensorflow
+import tensorflow.compat.v1 as tf
+from google.protobuf.message import DecodeError
 from keras.src.saving import serialization_lib
 from numpy.core.multiarray import _reconstruct
 from tensorflow import keras
@@ -34,6 +36,7 @@ from compare_gan_logits.command import nearest
 # Goes into the folders' names: raise it when a conversion changes.
 VERSION = 1
 _KERAS_OUTPUTS = "features", "logits", "probabilities"
+FROZEN_OUTPUT = "features"
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -172,6 +175,41 @@ def _save_keras(model, folder):
     return module(images, training=False)
 
   tensorflow.saved_model.save(module, folder, signatures={"serving_default": serve})
+
+
+def frozen_graph(file, input_name, output):
+  """SavedModel folder of a frozen graph: "images" -> FROZEN_OUTPUT.
+
+  Args:
+    file: a GraphDef, .pb.
+    input_name, output: tensors of the graph, as in "Mul:0" (":0" may be left out).
+
+  Raises:
+    UserError: the file is no graph, or has no such tensor.
+  """
+  if not input_name:
+    raise UserError(f"{file} is a frozen graph, which does not say where images go in; "
+                    "bind inception.input_name to that tensor ('Mul:0' in TF-GAN's)")
+  names = [name if ":" in name else name + ":0" for name in (input_name, output)]
+
+  def build(folder):
+    definition = tf.GraphDef()
+    try:
+      with open(file, "rb") as f:
+        definition.ParseFromString(f.read())
+      with tf.Graph().as_default(), tf.Session() as session:
+        images = tf.placeholder(tf.float32, [None, None, None, 3], name="images")
+        found, = tf.import_graph_def(definition, {names[0]: images}, [names[1]], name="")
+        os.rmdir(folder)  # TensorFlow makes it.
+        tf.saved_model.simple_save(session, folder, {"images": images},
+                                   {FROZEN_OUTPUT: found})
+    except (DecodeError, ValueError) as error:
+      raise UserError(f"{file} is no frozen graph with tensors {' and '.join(names)} "
+                      f"({error}); see inception.input_name and inception.output"
+                      ) from None
+
+  name = os.path.splitext(os.path.basename(file))[0]
+  return cached(name, [hub.file_digest(file), names], build)
 
 
 def efficientnet_lite0():

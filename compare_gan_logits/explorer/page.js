@@ -4,9 +4,11 @@
 // ever sent.
 const config = JSON.parse(document.getElementById("config").textContent);
 const byName = Object.fromEntries(config.controls.map((c) => [c.name, c]));
-const MANY = 12;  // with more classes, only the largest and the edited ones have rows
+// With more classes, only the largest and the chosen ones have rows, and names are typed.
+const MANY = 12;
 const ROWS = 8;
 const KEEP_UP_TO = 20;
+const many = config.classes.length > MANY;
 const LARGEST_TILE = 192;  // CSS pixels
 const $ = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
@@ -17,6 +19,7 @@ let busy = false;
 let waiting = false;
 let last = null;  // the latest answer
 const rows = new Map();  // class name -> its row
+let rowsOf = null;  // the photo whose largest logits have rows, where classes are many
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -43,7 +46,8 @@ function write(control, value) {
 }
 
 function signed(value, digits) {
-  return (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(digits);
+  const text = Math.abs(value).toFixed(digits);
+  return (Number(text) === 0 ? "" : value > 0 ? "+" : "−") + text;
 }
 
 // Messages ----------------------------------------------------------------------
@@ -55,8 +59,9 @@ function say(text, kind = "error") {
   message.hidden = !text;
 }
 
-// Resolves to the response, or to null after having said what is wrong.
-async function post(path, body) {
+// Resolves to the response, or to null after having said what is wrong (of the file
+// called `name`, where one was sent).
+async function post(path, body, name = "the file") {
   let response;
   try {
     response = await fetch(path, {method: "POST", body});
@@ -71,7 +76,7 @@ async function post(path, body) {
   } catch {
     // The status is all there is to say.
   }
-  say(error);
+  say(error.replace(/^the file/, () => name));
   return null;
 }
 
@@ -277,19 +282,93 @@ function addRow(name) {
   return row;
 }
 
+// The classes with the largest logits, of each module in turn.
+function largest(count) {
+  const orders = last.map((module) => Object.entries(module.logits)
+    .sort((a, b) => b[1] - a[1]).map(([name]) => name));
+  const found = new Set();
+  for (let rank = 0; found.size < count && orders.some((o) => rank < o.length); rank++) {
+    for (const order of orders) {
+      if (rank < order.length && found.size < count) found.add(order[rank]);
+    }
+  }
+  return found;
+}
+
+// A new photo brings its own rows; those that were chosen, edited or are in use stay.
+function refreshLargest() {
+  if (!many || !last.length || rowsOf === view.photo) return;
+  rowsOf = view.photo;
+  for (const [name, row] of rows) {
+    if (!row.chosen && Number($("input", row).value) === 0
+        && !row.contains(document.activeElement)) {
+      rows.delete(name);
+      row.remove();
+    }
+  }
+  for (const name of largest(ROWS)) addRow(name);
+  syncClasses();
+}
+
 // The logits that the generators are given, beside the names.
 function refreshRows() {
-  if (config.classes.length > MANY && !rows.size) {
-    const entries = Object.entries(last[0].logits).sort((a, b) => b[1] - a[1]);
-    for (const [name] of entries.slice(0, ROWS)) addRow(name);
-    syncClasses();
-  }
+  refreshLargest();
   for (const [name, row] of rows) {
-    $(".value", row).textContent = last.map(
-      (module) => name in module.logits ? signed(module.logits[name], 1).padStart(6) : "–"
-    ).join("");
-    $(".value", row).title = `as painted: ${last.map((m) => m.name).join(", ")}`;
+    $(".value", row).replaceChildren(...last.map((module) => make("span", {
+      textContent: name in module.logits ? signed(module.logits[name], 1) : "–"})));
   }
+}
+
+// The class that is meant by what was typed: its name, or else the first that begins
+// with it, or else the first that has it inside.
+function classNamed(text) {
+  const fold = (name) => name.toLowerCase().replaceAll("_", " ");
+  const wanted = fold(text.trim());
+  if (!wanted) return null;
+  if (config.classes.includes(text)) return text;
+  return config.classes.find((name) => fold(name) === wanted)
+    || config.classes.find((name) => fold(name).startsWith(wanted))
+    || config.classes.find((name) => fold(name).includes(wanted)) || null;
+}
+
+// Puts a list of all classes, or with many a field to type in, into a label.
+function addPicker(label, id, pick) {
+  const field = many
+    ? make("input", {type: "text", id, placeholder: "type a name", autocomplete: "off",
+      spellcheck: false})
+    : make("select", {id}, option("", "–"),
+      ...config.classes.map((name) => option(name, name)));
+  if (many) field.setAttribute("list", "class-names");
+  const commit = () => {
+    const name = classNamed(field.value);
+    if (!name && field.value.trim()) say(`No class is called “${field.value.trim()}”.`);
+    else if ($("#message").className !== "note") say("");
+    field.value = name || "";
+    pick(name || "", field);
+  };
+  // What is typed counts when it is done; what is picked from a list, at once.
+  field.addEventListener("input", (event) => {
+    if (!many || !event.inputType || event.inputType === "insertReplacementText") commit();
+  });
+  if (many) field.addEventListener("change", commit);
+  label.append(field);
+}
+
+function pickSwap() {
+  const pair = [$("#swap0").value, $("#swap1").value];
+  const whole = pair[0] && pair[1];
+  $("#swap0").pending = !whole;
+  const swapped = whole ? pair : [];
+  if (swapped.join("\n") !== view.swapped.join("\n")) change({swapped});
+}
+
+function pickAnother(name, field) {
+  if (!name) return;
+  const row = addRow(name);
+  row.chosen = true;
+  field.value = "";
+  refreshRows();
+  $("input", row).focus();
 }
 
 // Photos ------------------------------------------------------------------------
@@ -311,7 +390,7 @@ async function upload(file) {
   }
   const goesTo = slot;
   $("#photos").classList.add("loading");
-  const response = await post("photo", file);
+  const response = await post("photo", file, file.name || "the file");
   $("#photos").classList.remove("loading");
   if (!response) return;
   const {photo} = await response.json();
@@ -373,12 +452,16 @@ function build() {
   for (const k of [20, 50, 100, 200, 500]) {
     if (k < count) $("#keep").append(option(k, `the top ${k}`));
   }
-  for (const select of ["#swap0", "#swap1", "#another select"].map((s) => $(s))) {
-    select.append(option("", "–"), ...config.classes.map((name) => option(name, name)));
-  }
+  addPicker($("#first"), "swap0", pickSwap);
+  addPicker($("#with"), "swap1", pickSwap);
+  addPicker($("#another"), "other", pickAnother);
+  if (many) $("#class-names").append(...config.classes.map((name) => option(name, name)));
   $("#rows").style.setProperty("--modules", config.modules.length);
-  $("#another").hidden = config.classes.length <= MANY;
-  if (config.classes.length <= MANY) config.classes.forEach(addRow);
+  $("#rows .head .value").append(...config.modules.map(
+    (m) => make("span", {textContent: m.name, title: `${m.name}: logit as painted`})));
+  $("#another").hidden = !many;
+  document.body.classList.toggle("many", many);
+  if (!many) config.classes.forEach(addRow);
 }
 
 function listen() {
@@ -402,21 +485,6 @@ function listen() {
   });
   $("#keep").addEventListener("input", (event) => change(
     {keep: event.target.value ? Number(event.target.value) : null}));
-  for (const select of [$("#swap0"), $("#swap1")]) {
-    select.addEventListener("input", () => {
-      const pair = [$("#swap0").value, $("#swap1").value];
-      const whole = pair[0] && pair[1];
-      $("#swap0").pending = !whole;
-      change({swapped: whole ? pair : []});
-    });
-  }
-  $("#another select").addEventListener("input", (event) => {
-    if (!event.target.value) return;
-    const row = addRow(event.target.value);
-    event.target.value = "";
-    refreshRows();
-    $("input", row).focus();
-  });
   for (const button of all(".slot")) {
     button.addEventListener("click", () => {
       slot = button.dataset.slot;

@@ -1,10 +1,11 @@
 """Frechet distance between two sets of images, on a named network's features.
 
-Not called FID: that name belongs to one set of Inception weights and to 50,000
-images.
+Called FID on Inception's weights only (metrics/inception.py), and then with which
+these were, how many images were compared, and with what.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -21,11 +22,13 @@ class Score:
     name: network, layer, sample count and reference, e.g. "Frechet distance (VGG16
       relu5_3 mean, n=1000, to the originals)".
     n: number of images on each side.
+    key: the same in small, for a column of a file.
   """
 
   value: float
   name: str
   n: int
+  key: str
 
 
 _LAYERS = {"vgg": "VGG16 relu5_3 mean", "alex": "AlexNet relu5 mean"}
@@ -80,13 +83,15 @@ def features(images, network="vgg"):
   return network.predict(images)
 
 
-def score(originals, pictures, network="vgg", reference="the originals"):
+def score(originals, pictures, network="vgg", reference="the originals",
+          is_inception=False):
   """Score of two equally large sets of images.
 
   Args:
     originals, pictures: [n, h, w, c] in [0, 1].
     network: as in `features`.
     reference: what `originals` are, for the name.
+    is_inception: `network` is inception.load's, so that the score is an FID.
 
   Raises:
     UserError: the sets differ in size; or as in `features`.
@@ -96,6 +101,16 @@ def score(originals, pictures, network="vgg", reference="the originals"):
     raise UserError(f"a Frechet score compares sets of one size, not {n} and "
                     f"{len(pictures)} images")
   value = distance(features(originals, network), features(pictures, network))
-  layer = (_LAYERS[network] if isinstance(network, str)
-           else f"logits of {network.spec.name}")
-  return Score(value, f"Frechet distance ({layer}, n={n}, to {reference})", n)
+  if isinstance(network, str):
+    return Score(value, f"Frechet distance ({_LAYERS[network]}, n={n}, to {reference})",
+                 n, f"frechet_{network}")
+  spec = network.spec
+  if not is_inception:
+    return Score(value, f"Frechet distance (logits of {spec.name}, n={n}, to "
+                 f"{reference})", n, _key(f"frechet_{spec.name}"))
+  return Score(value, f"FID ({spec.name}, n={n}, to {reference})", n,
+               _key(f"fid_{spec.name}_n{n}_{reference}"))
+
+
+def _key(text):
+  return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")

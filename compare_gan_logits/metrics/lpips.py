@@ -17,8 +17,8 @@ from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
 
 
-# Smaller images are upsampled to this size (bilinear), since the networks halve
-# them four times.
+# Smaller images are upsampled to this size, since the networks halve them four times:
+# bilinear, target pixel i at i * source / target, as TensorFlow 1 resizes.
 MIN_SIZE = 64
 _BATCH = 32
 # The backbones take RGB in [-1, 1], shifted and scaled by these.

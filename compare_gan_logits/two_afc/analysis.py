@@ -11,6 +11,7 @@ from compare_gan_logits.two_afc.answers import Answer
 
 
 POOLED = "all subjects"
+PEOPLE = "people"
 LPIPS_JUDGE = "LPIPS (a metric, not a person)"
 # Section 5.2: 4 subjects with 64 images each; judgments for the first of the two.
 PAPER = (("Robust ResNet-152 (theirs)", "Robust ResNet-152 (D&B)", 224),
@@ -101,8 +102,13 @@ class Table:
   subjects: tuple
   agreement: Optional[Agreement]
 
+  @property
+  def judge(self):
+    """Who was asked: PEOPLE or LPIPS_JUDGE."""
+    return LPIPS_JUDGE if self.pooled.subject == LPIPS_JUDGE else PEOPLE
+
   def to_json(self):
-    return {"a": self.labels["a"], "b": self.labels["b"],
+    return {"a": self.labels["a"], "b": self.labels["b"], "judge": self.judge,
             "pooled": self.pooled.to_json(), "image_interval": self.image_interval,
             "subjects": [subject.to_json() for subject in self.subjects],
             "agreement": dataclasses.asdict(self.agreement) if self.agreement else None}
@@ -210,7 +216,8 @@ def text(tables):
   lines = ["Which reconstruction is closer to the original? (Table 1, Section 5.2)", "",
            f"{'':34}{'n':>5}  {'A':>7} {'B':>7}   95 % interval of A"]
   for study in tables:
-    lines += [f"A: {study.labels['a']}", f"B: {study.labels['b']}"]
+    lines += [f"A: {study.labels['a']}", f"B: {study.labels['b']}",
+              f"judged by {study.judge}"]
     lines += [_line(subject) for subject in study.subjects]
     if len(study.subjects) != 1:
       lines.append(_line(study.pooled))
@@ -221,7 +228,7 @@ def text(tables):
                 f"Fleiss' kappa {study.agreement.kappa:.2f} (on "
                 f"{study.agreement.trials} trials)"]
     lines.append("")
-  lines.append("Reported by the paper (4 subjects, 64 images)")
+  lines.append("Reported by the paper (4 people, 64 images)")
   for first, second, chose_first in PAPER:
     paper = Preference(f"{first} vs.", chose_first, PAPER_JUDGMENTS)
     lines += [_line(paper), f"    {second}"]
