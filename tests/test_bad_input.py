@@ -212,7 +212,6 @@ CASES = (
     _main("cache_of_another", "classifier.cache_dir='{cache}'", "classifier",
           "tools/cache_logits.py"),
     # Reconstruction: modules.
-    Case("no_module", "reconstruct", "--images x", ("--module",)),
     Case("no_images", "reconstruct", "--module {module}", ("--images",)),
     Case("module_missing", "reconstruct", _RECONSTRUCT + "{world}/gone",
          ("inversion.json", "--schedule=export")),
@@ -377,7 +376,6 @@ CASES = (
     Case("study_port_range", "two_afc", "serve --study {study} --port 99999",
          ("--port",), WRONG_FLAG),
     # The explorer.
-    Case("explorer_no_module", "explore", "", ("--module",)),
     Case("explorer_port_taken", "explore", "--module {module} --port {port}",
          ("cannot serve", "--port")),
     Case("explorer_host", "explore", "--module {module} --host no.such.host.invalid",

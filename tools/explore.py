@@ -22,7 +22,9 @@ from compare_gan_logits import command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("module", [], "Folder of an exported module, or name=folder. "
-                          "Give the flag once for each module to see them side by side.")
+                          "Give the flag once for each module to see them side by side. "
+                          "Default: the inverter of photographs that comes with the "
+                          "program.")
 flags.DEFINE_string("open", None, "View (JSON) to begin with, saved from the page; its "
                     "modules are shown unless --module names others.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to bind; 0.0.0.0 lets other machines "
@@ -34,8 +36,6 @@ flags.DEFINE_integer("port", 8001, "Port; 0 takes any that is free.", lower_boun
 def main(argv):
   if len(argv) > 1:
     raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
-  if not FLAGS.module and not FLAGS.open:
-    raise command.UserError("--module names the folder of an exported module")
   text = _read(FLAGS.open) if FLAGS.open else None
   try:
     from compare_gan_logits import web
@@ -44,10 +44,12 @@ def main(argv):
                             "'waitress>=3,<4'") from None
   # Before the seconds that TensorFlow and the modules take: a port may be taken.
   listener = web.listen(FLAGS.host, FLAGS.port)
+  from compare_gan_logits import inversion
   from compare_gan_logits.explorer import saving
   from compare_gan_logits.explorer import server
   saved, view = saving.from_json(text) if text is not None else ({}, None)
   modules = [_named(module) for module in FLAGS.module] or list(saved.items())
+  modules = modules or [("photographs", inversion.SHIPPED)]
   print(f"loading {', '.join(folder for _, folder in modules)}", file=sys.stderr,
         flush=True)
   explorer = server.Explorer(modules)
