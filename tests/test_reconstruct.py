@@ -111,3 +111,21 @@ def test_two_modules_beside_each_other_from_python(module_dir, photos, tmp_path)
 
 def test_unique():
   assert reconstruction.unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
+
+
+def test_without_a_module_the_shipped_inverter_takes_photographs(tmp_path):
+  foolbox = pytest.importorskip("foolbox")
+  photos = os.path.join(os.path.dirname(foolbox.__file__), "data", "imagenet_*")
+  out = tmp_path / "out"
+  done = _run("--images", photos, "--output", str(out))
+  assert done.returncode == 0, done.stderr
+  result, = json.loads((out / "results.json").read_text())["modules"]
+  assert result["name"] == "photographs_robust" and len(result["images"]) == 20
+  originals, pictures = (
+      np.stack([np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
+                for path in sorted((out / "images").glob(pattern))])
+      for pattern in ("*_original.png", "*_photographs_robust_*.png"))
+  errors = np.square(originals[:, None] - pictures[None]).mean((2, 3, 4))
+  own, others = np.diag(errors), (errors.sum(1) - np.diag(errors)) / 19
+  # None of these photographs was seen in training; by chance half would be closer.
+  assert np.sum(own < others) >= 16
