@@ -273,6 +273,8 @@ class Run:
             num_shards=1 if settings.single_core else None,
             per_host_input_for_training=(
                 tf.estimator.tpu.InputPipelineConfig.PER_HOST_V2)))
+    if self.distribution.across_processes:
+      training_hooks = (hooks.LostWorker(), *training_hooks)
     if self.distribution.is_chief:
       training_hooks = (hooks.ProgressHook(self.options["training_steps"]),
                         *training_hooks)

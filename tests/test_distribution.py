@@ -92,10 +92,10 @@ class Workers:
           # A collective holds a thread while it waits for the others.
           environment={"TF_CONFIG": json.dumps(config), "TF_NUM_INTEROP_THREADS": "4"}))
 
-  def kill(self, first=0):
-    """Kills the worker `first`, then the others."""
-    for command in [self.commands[first], *self.commands]:
-      command.kill()
+  def kill(self, lost):
+    """Kills one worker; returns how the others end, which they do by themselves."""
+    self.commands.pop(lost).kill()
+    return [command.wait(300) for command in self.commands]
 
   def wait(self):
     try:
@@ -135,7 +135,9 @@ def test_several_processes_one_of_them_killed(server, folder, start, expected, n
     while not (folder / name / "model.ckpt-3.index").exists():
       time.sleep(0.1)
       assert workers.commands[0].poll() is None
-    workers.kill(first=1)
+    left, = workers.kill(1)
+    assert left.returncode == 1
+    assert "error: another worker has ended" in left.stderr
   results = Workers(server, folder, name, number).wait()
   check(folder, name, expected)
   assert f"step {STEPS}/{STEPS} reached" in results[0].stderr
