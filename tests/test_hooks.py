@@ -78,3 +78,10 @@ def test_training_time_adds_up_over_resumes_and_ends_training(tmp_path):
     started = time.monotonic()
     train_for(total / 60)
     assert total <= hooks.TrainingTime.read(folder) < time.monotonic() - started + 0.8
+
+
+def test_a_second_session_means_a_lost_worker():
+  hook = hooks.LostWorker()
+  hook.after_create_session(None, None)
+  with pytest.raises(UserError, match="start all workers again"):
+    hook.after_create_session(None, None)
