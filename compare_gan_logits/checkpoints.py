@@ -7,15 +7,18 @@ whether the files are still what was written.
 import contextlib
 import os
 import sys
+import time
 
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import files
 from compare_gan_logits.command import UserError
 
 
 _BASE = "model.ckpt-"
 _INDEX = ".index"
 _SET_ASIDE = "damaged-"
+_PATIENCE_SECONDS = 120
 
 
 def of_run(model_dir, base=_BASE):
@@ -34,7 +37,7 @@ def problem(prefix):
   Reads every value, which checks its checksum.
   """
   try:
-    reader = tf.train.load_checkpoint(prefix)
+    reader = tf.train.NewCheckpointReader(prefix)
     for name in reader.get_variable_to_shape_map():
       reader.get_tensor(name)
   except (tf.errors.OpError, ValueError, IndexError, RuntimeError,
@@ -105,9 +108,30 @@ def settle(model_dir, base=_BASE):
   recorded = state.all_model_checkpoint_paths if state else ()
   if [os.path.basename(path) for path in recorded] != kept:
     # Names without a folder, so that the run can be moved.
-    folder = model_dir if "://" in model_dir else os.path.abspath(model_dir)
-    tf.train.update_checkpoint_state(folder, kept[-1], kept)
+    tf.train.update_checkpoint_state(files.absolute(model_dir), kept[-1], kept)
   return step
+
+
+def settled(model_dir):
+  """As `settle`, by which the chief decides: another worker's waiting for it.
+
+  Returns:
+    The chief's step.
+
+  Raises:
+    UserError: as `newest`, or TensorFlow's record does not come to agree.
+  """
+  sound = newest(model_dir)
+  if sound is None:
+    return 0
+  step, prefix = sound
+  for _ in range(_PATIENCE_SECONDS):
+    recorded = tf.train.latest_checkpoint(model_dir)
+    if recorded and os.path.basename(recorded) == os.path.basename(prefix):
+      return step
+    time.sleep(1)
+  raise UserError(f"{model_dir} was not made ready by the chief (worker 0) within "
+                  f"{_PATIENCE_SECONDS} s; start all workers again")
 
 
 @contextlib.contextmanager

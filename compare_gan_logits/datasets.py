@@ -69,8 +69,13 @@ class ImageDataset(abc.ABC):
     """A digest that changes when the images change."""
 
   @abc.abstractmethod
-  def load(self, split):
+  def load(self, split, where=None):
     """One epoch in file order, unbatched.
+
+    Args:
+      split: "train" or "validation".
+      where: graph function of an id, whether to read that image; others are passed
+        over without being decoded.
 
     Returns:
       tf.data.Dataset of {"image": float32 [h, w, c] in [0, 1], "label": int32 [],
@@ -86,7 +91,8 @@ class ImageDataset(abc.ABC):
       batch_size: images per batch; batches go on across epochs.
       split: "train" or "validation".
       start: number of this worker's images to pass over, without decoding them.
-      shard, num_shards: this worker reads every num_shards-th image of the order.
+      shard, num_shards: this worker reads every num_shards-th image of the order, or
+        of a set that is read in files its share of those.
       with_logits: float [num_examples, n], indexed by id; adds "logits".
 
     Returns:
@@ -181,8 +187,10 @@ class _RandomAccessDataset(ImageDataset):
     ids = ids[:limit]
     return source.images(ids).astype(np.float32) / 255.0, source.labels[ids]
 
-  def load(self, split):
+  def load(self, split, where=None):
     dataset = tf.data.Dataset.range(self.num_examples(split))
+    if where is not None:
+      dataset = dataset.filter(where)
     return self._read(dataset.batch(64), split).unbatch()
 
   def train(self, batch_size, split="train", start=0, shard=0, num_shards=1,
@@ -449,7 +457,10 @@ class _TfdsDataset(ImageDataset):
   """A set of TensorFlow Datasets that is too large for memory.
 
   Training reads the record files in an order drawn per epoch, and shuffles in a
-  buffer of _SHUFFLE_BUFFER encoded images.
+  buffer of _SHUFFLE_BUFFER encoded images. Each of several workers has record files of
+  its own, and reads no others: together they read every image once per epoch, but a
+  step's batch is then not made of the images that a single worker's would be. Where
+  there are more workers than files, each reads all and takes every num_shards-th.
   """
 
   def __init__(self, builder, splits, **kwargs):
@@ -473,16 +484,20 @@ class _TfdsDataset(ImageDataset):
     return _digest(self._builder.info.full_name.encode(), split.encode(),
                    repr(info.shard_lengths).encode())
 
-  def load(self, split):
+  def load(self, split, where=None):
     files = tf.data.Dataset.from_tensor_slices(self._files(split))
     records = files.flat_map(_numbered_records)
+    if where is not None:
+      records = records.filter(lambda identity, record: where(identity))
     return records.map(self._decode, tf.data.AUTOTUNE, deterministic=True)
 
   def train(self, batch_size, split="train", start=0, shard=0, num_shards=1,
             with_logits=None):
     total = self.num_examples(split)
     # Whole epochs are passed over by their number, the rest without decoding.
-    own = len(range(shard, total, num_shards))
+    lengths = self._info(split).shard_lengths
+    own = (sum(lengths[shard::num_shards]) if num_shards <= len(lengths)
+           else len(range(shard, total, num_shards)))
     first_epoch, rest = divmod(start, own)
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     records = epochs.flat_map(
@@ -495,12 +510,17 @@ class _TfdsDataset(ImageDataset):
 
   def _epoch(self, split, epoch, shard, num_shards):
     names, offsets = self._files(split)
+    by_file = num_shards <= len(names)
+    if by_file:
+      names, offsets = names[shard::num_shards], offsets[shard::num_shards]
     seed = self.seed + epoch * 7919
     files = tf.data.Dataset.from_tensor_slices((names, offsets))
     records = files.shuffle(len(names), seed=seed).interleave(
         _numbered_records, cycle_length=16, num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True)
-    return records.shard(num_shards, shard).shuffle(_SHUFFLE_BUFFER, seed=seed)
+    if not by_file:
+      records = records.shard(num_shards, shard)
+    return records.shuffle(_SHUFFLE_BUFFER, seed=seed)
 
   def _files(self, split):
     """Paths of a split's record files, and the id of each one's first record."""

@@ -51,7 +51,8 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     UserError: the checkpoint does not fit the configuration.
   """
   standing_batch_size = min(standing_batch_size, standing_images)
-  with files.atomic_dir(module_dir, overwrite=True) as folder:
+  with files.atomic_dir(module_dir, overwrite=True,
+                        voucher=inversion.DESCRIPTION) as folder:
     with tf.Graph().as_default():
       step, standing = _accumulate(
           gan, dataset, checkpoint_path, seed,

@@ -3,6 +3,12 @@
 Everything is written beside its final name and renamed, so that a killed
 process leaves either the old file or the new one. What it was writing is removed
 by the next one that writes there.
+
+Paths with a scheme (gs://, ...) go through TensorFlow's file systems, which know no
+locks and rename no folders. There a file is made on this machine, copied beside its
+place when it is whole, and renamed, which for object stores is a copy that appears when
+it is complete; of a folder the file that vouches for the others is removed first and
+copied last.
 """
 
 import contextlib
@@ -23,6 +29,41 @@ except ImportError:  # not a Unix: folders go unlocked
   fcntl = None
 
 
+def is_remote(path):
+  """Whether a path has a scheme and belongs to one of TensorFlow's file systems."""
+  return "://" in os.fspath(path)
+
+
+def absolute(path):
+  """The path made independent of the working folder; ~ is a home folder."""
+  return path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
+
+
+def _gfile():
+  import tensorflow.compat.v1 as tf  # most who write files need not wait for it
+
+  return tf.io.gfile
+
+
+@contextlib.contextmanager
+def _made_here():
+  """A folder on this machine for what is to be copied."""
+  with tempfile.TemporaryDirectory(prefix="compare_gan_logits-") as folder:
+    yield folder
+
+
+def _copy(source, path):
+  """Copies one file to a remote path."""
+  folder, base = os.path.split(path)
+  part = os.path.join(folder, f".part-{base}")
+  with _named(path):
+    _gfile().makedirs(folder)
+    if _gfile().exists(part):
+      _gfile().remove(part)
+    _gfile().copy(source, part)
+    _gfile().rename(part, path, overwrite=True)
+
+
 @contextlib.contextmanager
 def atomic_path(path):
   """Yields a temporary path in the same folder, renamed to `path` on success.
@@ -33,6 +74,12 @@ def atomic_path(path):
   Raises:
     UserError: the file cannot be written.
   """
+  if is_remote(path):
+    with _made_here() as folder:
+      temporary = os.path.join(folder, os.path.basename(path))
+      yield temporary
+      _copy(temporary, path)
+    return
   path = os.path.abspath(path)
   folder, base = os.path.split(path)
   temporary = os.path.join(folder, f".part-{base}")
@@ -71,13 +118,23 @@ def _is_at(descriptor, path):
 
 
 @contextlib.contextmanager
-def atomic_dir(path, overwrite=False):
+def atomic_dir(path, overwrite=False, voucher=None):
   """Yields a new empty folder beside `path`, renamed to `path` on success.
+
+  Args:
+    path: the folder; with a scheme it is copied to, file by file.
+    overwrite: whether what it holds may be replaced.
+    voucher: name of the file without which readers refuse the folder.
 
   Raises:
     UserError: `path` holds something already and overwrite is False, or it cannot
       be written.
   """
+  if is_remote(path):
+    with _made_here() as folder:
+      yield folder
+      _copy_folder(folder, path, overwrite, voucher)
+    return
   path = os.path.abspath(path)
   with _named(path):
     if os.path.isdir(path) and os.listdir(path) and not overwrite:
@@ -98,6 +155,22 @@ def atomic_dir(path, overwrite=False):
             _put_in_place(temporary, path)
         finally:
           shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _copy_folder(folder, path, overwrite, voucher):
+  """Makes a remote folder what a local one is, its voucher last."""
+  gfile = _gfile()
+  with _named(path):
+    if gfile.isdir(path) and gfile.listdir(path):
+      if not overwrite:
+        raise UserError(f"{path} is not empty; name another folder or remove it")
+      if voucher and gfile.exists(os.path.join(path, voucher)):
+        gfile.remove(os.path.join(path, voucher))
+      gfile.rmtree(path)
+  names = [os.path.relpath(os.path.join(root, name), folder)
+           for root, _, found in os.walk(folder) for name in found]
+  for name in sorted(names, key=lambda name: (name == voucher, name)):
+    _copy(os.path.join(folder, name), os.path.join(path, name))
 
 
 def _put_in_place(temporary, path):
@@ -175,7 +248,7 @@ def locked(folder, purpose):
     UserError: another process has the lock; names its id. Or the folder cannot be
       written.
   """
-  if "://" in folder:
+  if is_remote(folder):
     yield
     return
   path = os.path.join(folder, f".{purpose}.lock")
@@ -216,6 +289,28 @@ def _named(path):
     raise
   except OSError as error:
     raise UserError(explain_os_error(error, path)) from error
+  except Exception as error:
+    if not is_remote(path) or isinstance(error, UserError):
+      raise
+    raise UserError(f"{path}: {str(error).splitlines()[0]}; look after it and give the "
+                    "same command again") from error
+
+
+def is_file(path):
+  if not is_remote(path):
+    return os.path.isfile(path)
+  return _gfile().exists(path) and not _gfile().isdir(path)
+
+
+def read_text(path):
+  """The text of a file; raises FileNotFoundError where there is none."""
+  if not is_remote(path):
+    with open(path, newline="", encoding="utf-8") as f:
+      return f.read()
+  if not _gfile().exists(path):
+    raise FileNotFoundError(path)
+  with _named(path), _gfile().GFile(path, "rb") as f:
+    return f.read().decode("utf-8")
 
 
 def write_text(path, text):
@@ -235,8 +330,7 @@ def read_json(path):
     UserError: there is no such file, or it is not JSON.
   """
   try:
-    with open(path, encoding="utf-8") as f:
-      return json.load(f)
+    return json.loads(read_text(path))
   except FileNotFoundError:
     raise UserError(f"no file {path}") from None
   except (ValueError, RecursionError) as error:

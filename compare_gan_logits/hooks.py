@@ -200,6 +200,23 @@ class FitGuard(tf.train.SessionRunHook):
     checkpoints.check_shapes(self._model_dir, tf.global_variables())
 
 
+class LostWorker(tf.train.SessionRunHook):
+  """Ends this worker when another one is gone.
+
+  TensorFlow would go on in a new session, from the last checkpoint but with the images
+  of the first start, and wait there for a worker that does not come back.
+  """
+
+  def __init__(self):
+    self._sessions = 0
+
+  def after_create_session(self, session, coord):
+    self._sessions += 1
+    if self._sessions > 1:
+      raise UserError("another worker has ended or cannot be reached; start all workers "
+                      "again with the same commands, which go on from the last checkpoint")
+
+
 class WeightGuard(tf.train.CheckpointSaverListener):
   """Refuses to save weights that are not finite over good ones."""
 

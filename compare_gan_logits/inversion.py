@@ -75,7 +75,7 @@ class Inverter:
     self.z_dim = info["z_dim"]
     self.num_logits = info["num_logits"]
     self.class_names = list(info["class_names"])
-    self.name = os.path.basename(os.path.abspath(path))
+    self.name = os.path.basename(files.absolute(path))
     if info.get("classifier"):
       self.name = info["classifier"]["name"]
     self._batch_size = batch_size
@@ -93,9 +93,9 @@ class Inverter:
       UserError: it is no such folder, it is damaged, its classifier is gone or has
         changed, or `classifier` has another number of logits.
     """
-    module_dir = os.path.abspath(os.path.expanduser(module_dir))
+    module_dir = files.absolute(module_dir)
     description = os.path.join(module_dir, DESCRIPTION)
-    if not os.path.isfile(description):
+    if not files.is_file(description):
       raise UserError(f"{module_dir} holds no {DESCRIPTION}; a module is a folder "
                       "written by --schedule=export")
     info = _read(module_dir)
@@ -297,7 +297,7 @@ def _read(module_dir):
     raise UserError(f"{path} is damaged (files); export the module again")
   for name, digest in written.items():
     file = os.path.join(module_dir, name)
-    if not os.path.isfile(file):
+    if not files.is_file(file):
       raise UserError(f"no file {file}; copy the whole module, or export it again")
     if hub.file_digest(file) != digest:
       raise UserError(f"{file} is damaged: it is not what was exported; copy it again, "

@@ -10,6 +10,7 @@ what, stands in the gin file; --gin_bindings changes single values:
 
 # ruff: noqa: E402, an interruption during the seconds of imports is a sentence too
 
+import contextlib
 import os
 
 from compare_gan_logits import command
@@ -31,6 +32,8 @@ from compare_gan_logits.classifiers import from_gin
 from compare_gan_logits.command import UserError
 from compare_gan_logits.configuration import explain_gin_error
 from compare_gan_logits.configuration import parse_gin
+from compare_gan_logits.distribution import KINDS
+from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.gans import perceptual_gan  # noqa: F401, registers both
 
 
@@ -42,6 +45,10 @@ flags.DEFINE_string("model_dir", None, "Folder of checkpoints, summaries and the
                     "module. Default: runs/<name of the last gin file>.")
 flags.DEFINE_enum("schedule", "train", runner_lib.SCHEDULES,
                   "train (and export), eval_after_train, continuous_eval or export.")
+flags.DEFINE_enum("distribute", "none", KINDS, "Train on one device, on all GPUs of "
+                  "this machine (mirrored), or in the processes of $TF_CONFIG.")
+flags.DEFINE_integer("num_replicas", None, "GPUs to use with --distribute mirrored "
+                     "(default: all), or parts to make of the CPU.", lower_bound=1)
 flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
 flags.DEFINE_string("tpu", None, "Name or grpc:// address of the TPU; default: "
                     "$TPU_NAME.")
@@ -60,7 +67,7 @@ def default_model_dir(config_files):
   return os.path.join("runs", name)
 
 
-def make_run(model_dir):
+def make_run(model_dir, distribution=None):
   """The runner_lib.Run that gin and the flags describe.
 
   Raises:
@@ -71,7 +78,8 @@ def make_run(model_dir):
         dataset=datasets.get_dataset(), classifier=from_gin(),
         options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
         model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
-        tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project)
+        tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project,
+        distribution=distribution)
   except (TypeError, ValueError, RecursionError) as error:  # gin's, of a wrong value
     raise UserError(explain_gin_error(error)) from error
 
@@ -86,10 +94,15 @@ def main(argv):
                     "gin_configs/ is a small one")
   parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   model_dir = FLAGS.model_dir or default_model_dir(FLAGS.gin_config)
-  run = make_run(model_dir)
-  with runner_lib.alone(FLAGS.schedule, model_dir):
+  trains = FLAGS.schedule in ("train", "eval_after_train")
+  distribution = Distribution(FLAGS.distribute if trains else "none",
+                              FLAGS.num_replicas if trains else None)
+  run = make_run(model_dir, distribution)
+  # Of several workers the first one speaks for all.
+  with (runner_lib.alone(FLAGS.schedule, model_dir) if distribution.is_chief
+        else contextlib.nullcontext()):
     tf.io.gfile.makedirs(model_dir)
-    if FLAGS.schedule in ("train", "eval_after_train"):
+    if trains and distribution.is_chief:
       files.write_text(os.path.join(model_dir, "operative_config.gin"),
                        gin.config_str())
     runner_lib.run_with_schedule(

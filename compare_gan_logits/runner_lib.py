@@ -4,7 +4,6 @@ import collections
 import contextlib
 import csv
 import io
-import json
 import os
 import socket
 import sys
@@ -22,6 +21,8 @@ from compare_gan_logits import files
 from compare_gan_logits import hooks
 from compare_gan_logits.command import UserError
 from compare_gan_logits.command import nearest
+from compare_gan_logits.distribution import Distribution
+from compare_gan_logits.distribution import input_share
 
 
 SCHEDULES = ("train", "eval_after_train", "continuous_eval", "export")
@@ -106,11 +107,10 @@ class TaskManager:
 
   def scores(self):
     """A list of dicts, one per evaluated checkpoint, by step."""
-    if not os.path.exists(self._path):
+    if not files.is_file(self._path):
       return []
     try:
-      with open(self._path, newline="", encoding="utf-8") as f:
-        rows = list(csv.DictReader(f))
+      rows = list(csv.DictReader(io.StringIO(files.read_text(self._path), newline="")))
       for row in rows:
         int(row["step"])
     except (KeyError, TypeError, ValueError, csv.Error):
@@ -149,7 +149,7 @@ class Run:
   """One configured run: dataset, classifier and model, and where they write."""
 
   def __init__(self, dataset, classifier, options, settings, model_dir, use_tpu=False,
-               tpu=None, tpu_zone=None, gcp_project=None):
+               tpu=None, tpu_zone=None, gcp_project=None, distribution=None):
     self.dataset = dataset
     self.classifier = classifier
     self.options = options
@@ -157,6 +157,13 @@ class Run:
     self.model_dir = model_dir
     self._use_tpu = use_tpu
     self._tpu = (tpu, tpu_zone, gcp_project)
+    self.distribution = distribution or Distribution()
+    if use_tpu and self.distribution.strategy:
+      raise UserError("--use_tpu has its own replicas; leave out --distribute")
+    self._replica_batch = self.distribution.share(options["batch_size"])
+    if self.distribution.across_processes and settings.training_minutes is not None:
+      raise UserError("run_config.training_minutes is for one process: several would "
+                      "stop at different steps; bind options.training_steps only")
     self.gan = options["gan_class"](
         dataset=dataset, parameters=options, model_dir=model_dir,
         classifier=classifier)
@@ -167,19 +174,40 @@ class Run:
 
   def train(self, training_hooks=()):
     """Trains from the last checkpoint to options.training_steps."""
-    step = checkpoints.settle(self.model_dir)
+    chief = self.distribution.is_chief
+    step = (checkpoints.settle if chief else checkpoints.settled)(self.model_dir)
     if step >= self.options["training_steps"]:
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
       return
     logits = self.cached_logits()
-    time_hook = hooks.TrainingTime(self.model_dir, self.settings.training_minutes)
-    estimator = self._estimator((*training_hooks, time_hook))
-    self._introduce(logits)
+    if chief:
+      time_hook = hooks.TrainingTime(self.model_dir, self.settings.training_minutes)
+      training_hooks = (*training_hooks, time_hook)
+    estimator = self._estimator(training_hooks)
+    if chief:
+      self._introduce(logits)
+
+    def input_fn(params, input_context=None):
+      share = input_share(input_context, params.get("context"))
+      return self.gan.input_fn(params, start_step=step, logits=logits, **share)
+
+    max_steps = self.options["training_steps"]
+    guards = [hooks.WeightGuard(self.model_dir)]
     with self.dataset.naming_damage(), checkpoints.naming_misfit(self.model_dir):
-      estimator.train(
-          lambda params: self.gan.input_fn(params, start_step=step, logits=logits),
-          max_steps=self.options["training_steps"],
-          saving_listeners=[hooks.WeightGuard(self.model_dir)])
+      if not self.distribution.across_processes:
+        estimator.train(input_fn, max_steps=max_steps, saving_listeners=guards)
+        return
+      # The one call that TensorFlow has for several processes passes no listeners on.
+      savers = [tf.train.CheckpointSaverHook(
+          self.model_dir, save_steps=self.settings.save_checkpoints_steps,
+          listeners=guards)] if chief else []
+      tf.estimator.train_and_evaluate(
+          estimator, tf.estimator.TrainSpec(input_fn, max_steps, savers),
+          tf.estimator.EvalSpec(input_fn))
+      # Where TensorFlow has other workers than the chief save as well.
+      scratch = os.path.join(self.model_dir, "tmp_{}_{}".format(*self.distribution.task))
+      if not chief and tf.io.gfile.isdir(scratch):
+        tf.io.gfile.rmtree(scratch)
 
   def last_step(self):
     """Step of the last checkpoint, 0 where there is none."""
@@ -241,17 +269,25 @@ class Run:
         keep_checkpoint_max=settings.keep_checkpoint_max,
         save_summary_steps=settings.save_summary_steps,
         log_step_count_steps=settings.save_summary_steps,
+        train_distribute=self.distribution.strategy,
+        session_config=self.distribution.session_config(),
         tpu_config=tf.estimator.tpu.TPUConfig(
             iterations_per_loop=settings.iterations_per_loop,
-            num_shards=1 if settings.single_core else None))
-    # No hook sees the tensors inside a TPU's loop.
-    health = () if use_tpu else (hooks.HealthHook(settings.save_summary_steps),)
+            num_shards=1 if settings.single_core else None,
+            per_host_input_for_training=(
+                tf.estimator.tpu.InputPipelineConfig.PER_HOST_V2)))
+    if self.distribution.across_processes:
+      training_hooks = (hooks.LostWorker(), *training_hooks)
+    if self.distribution.is_chief:
+      training_hooks = (hooks.ProgressHook(self.options["training_steps"]),
+                        *training_hooks)
+      if not use_tpu:  # no hook sees the tensors inside a TPU's loop
+        training_hooks += (hooks.HealthHook(settings.save_summary_steps),)
     return tf.estimator.tpu.TPUEstimator(
-        model_fn=_with_hooks(self.gan.model_fn, self.model_dir,
-                             self.options["training_steps"],
-                             (*training_hooks, *health)),
+        model_fn=_with_hooks(self.gan.model_fn, self.model_dir, training_hooks),
         config=config, params=params, use_tpu=use_tpu,
-        train_batch_size=self.options["batch_size"])
+        # On a TPU the whole batch, which TPUEstimator divides; else what each gets.
+        train_batch_size=self._replica_batch)
 
   def _introduce(self, logits):
     """Says what is about to be learnt from, and refuses a constant condition."""
@@ -311,14 +347,17 @@ def _check_logits(logits, classifier):
         "there is nothing to invert; check its output and preprocessing")
 
 
-def _with_hooks(model_fn, model_dir, training_steps, training_hooks):
+def _with_hooks(model_fn, model_dir, training_hooks):
   """Adds the hooks, which need the loss of the graph that model_fn builds."""
+
+  # A strategy would rewrite it by autograph, which takes longer than to build it.
+  model_fn = tf.autograph.experimental.do_not_convert(model_fn)
 
   def with_hooks(features, labels, params, mode):
     spec = model_fn(features, labels, params, mode)
     return spec._replace(training_hooks=(
         hooks.FitGuard(model_dir), hooks.NanGuard(spec.loss, model_dir),
-        hooks.ProgressHook(training_steps), *training_hooks))
+        *training_hooks))
 
   return with_hooks
 
@@ -360,20 +399,13 @@ def _write_summaries(model_dir, step, scores):
 def alone(schedule, model_dir):
   """Refuses to run a schedule beside another process of the same in `model_dir`.
 
-  continuous_eval and export may run beside a training. Of several workers the first
-  one speaks for all.
+  continuous_eval and export may run beside a training.
 
   Raises:
     UserError: names the process.
   """
-  try:
-    task = dict(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}))
-  except (AttributeError, TypeError, ValueError) as error:
-    raise UserError(f"the environment variable TF_CONFIG is no description of a cluster "
-                    f"({error}); put it right or unset it") from None
-  first = task.get("type", "chief") in ("chief", "master") or task.get("index") == 0
   with contextlib.ExitStack() as locks:
-    for purpose in _LOCKS[schedule] if first else ():
+    for purpose in _LOCKS[schedule]:
       locks.enter_context(files.locked(model_dir, purpose))
     yield
 
@@ -398,6 +430,8 @@ def run_with_schedule(schedule, run, score_filename="scores.csv", eval_every_ste
     eval_gan_lib.Settings()  # a wrong one is told before the training, not after it
   if schedule in ("train", "eval_after_train"):
     run.train()
+  if not run.distribution.is_chief:
+    return
   if schedule != "continuous_eval":
     print(f"module: {run.export()}")
   if schedule == "eval_after_train":

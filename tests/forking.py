@@ -36,11 +36,19 @@ class Server:
     self._process.stdin.close()
     self._process.wait()
 
-  def start(self, folder, tool, *args, cwd=ROOT):
-    """Starts a command with its output in `folder`; returns a Command."""
+  def start(self, folder, tool, *args, cwd=ROOT, environment=None):
+    """Starts a command with its output in `folder`; returns a Command.
+
+    Args:
+      folder: made if need be.
+      tool: name of a file of tools/, or MAIN.
+      *args: its arguments.
+      cwd: its working folder.
+      environment: dict of variables that it has beside the server's.
+    """
     os.makedirs(folder, exist_ok=True)
     request = {"tool": tool, "args": [str(a) for a in args], "folder": str(folder),
-               "cwd": str(cwd)}
+               "cwd": str(cwd), "environment": environment or {}}
     self._process.stdin.write(json.dumps(request) + "\n")
     self._process.stdin.flush()
     return Command(int(self._process.stdout.readline()), str(folder))
@@ -93,6 +101,7 @@ def _child(request):
   import runpy
 
   os.chdir(request["cwd"])
+  os.environ.update(request["environment"])
   place = os.path.join(request["folder"], str(os.getpid()))
   for descriptor, path in ((0, os.devnull), (1, f"{place}.stdout"),
                            (2, f"{place}.stderr")):

@@ -3,9 +3,11 @@
 import glob
 import os
 
+import forking
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
@@ -107,6 +109,45 @@ def test_goes_on_where_it_was_killed(classifier, dataset, logits, tmp_path):
   assert times == {path: os.stat(path).st_mtime_ns for path in times}
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   np.testing.assert_allclose(cached[:], logits, atol=1e-5)
+
+
+def test_workers_make_a_cache_together(classifier, dataset, logits, tmp_path,
+                                       monkeypatch):
+  decoded = []
+  source = dataset._source("validation")
+  read = source.images
+  monkeypatch.setattr(source, "images", lambda ids: decoded.extend(ids) or read(ids))
+  lines = []
+  for worker in (2, 0, 1):
+    logit_cache.write(classifier, dataset, "validation", str(tmp_path), 5,
+                      log=lines.append, worker=worker, num_workers=3)
+  made = sorted(line.split(":")[0] for line in lines if line.startswith("shard"))
+  assert made == [f"shard {number} of 5" for number in range(1, 6)]
+  assert sorted(decoded) == list(range(128))
+  cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+  np.testing.assert_allclose(cached[:], logits, atol=1e-5)
+  with pytest.raises(UserError, match="worker 3 of 3: workers are 0 ... 2"):
+    logit_cache.write(classifier, dataset, "validation", str(tmp_path), 5, worker=3,
+                      num_workers=3)
+
+
+@pytest.mark.long
+def test_two_processes_make_a_cache_at_once(tmp_path):
+  config = tiny.write_training(tmp_path)
+  with forking.Server() as server:
+    def start(output, *more):
+      return server.start(tmp_path / "logs", "cache_logits", "--gin_config", config,
+                          "--split", "validation", "--shards", "4", "--output",
+                          tmp_path / output, *more)
+
+    workers = [start("both", "--worker", worker, "--num_workers", 2)
+               for worker in range(2)] + [start("one")]
+    for result in [worker.wait() for worker in workers]:
+      assert result.returncode == 0, result.stderr
+  for path in (tmp_path / "one" / "validation").iterdir():
+    if not path.name.startswith("."):
+      other = tmp_path / "both" / "validation" / path.name
+      assert path.read_bytes() == other.read_bytes()
 
 
 def test_damage_is_found_and_mended(classifier, dataset, logits, tmp_path):

@@ -237,7 +237,7 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(monkeypatch):
 # TensorFlow Datasets, as small fakes under the real names ---------------------
 
 
-def prepare(name, data_dir, monkeypatch, counts, shape, num_classes):
+def prepare(name, data_dir, monkeypatch, counts, shape, num_classes, files=None):
   builder_class = tfds.builder_cls(name)
   rng = np.random.default_rng(0)
   examples = {split: [(rng.integers(0, 256, shape).astype(np.uint8), i % num_classes)
@@ -255,7 +255,8 @@ def prepare(name, data_dir, monkeypatch, counts, shape, num_classes):
   monkeypatch.setattr(builder_class, "_split_generators",
                       lambda self, dl: {split: generate(split) for split in counts})
   builder = builder_class(data_dir=data_dir)
-  builder.download_and_prepare()
+  builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(num_shards=files))
   flags.FLAGS.tfds_data_dir = str(data_dir)
   return examples
 
@@ -287,6 +288,30 @@ def test_imagenet_from_tfds_streams_in_a_seeded_order(tmp_path, monkeypatch):
   logits = np.arange(30, dtype=np.float32)[:, np.newaxis]
   joined = take(lambda: dataset.train(10, with_logits=logits), 2)
   np.testing.assert_array_equal(joined["logits"][:, 0], joined["id"])
+
+
+@pytest.mark.parametrize("files, workers", [(4, 2), (4, 3), (2, 3)])
+def test_workers_read_an_epoch_of_imagenet_once(tmp_path, monkeypatch, files, workers):
+  prepare("imagenet2012", tmp_path, monkeypatch, {"train": 24, "validation": 4},
+          [8, 8, 3], 1000, files)
+  dataset = datasets.get_dataset("imagenet_64")
+  assert len(dataset._files("train")[0]) == files
+
+  def ids_of(shard, number, start=0):
+    return take(lambda: dataset.train(1, start=start, shard=shard, num_shards=workers),
+                number)["id"]
+
+  epochs = [], []
+  for shard in range(workers):
+    # By files where there are enough of them: 6 images in each of 4.
+    own = 6 * len(range(shard, 4, workers)) if files == 4 else 8
+    both = ids_of(shard, 2 * own)
+    assert (both[:own] != both[own:]).any()
+    np.testing.assert_array_equal(ids_of(shard, own - 2, own + 2), both[own + 2:])
+    epochs[0].extend(both[:own])
+    epochs[1].extend(both[own:])
+  for epoch in epochs:
+    np.testing.assert_array_equal(np.sort(epoch), np.arange(24))
 
 
 # Made-up images --------------------------------------------------------------

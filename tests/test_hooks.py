@@ -93,3 +93,10 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
       with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 1)
+
+
+def test_a_second_session_means_a_lost_worker():
+  hook = hooks.LostWorker()
+  hook.after_create_session(None, None)
+  with pytest.raises(UserError, match="start all workers again"):
+    hook.after_create_session(None, None)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import datasets
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.command import UserError
 from compare_gan_logits.gans import modular_gan
@@ -216,3 +217,137 @@ def test_noise_is_a_function_of_seed_and_step(distribution):
   mean, deviation = (0, 1) if "normal" in distribution else (0.5, 12**-0.5)
   assert first.mean() == pytest.approx(mean, abs=0.05)
   assert first.std() == pytest.approx(deviation, abs=0.05)
+
+
+# Parts of a batch ------------------------------------------------------------
+
+
+def step_inputs(seed=0, batch=BATCH):
+  """Images, noise and condition of a step with one discriminator update."""
+  rng = np.random.default_rng(seed)
+  shapes = ([2 * batch, 32, 32, 1], [2 * batch, 8], [2 * batch, 5])
+  return [tf.constant(rng.uniform(size=shape), tf.float32) for shape in shapes]
+
+
+def descending_gan(micro_batches, d_lr, g_lr):
+  """One whose weights move by learning rate times gradient."""
+  return make_gan(disc_iters=1, micro_batches=micro_batches, d_lr=d_lr, g_lr=g_lr,
+                  g_optimizer_fn=tf.train.GradientDescentOptimizer)
+
+
+@pytest.mark.parametrize("network", ["discriminator", "generator"])
+def test_micro_batches_average_the_gradients_of_their_parts(network):
+  rates = {"discriminator": {"d_lr": 1.0, "g_lr": 0.0},
+           "generator": {"d_lr": 0.0, "g_lr": 1.0}}[network]
+  gan = descending_gan(2, **rates)
+  x, z, y = step_inputs()
+  update, _ = gan.train_step(x, z, y, y)
+  weights = getattr(gan, network).trainable_variables
+  half = BATCH // 2
+  oracles = []
+  for part in range(2):
+    start = part * half + (BATCH if network == "generator" else 0)
+    rows = slice(start, start + half)
+    with arch_ops.network_pass():
+      fake = gan._fake(z[rows], y[rows])
+      real, fake = (gan._score(images, y[rows])[1] for images in (x[rows], fake))
+      loss = (-tf.reduce_mean(fake) if network == "generator" else
+              tf.reduce_mean(tf.nn.relu(1 - real)) + tf.reduce_mean(tf.nn.relu(1 + fake)))
+    oracles.append(tf.gradients(loss, weights))
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    gradients, before = session.run([oracles, weights])
+    session.run(update)
+    after = session.run(weights)
+  for old, new, first, second in zip(before, after, *gradients):
+    scale = max(np.abs(first).max(), np.abs(second).max())
+    np.testing.assert_allclose(old - new, (first + second) / 2, rtol=1e-3,
+                               atol=1e-4 * scale + 1e-6)
+
+
+def test_without_batch_norm_micro_batches_change_nothing():
+  x, z, y = step_inputs()
+  fakes = step_inputs(seed=1)[0]
+  gan = descending_gan(1, 1.0, 1.0)
+  optimizer = tf.train.GradientDescentOptimizer(1.0)
+  results = []
+  for number in (1, 4):
+    names = {"x": x, "fake": fakes, "y_real": y, "y_fake": y}
+    parts = [dict(zip(names, part)) for part
+             in zip(*(tf.split(value, number) for value in names.values()))]
+    with arch_ops.network_pass():
+      results.append(modular_gan.mean_gradients(
+          optimizer, gan._discriminator_losses, parts, gan.discriminator))
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    (whole, losses), (averaged, mean_losses) = session.run(
+        [([g for g, _ in pairs], losses) for pairs, losses in results])
+  for name, value in losses.items():
+    assert mean_losses[name] == pytest.approx(value, rel=1e-5)
+  for expected, found in zip(whole, averaged):
+    np.testing.assert_allclose(found, expected, rtol=1e-4,
+                               atol=1e-5 * np.abs(expected).max())
+
+
+def test_an_update_in_parts_is_one_update():
+  """One power iteration per update, one step, one move of the average."""
+  gin.parse_config("G.spectral_norm = True\nD.spectral_norm = True")
+  results, start = [], None
+  for number in (1, 2):
+    with tf.Graph().as_default(), helpers.session() as session:
+      gan = make_gan(disc_iters=1, micro_batches=number, d_lr=0.0, g_lr=0.0,
+                     g_use_ema=True)
+      x, z, y = step_inputs()
+      update, _ = gan.train_step(x, z, y, y)
+      variables = {v.op.name: v for v in tf.global_variables()}
+      session.run(tf.global_variables_initializer())
+      start = start or session.run(variables)
+      session.run([variables[name].assign(value) for name, value in start.items()])
+      session.run(update)
+      results.append(session.run(variables))
+  once, parts = results
+  assert (parts["global_step"], parts["global_step_disc"]) == (1, 1)
+  vectors = [name for name in once if name.endswith("u_var")]
+  assert len(vectors) > 10
+  for name in vectors:
+    assert not np.allclose(once[name], start[name])
+    np.testing.assert_allclose(parts[name], once[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("number, part", [
+    (0, "positive integer"), ("2", "positive integer"), (3, "does not divide")])
+def test_a_wrong_number_of_parts_is_refused(number, part):
+  with pytest.raises(UserError, match=part):
+    run_steps(make_gan(micro_batches=number), 1, tf.train.get_global_step)
+
+
+@pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 1), (2, 2), (4, 1)])
+def test_replicas_share_out_the_images_of_each_update(workers, replicas):
+  dataset = datasets.get_dataset("fake:5@32", colors=1)
+  gan = modular_gan.ModularGAN(dataset, {"architecture": "resnet_biggan_arch",
+                                         "disc_iters": 2, "z_dim": 8}, "unused")
+  logits = np.arange(512, dtype=np.float32)[:, np.newaxis]  # the images' ids
+
+  def elements(number, **kwargs):
+    with tf.Graph().as_default(), tf.Session() as session:
+      data = gan.input_fn(start_step=3, logits=logits, **kwargs)
+      element = data.make_one_shot_iterator().get_next()
+      assert all(value.shape.is_fully_defined() for value in element.values())
+      return [session.run(element) for _ in range(number)]
+
+  batch = 8
+  own = batch // (workers * replicas)
+  whole = elements(2, params={"batch_size": batch})
+  assert all("rows" not in element for element in whole)
+  parts = [elements(2 * replicas, params={"batch_size": own}, shard=worker,
+                    num_shards=workers, replicas=replicas) for worker in range(workers)]
+  for step, expected in enumerate(whole):
+    of_step = [part for worker in parts
+               for part in worker[step * replicas:(step + 1) * replicas]]
+    rows = [part["rows"].reshape(3, own) for part in of_step]
+    for update in range(3):
+      places = np.sort(np.concatenate([r[update] for r in rows]))
+      np.testing.assert_array_equal(places, update * batch + np.arange(batch))
+    for part in of_step:
+      for name in ("images", "labels", "logits"):
+        np.testing.assert_array_equal(part[name], expected[name][part["rows"]])

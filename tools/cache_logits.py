@@ -5,6 +5,8 @@ the shards that are missing. Then bind classifier.cache_dir to the output.
 
   python tools/cache_logits.py --gin_config gin_configs/resnet152.gin \
       --split train --output /data/logits
+
+Several processes or machines share the work: --num_workers 4, and --worker 0 to 3.
 """
 
 import os
@@ -24,6 +26,9 @@ flags.DEFINE_string("output", None, "Folder to write to; has a folder per split.
 flags.DEFINE_integer("shards", 8, "Files to make.", lower_bound=1)
 flags.DEFINE_bool("half", False, "Store float16: half the size, three digits.")
 flags.DEFINE_integer("batch_size", 128, "Images at a time.", lower_bound=1)
+flags.DEFINE_integer("worker", 0, "Number of this process, from 0.", lower_bound=0)
+flags.DEFINE_integer("num_workers", 1, "Processes that make the cache together.",
+                     lower_bound=1)
 
 
 def _define_flags():
@@ -47,7 +52,8 @@ def main(argv):
   if classifier is None:
     raise command.UserError("the gin configuration binds no classifier.handle")
   logit_cache.write(classifier, datasets.get_dataset(), FLAGS.split, FLAGS.output,
-                    FLAGS.shards, FLAGS.half, FLAGS.batch_size)
+                    FLAGS.shards, FLAGS.half, FLAGS.batch_size, worker=FLAGS.worker,
+                    num_workers=FLAGS.num_workers)
 
 
 if __name__ == "__main__":

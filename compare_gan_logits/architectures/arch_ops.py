@@ -129,7 +129,10 @@ def spectral_norm(kernel, name, is_training, epsilon=1e-12, singular_value="left
   sigma = tf.reduce_sum(u * tf.matmul(matrix, v))
   normalized = kernel / sigma
   if is_training:
-    _current_pass.get().updates.append(u_var.assign(u if left else tf.transpose(v)))
+    kept = u if left else tf.transpose(v)
+    # The first replica's value is assigned to all: not before each has read its own.
+    with tf.control_dependencies([kept]):
+      _current_pass.get().updates.append(u_var.assign(kept))
     _current_pass.get().kernels[key] = normalized
   return normalized
 

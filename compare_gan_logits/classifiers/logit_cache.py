@@ -4,11 +4,13 @@ A split's cache is a folder with manifest.json and shards. A shard is one .npy f
 of records (id, label, logits) for a run of consecutive ids, so that any id is read
 in place through a memory map, without an index and without reading the rest. Its
 digest lies beside it. Shards appear whole or not at all; a killed run goes on with
-those that are missing.
+those that are missing. Several workers share the shards out by number, so that they
+need no lock between them, which remote file systems do not have.
 """
 
 import contextlib
 import os
+import tempfile
 import time
 
 import numpy as np
@@ -24,7 +26,7 @@ _FORMAT = 1
 
 
 def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=128,
-          logits=None, log=print):
+          logits=None, log=print, worker=0, num_workers=1):
   """Caches the logits of a split's images below `folder`.
 
   Args:
@@ -38,6 +40,8 @@ def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=1
     logits: [num_examples, num_logits] by id, if they are at hand; then no image is
       read, and labels are kept as -1.
     log: function of a line of text.
+    worker, num_workers: make every num_workers-th shard only, so that as many
+      processes make a whole cache, and none decodes an image of another's.
 
   Raises:
     UserError: the folder holds a cache of something else, or logits have another shape.
@@ -47,19 +51,24 @@ def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=1
   shards = -(-total // _per_shard(total, shards))  # Without empty ones.
   manifest = _facts(classifier, dataset, split)
   manifest.update(shards=shards, dtype="float16" if half else "float32")
-  with files.locked(folder, "caching"):
-    _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits)
+  if not 0 <= worker < num_workers <= shards:
+    raise UserError(f"worker {worker} of {num_workers}: workers are 0 ... "
+                    f"{num_workers - 1}, and no more than the {shards} shards")
+  purpose = "caching" if num_workers == 1 else f"caching-{worker}-of-{num_workers}"
+  with files.locked(folder, purpose):
+    _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits,
+          range(worker, shards, num_workers))
 
 
-def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits):
-  """Makes the shards that are missing or damaged."""
+def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits, own):
+  """Makes those of a worker's own shards that are missing or damaged."""
   path, shards = os.path.join(folder, _MANIFEST), manifest["shards"]
-  if os.path.exists(path):
+  if files.is_file(path):
     _compare(manifest, files.read_json(path), folder)
   else:
     files.write_json(path, manifest)
-  missing = [shard for shard in range(shards) if not _complete(folder, shard, shards)]
-  log(f"{folder}: {len(missing)} of {shards} shards to make")
+  missing = [shard for shard in own if not _complete(folder, shard, shards)]
+  log(f"{folder}: {len(missing)} of {len(own)} shards to make")
   if logits is None:
     made = _computed(classifier, dataset, split, manifest, missing, batch_size)
   else:
@@ -123,8 +132,7 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
   wanted = np.isin(np.arange(shards), missing)
   graph = tf.Graph()
   with graph.as_default():
-    data = dataset.load(split).filter(
-        lambda element: tf.gather(wanted, element["id"] // per_shard))
+    data = dataset.load(split, lambda i: tf.gather(wanted, i // per_shard))
     # No batch holds images of two shards: a shard's values, to the last bit, do not
     # depend on which others are missing.
     data = data.window(per_shard).flat_map(
@@ -170,7 +178,7 @@ def _write_shard(folder, shard, shards, records):
 
 def _complete(folder, shard, shards):
   path = _path(folder, shard, shards)
-  if not os.path.exists(path) or not os.path.exists(path + ".sha256"):
+  if not files.is_file(path) or not files.is_file(path + ".sha256"):
     return False
   with tf.io.gfile.GFile(path + ".sha256", "rb") as f:
     return f.read() == hub.file_digest(path).encode()
@@ -194,7 +202,7 @@ def open(folder, classifier, dataset, split):
   """
   folder = os.path.join(folder, split)
   path = os.path.join(folder, _MANIFEST)
-  if not os.path.exists(path):
+  if not files.is_file(path):
     raise UserError(f"no logit cache in {folder}; make it with tools/cache_logits.py")
   manifest = files.read_json(path)
   _compare(_facts(classifier, dataset, split), manifest, folder)
@@ -203,6 +211,9 @@ def open(folder, classifier, dataset, split):
 
 class CachedLogits:
   """Logits float32 [num_examples, n], read from disk when they are indexed.
+
+  Nothing needs them all in memory: the shards are mapped. Those of a remote folder are
+  first copied to this machine's disk, for as long as the object lives.
 
   Attributes:
     shape: (num_examples, n).
@@ -217,7 +228,7 @@ class CachedLogits:
     self.shape = total, manifest["num_logits"]
     self._per_shard = _per_shard(total, shards)
     present = [shard for shard in range(shards)
-               if os.path.exists(_path(folder, shard, shards) + ".sha256")]
+               if files.is_file(_path(folder, shard, shards) + ".sha256")]
     if len(present) < shards:
       raise UserError(f"{folder} has {len(present)} of {shards} shards; run "
                       "tools/cache_logits.py again to finish it")
@@ -225,6 +236,12 @@ class CachedLogits:
       if not _complete(folder, shard, shards):
         raise UserError(f"{_path(folder, shard, shards)} is damaged; run "
                         "tools/cache_logits.py again, which makes it anew")
+    if files.is_remote(folder):
+      self._copies = tempfile.TemporaryDirectory(prefix="compare_gan_logits-")
+      for shard in range(shards):
+        tf.io.gfile.copy(_path(folder, shard, shards),
+                         _path(self._copies.name, shard, shards))
+      folder = self._copies.name
     self._shards = [self._map(folder, shard, manifest) for shard in range(shards)]
 
   def _map(self, folder, shard, manifest):

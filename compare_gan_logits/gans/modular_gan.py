@@ -18,6 +18,7 @@ from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import health
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import penalty_lib
+from compare_gan_logits.tpu import tpu_ops
 from compare_gan_logits.tpu import tpu_random
 from compare_gan_logits.tpu import tpu_summaries
 
@@ -50,6 +51,11 @@ def sample_eval_z(shape, seed, distribution_fn=tf.random.stateless_normal, **kwa
   return sample_z(shape, seed, distribution_fn, **kwargs)
 
 
+def _own(values, rows):
+  """The replica's rows of values of the whole batch; None: all of them."""
+  return values if rows is None else tf.gather(values, rows)
+
+
 def _check_inputs(name, inputs):
   """Whether a network takes the condition: [] no, ['label'] yes."""
   for value in inputs:
@@ -78,6 +84,13 @@ class ModularGAN(abstract_gan.AbstractGAN):
       from the data's distribution instead of uniformly.
     g_inputs, d_inputs: what each network is conditioned on, ['label'] or []; None
       means ['label'] where `conditional` is on.
+    micro_batches: in how many parts, one after the other, a replica computes each
+      update; their gradients are averaged. Memory falls with the size of a part.
+      Batch norms see the moments of a part (over all replicas), not of the batch. As
+      without it, spectral norm makes one iteration per update, and steps and the
+      moving average count updates; moving_mean and moving_variance move once per part.
+      In summaries, losses are means over the parts, scores and images those of the
+      last one.
   """
 
   def __init__(self, dataset, parameters, model_dir, classifier=None,
@@ -87,7 +100,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
                ema_decay=0.9999, ema_start_step=40000,
                g_optimizer_fn=tf.train.AdamOptimizer, d_optimizer_fn=None,
                g_lr=0.0002, d_lr=None, conditional=False,
-               fit_label_distribution=False, g_inputs=None, d_inputs=None):
+               fit_label_distribution=False, g_inputs=None, d_inputs=None,
+               micro_batches=1):
     super().__init__(dataset, parameters, model_dir, classifier)
     del experimental_force_graph_unroll  # a mode of the reference's TPU code
     self._split_disc_calls = deprecated_split_disc_calls
@@ -100,6 +114,10 @@ class ModularGAN(abstract_gan.AbstractGAN):
     self._g_lr = g_lr
     self._d_lr = g_lr if d_lr is None else d_lr
     self._fit_label_distribution = fit_label_distribution
+    if not isinstance(micro_batches, int) or micro_batches < 1:
+      raise UserError(f"ModularGAN.micro_batches is {micro_batches!r}; it must be a "
+                      "positive integer")
+    self._micro_batches = micro_batches
     default = [consts.LABEL] if conditional else []
     self._g_conditional = _check_inputs(
         "g_inputs", default if g_inputs is None else g_inputs)
@@ -151,27 +169,45 @@ class ModularGAN(abstract_gan.AbstractGAN):
   def num_sub_steps(self):
     return self._parameters["disc_iters"] + 1
 
-  def input_fn(self, params, start_step=0, logits=None, shard=0, num_shards=1):
+  def input_fn(self, params, start_step=0, logits=None, shard=0, num_shards=1,
+               replicas=1):
     """Features of whole training steps: images [sub steps * batch, h, w, c].
+
+    The images of a step are one batch, in an order that does not depend on replicas.
+    A worker reads every num_shards-th of them and deals them out to its replicas in
+    turn: so each replica's sub-batch is a part of the whole one's.
 
     Args:
       params: dict with batch_size, that of one replica.
       start_step: training step to go on from; the images before it are passed over.
       logits: cached logits [num examples, n] or None.
       shard, num_shards: which part of the data this worker reads.
+      replicas: of this worker. With several in all, there is an element for each of
+        its replicas, in turn, and "rows" has the images' places in the step's batch.
     """
-    batch_size = params["batch_size"] * self.num_sub_steps
+    own = params["batch_size"] * self.num_sub_steps
     dataset = self._dataset.train(
-        batch_size, start=start_step * batch_size, shard=shard,
+        own * replicas, start=start_step * own * replicas, shard=shard,
         num_shards=num_shards, with_logits=logits)
 
     def to_features(element):
       features = {"images": element["image"], "labels": element["label"]}
       if logits is not None:
         features["logits"] = element["logits"]
+      if num_shards * replicas > 1:
+        features["rows"] = shard + num_shards * tf.range(own * replicas)
       return features
 
-    return dataset.map(to_features).prefetch(2)
+    def deal(value):
+      shape = [own, replicas, *value.shape[1:]]
+      return tf.transpose(tf.reshape(value, shape), [1, 0, *range(2, len(shape))])
+
+    dataset = dataset.map(to_features)
+    if replicas > 1:
+      dataset = dataset.map(
+          lambda features: {name: deal(value) for name, value in features.items()},
+          num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
+    return dataset.prefetch(2 * replicas)
 
   def condition(self, features):
     """The condition of real images: logits, or one-hot labels. No gradient."""
@@ -181,7 +217,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
       return features["logits"]
     return tf.stop_gradient(self._classifier(features["images"]))
 
-  def _fake_condition(self, condition, seed):
+  def _fake_condition(self, condition, seed, rows=None):
     """The condition of generated images.
 
     Logits belong to an image, so generated images take those of the real ones.
@@ -189,8 +225,9 @@ class ModularGAN(abstract_gan.AbstractGAN):
     if self._classifier is not None or self._fit_label_distribution:
       return condition
     labels = tf.random.stateless_uniform(
-        [condition.shape[0]], seed, 0, self.condition_size, dtype=tf.int32)
-    return tf.one_hot(labels, self.condition_size)
+        [condition.shape[0] * tpu_ops.num_replicas()], seed, 0, self.condition_size,
+        dtype=tf.int32)
+    return tf.one_hot(_own(labels, rows), self.condition_size)
 
   # Networks ------------------------------------------------------------------
 
@@ -232,22 +269,36 @@ class ModularGAN(abstract_gan.AbstractGAN):
   def model_fn(self, features, labels, params, mode):
     """Builds one whole training step; `features` as input_fn makes them."""
     del labels, mode  # inference graphs are export.py's
-    batch_size = params["batch_size"]
+    batch_size = int(features["images"].shape[0]) // self.num_sub_steps
     step = tf.train.get_or_create_global_step()
     seed = params.get("seed", 0)
-    z = sample_z([self.num_sub_steps * batch_size, self.z_dim],
-                 tpu_random.step_seed(seed, "z", step))
+    if batch_size % self._micro_batches:
+      raise UserError(
+          f"ModularGAN.micro_batches {self._micro_batches} does not divide a replica's "
+          f"batch of {batch_size}; change it or options.batch_size")
+    # Every replica draws the numbers of all, and takes those of its images.
+    rows = features["rows"] if tpu_ops.num_replicas() > 1 else None
+    whole_batch = self.num_sub_steps * batch_size * tpu_ops.num_replicas()
+    z = _own(sample_z([whole_batch, self.z_dim],
+                      tpu_random.step_seed(seed, "z", step)), rows)
     condition = self.condition(features)
     fake_condition = self._fake_condition(
-        condition, tpu_random.step_seed(seed, "labels", step))
+        condition, tpu_random.step_seed(seed, "labels", step), rows)
     summaries = tpu_summaries.TpuSummaries(
         self._model_dir, params.get("save_summary_steps", 100))
     train_op, losses = self.train_step(
         features["images"], z, condition, fake_condition, params.get("use_tpu", False),
         summaries)
+    # What is not finite on one replica shows, and ends the training, on all.
+    loss = tpu_ops.cross_replica_mean(losses["d_loss"] + losses["g_loss"])
+    host_call = summaries.get_host_call()
+    if tpu_ops.in_strategy() and host_call:
+      # Only the first replica's summaries are fetched, and a mean over replicas waits
+      # without end for one that does not compute its part.
+      train_op = tf.group(train_op, loss, *host_call[1])
     return tf.estimator.tpu.TPUEstimatorSpec(
-        mode=tf.estimator.ModeKeys.TRAIN, loss=losses["d_loss"] + losses["g_loss"],
-        train_op=train_op, host_call=summaries.get_host_call())
+        mode=tf.estimator.ModeKeys.TRAIN, loss=loss, train_op=train_op,
+        host_call=host_call)
 
   def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
     """disc_iters discriminator updates, then one generator update.
@@ -271,59 +322,80 @@ class ModularGAN(abstract_gan.AbstractGAN):
     global_step_disc = tf.get_variable(
         "global_step_disc", [], tf.int32, tf.zeros_initializer(), trainable=False,
         use_resource=True, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+    *d_steps, g_step = self._sub_steps(images, z, y_real, y_fake)
 
-    sub_steps = [dict(zip(("x", "z", "y_real", "y_fake"), sub_batch)) for sub_batch
-                 in zip(*(tf.split(t, self.num_sub_steps)
-                          for t in (images, z, y_real, y_fake)))]
-    *d_steps, g_step = sub_steps
-
-    # All images are made from the weights at the start of the step, one pass of
-    # calls, but each only when its turn comes: so fewer are in memory at once.
+    # All images are made from the weights at the start of the step, in one pass of
+    # calls, but each only when its turn comes: so memory holds few at once.
     g_pass = arch_ops.NetworkPass()
-    losses, previous, d_fakes = {}, [], []
-    for update_number, sub_step in enumerate(d_steps):
-      with tf.control_dependencies(previous), arch_ops.network_pass(g_pass):
-        d_fakes = d_fakes or self._fakes_for_disc(d_steps[update_number:])
-        fake = tf.stop_gradient(d_fakes.pop(0))
+    if self._joint_gen_for_disc:
+      with arch_ops.network_pass(g_pass):
+        self._add_joint_fakes(d_steps)
+
+    def fake(part):
+      if "fake" not in part:
+        with arch_ops.network_pass(g_pass):
+          part["fake"] = self._fake(part["z"], part["y_fake"])
+      return part["fake"]
+
+    def discriminator_losses(part):
+      return self._discriminator_losses(part, tf.stop_gradient(fake(part)))
+
+    losses, previous = {}, []
+    for update_number, parts in enumerate(d_steps):
       with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
-        scores = self._score_pair(sub_step["x"], fake, sub_step["y_real"],
-                                  sub_step["y_fake"])
-        d_losses = loss_lib.get_losses(**scores)
-        penalty = self._penalty(sub_step, fake)
-        d_loss = d_losses[0] + self._parameters["lamba"] * penalty
-        losses[f"d_loss_{update_number}"] = d_loss
-        update = d_optimizer.minimize(
-            d_loss, global_step_disc, self.discriminator.trainable_variables)
+        gradients, d_losses = mean_gradients(
+            d_optimizer, discriminator_losses, parts, self.discriminator)
+        update = d_optimizer.apply_gradients(gradients, global_step_disc)
+        losses[f"d_loss_{update_number}"] = d_losses["d_loss"]
         previous = [update] + d_pass.updates
 
-    with tf.control_dependencies(previous), arch_ops.network_pass(g_pass):
-      generated = self._fake(g_step["z"], g_step["y_fake"])
+    def generator_losses(part):
+      return {"g_loss": self._generator_loss(part, fake(part))}
+
     with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
-      g_loss = self._generator_loss(g_step, generated)
-      g_update = g_optimizer.minimize(
-          g_loss, global_step, self.generator.trainable_variables)
+      gradients, g_losses = mean_gradients(
+          g_optimizer, generator_losses, g_step, self.generator)
+      g_update = g_optimizer.apply_gradients(gradients, global_step)
     updates = [g_update] + g_pass.updates + d_pass.updates
     if self.g_use_ema:
       with tf.control_dependencies([g_update]):
         updates.append(self._ema_update(global_step))
 
-    losses.update(d_loss=d_loss, d_loss_real=d_losses[1], d_loss_fake=d_losses[2],
-                  g_loss=g_loss, penalty=penalty)
+    losses.update(d_losses, **g_losses)
     if summaries is not None:
-      self._summarize(summaries, losses, scores, g_step["x"], generated)
+      self._summarize(summaries, losses, d_steps[-1][-1]["scores"], g_step[-1]["x"],
+                      g_step[-1]["fake"])
     return tf.group(*updates), losses
 
-  def _fakes_for_disc(self, d_steps):
-    """Generated images of the first of `d_steps`, or of all where they are made jointly."""
-    if not self._joint_gen_for_disc:
-      return [self._fake(d_steps[0]["z"], d_steps[0]["y_fake"])]
-    joint = self._fake(tf.concat([s["z"] for s in d_steps], 0),
-                       tf.concat([s["y_fake"] for s in d_steps], 0))
-    return tf.split(joint, len(d_steps))
+  def _sub_steps(self, *inputs):
+    """The inputs of each update, as a list of its micro-batches."""
+    names = ("x", "z", "y_real", "y_fake")
+    sub_steps = [dict(zip(names, sub_batch)) for sub_batch
+                 in zip(*(tf.split(t, self.num_sub_steps) for t in inputs))]
+    if self._micro_batches == 1:
+      return [[sub_step] for sub_step in sub_steps]
+    return [[dict(zip(names, part)) for part
+             in zip(*(tf.split(sub_step[name], self._micro_batches) for name in names))]
+            for sub_step in sub_steps]
+
+  def _add_joint_fakes(self, d_steps):
+    """Adds "fake" to every micro-batch of the discriminator's updates."""
+    for parts in zip(*d_steps):  # the same micro-batch of every update
+      joint = self._fake(tf.concat([p["z"] for p in parts], 0),
+                         tf.concat([p["y_fake"] for p in parts], 0))
+      for part, images in zip(parts, tf.split(joint, len(parts))):
+        part["fake"] = images
+
+  def _discriminator_losses(self, part, fake):
+    """The losses of a micro-batch, to which it adds "scores"."""
+    part["scores"] = self._score_pair(part["x"], fake, part["y_real"], part["y_fake"])
+    loss, real, fake_loss, _ = loss_lib.get_losses(**part["scores"])
+    penalty = self._penalty(part, fake)
+    return {"d_loss": loss + self._parameters["lamba"] * penalty,
+            "d_loss_real": real, "d_loss_fake": fake_loss, "penalty": penalty}
 
   def _penalty(self, sub_step, fake):
-    kernels = [v for v in self.discriminator.trainable_variables
-               if v.op.name.endswith("kernel")]
+    kernels = [v for v in self.discriminator.trainable_variables if v.shape.rank > 1]
     return penalty_lib.get_penalty_loss(
         discriminator=lambda x: self._score(x, sub_step["y_real"])[1],
         x=sub_step["x"], x_fake=fake, kernels=kernels)
@@ -376,3 +448,34 @@ def make_optimizer(optimizer_fn, learning_rate, name, use_tpu):
   """An optimiser that, on a TPU, sums gradients over the cores."""
   optimizer = optimizer_fn(learning_rate=learning_rate, name=name)
   return tf.tpu.CrossShardOptimizer(optimizer) if use_tpu else optimizer
+
+
+def mean_gradients(optimizer, losses_of, parts, network):
+  """The mean over micro-batches of the gradients of their first loss.
+
+  One micro-batch is done before the next one begins, so that memory holds the
+  activations of one.
+
+  Args:
+    optimizer: tf.train.Optimizer.
+    losses_of: function of a micro-batch that returns a dict of scalars.
+    parts: list of micro-batches of one size.
+    network: whose weights to differentiate by, once the losses have made them.
+
+  Returns:
+    ([(gradient, weight)], dict of the mean losses).
+  """
+  sums, losses = None, []
+  for part in parts:
+    with tf.control_dependencies([g for g in sums or [] if g is not None]):
+      losses.append(losses_of(part))
+      loss = next(iter(losses[-1].values()))
+      weights = network.trainable_variables
+      gradients = [g for g, _ in optimizer.compute_gradients(loss, weights)]
+      sums = gradients if sums is None else [
+          total if g is None else total + g for total, g in zip(sums, gradients)]
+  if len(parts) > 1:
+    sums = [None if total is None else total / len(parts) for total in sums]
+    losses = [{name: tf.add_n([part[name] for part in losses]) / len(parts)
+               for name in losses[0]}]
+  return list(zip(sums, weights)), losses[0]

@@ -15,6 +15,7 @@ from compare_gan_logits.command import UserError
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.tpu import tpu_ops
 
 
 @gin.configurable("comparator")
@@ -47,6 +48,8 @@ class PerceptualGAN(modular_gan.ModularGAN):
                lambda_feat=0.01, lambda_adv=100.0, lambda_img=0.13,
                min_loss_ratio=0.1, **kwargs):
     super().__init__(dataset, parameters, model_dir, classifier, **kwargs)
+    if self._micro_batches != 1:
+      raise UserError("PerceptualGAN computes whole batches; leave out micro_batches")
     if classifier is None:
       raise UserError("PerceptualGAN inverts logits; bind classifier.handle")
     self._lambda_feat = lambda_feat
@@ -71,6 +74,10 @@ class PerceptualGAN(modular_gan.ModularGAN):
 
   def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
     """One update of each network; arguments as in ModularGAN.train_step."""
+    if tpu_ops.num_replicas() > 1:
+      raise UserError("PerceptualGAN trains on one replica, whose losses decide whether "
+                      "its discriminator rests; leave out --distribute, or set "
+                      "run_config.single_core on a TPU")
     g_optimizer = modular_gan.make_optimizer(
         self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
     with arch_ops.network_pass():

@@ -4,20 +4,43 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.tpu import tpu_function
 
 
+def num_replicas():
+  """Replicas that take part in the training step that is being built."""
+  return max(_strategy_replicas(),
+             tpu_function.get_tpu_context().number_of_shards or 1)
+
+
+def in_strategy():
+  """Whether the replicas are those of a tf.distribute strategy."""
+  return _strategy_replicas() > 1
+
+
+def is_first_replica():
+  """Whether what is being built belongs to the first replica of a strategy."""
+  if tf.distribute.in_cross_replica_context():
+    return True
+  number = tf.distribute.get_replica_context().replica_id_in_sync_group
+  return tf.get_static_value(number) == 0
+
+
+def _strategy_replicas():
+  if tf.distribute.in_cross_replica_context():
+    return 1
+  return tf.distribute.get_replica_context().num_replicas_in_sync
+
+
 def cross_replica_mean(inputs):
   """The mean of `inputs` over all replicas; `inputs` itself where there is one.
 
   Differentiable in each of the three cases.
   """
-  if tf.distribute.in_cross_replica_context():
+  replicas = num_replicas()
+  if replicas == 1:
     return inputs
-  replica = tf.distribute.get_replica_context()
-  if replica.num_replicas_in_sync > 1:
-    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, inputs)
-  num_shards = tpu_function.get_tpu_context().number_of_shards
-  if num_shards and num_shards > 1:
-    return tf.tpu.cross_replica_sum(inputs) / float(num_shards)
-  return inputs
+  if in_strategy():
+    return tf.distribute.get_replica_context().all_reduce(
+        tf.distribute.ReduceOp.MEAN, inputs)
+  return tf.tpu.cross_replica_sum(inputs) / float(replicas)
 
 
 def cross_replica_moments(inputs, axis):
@@ -33,7 +56,9 @@ def cross_replica_moments(inputs, axis):
     (mean, variance), each without the reduced axes.
   """
   inputs = tf.cast(inputs, tf.float32)
-  mean = cross_replica_mean(tf.reduce_mean(inputs, axis=axis))
-  mean_of_squares = cross_replica_mean(
-      tf.reduce_mean(tf.square(inputs), axis=axis))
+  mean = tf.reduce_mean(inputs, axis=axis)
+  mean_of_squares = tf.reduce_mean(tf.square(inputs), axis=axis)
+  if num_replicas() > 1:  # one message for both
+    mean, mean_of_squares = tf.unstack(
+        cross_replica_mean(tf.stack([mean, mean_of_squares])))
   return mean, mean_of_squares - tf.square(mean)

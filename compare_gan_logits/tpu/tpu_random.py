@@ -1,15 +1,13 @@
-"""Random numbers that depend on the seed, the step and the replica, nothing else.
+"""Random numbers that depend on the seed and the step, nothing else.
 
 A stateful generator starts anew after a resume and differs from core to core.
 Here the state is the step: a run that was stopped and one that was not draw the
-same numbers.
+same numbers, and every replica can draw those of the whole batch.
 """
 
 import zlib
 
 import tensorflow.compat.v1 as tf
-from tensorflow.compiler.tf2xla.python import xla
-from tensorflow.python.tpu import tpu_function
 
 
 # The distributions that paper.gin may bind to z, which are stateful, and what
@@ -29,19 +27,6 @@ def stateless_counterpart(distribution_fn):
   return _STATELESS.get(function.__name__, distribution_fn)
 
 
-def _replica_id():
-  """This replica's number, a Python int or a scalar int32 tensor."""
-  if tf.distribute.in_cross_replica_context():
-    return 0
-  replica = tf.distribute.get_replica_context()
-  if replica.num_replicas_in_sync > 1:
-    return tf.cast(replica.replica_id_in_sync_group, tf.int32)
-  num_shards = tpu_function.get_tpu_context().number_of_shards
-  if num_shards and num_shards > 1:
-    return xla.replica_id()
-  return 0
-
-
 def step_seed(seed, name, step):
   """A seed [2] for stateless ops.
 
@@ -51,5 +36,5 @@ def step_seed(seed, name, step):
     step: scalar integer tensor, the training step.
   """
   salt = (seed + zlib.crc32(name.encode())) % (2**31)
-  step = tf.cast(step, tf.int32) + 100003 * _replica_id()
+  step = tf.cast(step % (2**31 - 1), tf.int32)
   return tf.stack([tf.constant(salt, tf.int32), step])

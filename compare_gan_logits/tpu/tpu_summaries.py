@@ -6,6 +6,8 @@ import os
 import tensorflow.compat.v1 as tf
 from tensorflow.compat.v2 import summary
 
+from compare_gan_logits.tpu import tpu_ops
+
 
 _Entry = collections.namedtuple("_Entry", "write name tensor")
 
@@ -35,9 +37,25 @@ class TpuSummaries:
     if not self._entries:
       return None
     step = tf.reshape(tf.train.get_or_create_global_step(), [1])
-    return self._write, [step] + [entry.tensor for entry in self._entries]
+    return self._write, [step, *self._tensors()]
+
+  def _tensors(self):
+    """The entries' tensors; scalars of a strategy's replicas as their means.
+
+    On a TPU the host gets the scalars of all cores, and takes the mean itself.
+    """
+    tensors = [entry.tensor for entry in self._entries]
+    if not tpu_ops.in_strategy():
+      return tensors
+    scalars = [i for i, entry in enumerate(self._entries) if entry.write == _write_scalar]
+    means = tpu_ops.cross_replica_mean(tf.stack([tensors[i] for i in scalars]))
+    for i, mean in zip(scalars, tf.unstack(means)):
+      tensors[i] = mean
+    return tensors
 
   def _write(self, step, *tensors):
+    if not tpu_ops.is_first_replica():
+      return [tf.no_op()]
     step = tf.cast(step[0], tf.int64)
     writer = summary.create_file_writer(self._log_dir, max_queue=1000)
     due = tf.equal(step % self._save_summary_steps, 0)
