@@ -277,7 +277,8 @@ def test_without_batch_norm_micro_batches_change_nothing():
              in zip(*(tf.split(value, number) for value in names.values()))]
     with arch_ops.network_pass():
       results.append(modular_gan.mean_gradients(
-          optimizer, gan._discriminator_losses, parts, gan.discriminator))
+          optimizer, lambda part: gan._discriminator_losses(part, part["fake"]), parts,
+          gan.discriminator))
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
     (whole, losses), (averaged, mean_losses) = session.run(
@@ -285,8 +286,9 @@ def test_without_batch_norm_micro_batches_change_nothing():
   for name, value in losses.items():
     assert mean_losses[name] == pytest.approx(value, rel=1e-5)
   for expected, found in zip(whole, averaged):
+    # Real and generated images' shares cancel, their rounding does not.
     np.testing.assert_allclose(found, expected, rtol=1e-4,
-                               atol=1e-5 * np.abs(expected).max())
+                               atol=3e-4 * np.abs(expected).max())
 
 
 def test_an_update_in_parts_is_one_update():
