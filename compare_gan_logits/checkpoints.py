@@ -154,7 +154,7 @@ def check_shapes(model_dir, variables):
   checkpoint = tf.train.latest_checkpoint(model_dir)
   if checkpoint is None:
     return
-  saved = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+  saved = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
   for variable in variables:
     shape = saved.get(variable.op.name)
     if shape is not None and not variable.shape.is_compatible_with(shape):

@@ -79,8 +79,7 @@ def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ([], "--module"),
-    (["--module", "MODULE"], "--images"),
+    ([], "--images"),
     (["--module", "nowhere", "--images", "PHOTOS"], "inversion.json"),
     (["--module", "MODULE", "--images", "PHOTOS/*.jpg"], "no images at"),
     (["--module", "MODULE", "--images", "PHOTOS", "--output", "PHOTOS"], "not empty"),
