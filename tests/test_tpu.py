@@ -124,6 +124,7 @@ def test_the_whole_step_compiles_with_xla_and_computes_the_same(micro_batches):
   for compiled in (False, True):
     gan = make_gan(micro_batches=micro_batches)
     with tf.Graph().as_default(), helpers.session() as session:
+      tf.set_random_seed(0)  # some weights put a ReLU's input within rounding of zero
       tf.train.get_or_create_global_step()
 
       def step(*inputs, gan=gan):
