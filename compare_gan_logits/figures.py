@@ -14,6 +14,7 @@ from compare_gan_logits import files
 _DPI = 200  # print quality at the sizes below
 _TILE_INCHES = 0.72
 _MAX_INCHES = 40
+_LETTER_INCHES = 0.075  # of a label, about
 # Okabe and Ito's colours, distinct for colour-blind readers as well.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _METADATA = {"Software": None}
@@ -71,10 +72,13 @@ def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
   tile = _TILE_INCHES if scale is None else scale * height / _DPI
   tile = min(tile, _MAX_INCHES / max(rows, columns))
   gap = 0.24 * tile if cell_labels is not None else 0.05 * tile
-  left = 0.1 + 0.075 * max([len(str(text)) for text in row_labels or [""]])
+  left = 0.1 + _LETTER_INCHES * max([len(str(text)) for text in row_labels or [""]])
   top = 0.05 + (0.2 * _lines(column_labels) if column_labels else 0)
   top += 0.26 if title else 0
-  width_inches = left + columns * tile * 1.05 + 0.05
+  # A long name over the last column may reach beyond its tile.
+  last = max(map(len, str(column_labels[-1]).split("\n"))) if column_labels else 0
+  right = max(0.05, (_LETTER_INCHES * last - tile) / 2)
+  width_inches = left + columns * tile * 1.05 + right
   height_inches = top + rows * (tile + gap) + 0.05
   figure = _figure(width_inches, height_inches)
   if title:
