@@ -51,6 +51,8 @@ class Distribution:
     if num_replicas is not None and kind != "mirrored":
       raise UserError(f"--num_replicas goes with --distribute mirrored, not {kind}; "
                       "leave it out")
+    if not self.across_processes:
+      _check_readable()
     if kind == "mirrored":
       self.strategy = tf.distribute.MirroredStrategy(_devices(num_replicas))
     elif kind == "multi_worker":
@@ -125,6 +127,22 @@ def _devices(num_replicas):
   tf.config.set_logical_device_configuration(
       cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas)
   return [f"/cpu:{i}" for i in range(num_replicas)]
+
+
+def _check_readable():
+  """TensorFlow reads TF_CONFIG in every training.
+
+  Raises:
+    UserError: it is no JSON object.
+  """
+  text = os.environ.get(_TF_CONFIG) or "{}"
+  try:
+    readable = isinstance(json.loads(text), dict)
+  except ValueError:
+    readable = False
+  if not readable:
+    raise UserError(f"{_TF_CONFIG} is {text[:200]!r}, which is no description of a "
+                    f"cluster; unset it, or make it like {_EXAMPLE}")
 
 
 def _cluster():

@@ -172,6 +172,14 @@ def test_a_wrong_tf_config_is_explained(monkeypatch, config):
     Distribution("multi_worker")
 
 
+@pytest.mark.parametrize("config", ["{", "[]", "7"])
+def test_a_tf_config_that_nothing_can_read_is_explained_to_one_process(
+    monkeypatch, config):
+  monkeypatch.setenv("TF_CONFIG", config)
+  with pytest.raises(UserError, match="unset it"):
+    Distribution()
+
+
 def test_the_chief_is_the_first_worker(monkeypatch):
   monkeypatch.setenv("TF_CONFIG", cluster(
       cluster={"chief": ["c:1"], "worker": ["a:1", "b:2"]},
