@@ -33,7 +33,7 @@ _SCALES = tuple(10**x for x in (-0.3, -0.15, 0.0, 0.15, 0.3))  # Figure 8b's
 def main(argv):
   del argv
   from compare_gan_logits import inversion
-  modules = dict(module.split("=", 1) for module in FLAGS.module)
+  modules = dict(module.rpartition("=")[::2] for module in FLAGS.module)
   inverters = {name: inversion.Inverter.load(path) for name, path in
                (modules or {"photographs": inversion.SHIPPED}).items()}
   first = next(iter(inverters.values()))
