@@ -233,8 +233,8 @@ class Step:
 _MATRIX = {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul",
            "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"}
 # These move nothing: the result is the operand's memory, or a constant.
-_VIEWS = {"Reshape", "Identity", "StopGradient", "Squeeze", "ExpandDims",
-          "ReadVariableOp", "PreventGradient"}
+_VIEWS = {"Reshape", "Identity", "IdentityN", "StopGradient", "Squeeze",
+          "ExpandDims", "ReadVariableOp", "PreventGradient"}
 _FREE = _VIEWS | {"Const", "Placeholder", "VarHandleOp", "NoOp", "Shape",
                   "BroadcastGradientArgs"}
 # What an update moves, in units of its operand: Adam reads the gradient, and reads and
@@ -382,9 +382,9 @@ def _lives(counted):
       owner = root.get(tensor.name)
       if owner in lives:
         lives[owner] = (lives[owner][0], place)
-    for tensor in op.outputs:
+    for number, tensor in enumerate(op.outputs):
       if op.type in _VIEWS:
-        root[tensor.name] = root.get(op.inputs[0].name) if op.inputs else None
+        root[tensor.name] = root.get(op.inputs[number].name) if op.inputs else None
       elif op.type not in _FREE or op.type == "Placeholder":
         root[tensor.name] = tensor.name
         lives[tensor.name] = (place, place)

@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.command import UserError
+from compare_gan_logits.tpu import tpu_ops
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("height", [8, 24])
 @pytest.mark.parametrize("scaling", ["same", "up", "down"])
-def test_bfloat16_rounds_the_operands_of_convolutions_and_nothing_else(
+def test_bfloat16_rounds_what_convolutions_take_and_return(
     scaling, height, size):
   x = tf.constant(random(2, height, 6, 16))
   outputs = []
@@ -57,7 +58,9 @@ def test_bfloat16_rounds_the_operands_of_convolutions_and_nothing_else(
       outputs.append(arch_ops.conv2d(x, 8, size, "layer", False, scaling))
   kernel, bias = tf.trainable_variables()
   gradients = [tf.gradients(tf.reduce_sum(tf.square(y)), [x, kernel]) for y in outputs]
-  assert {v.dtype.base_dtype for v in (kernel, bias, *outputs)} == {tf.float32}
+  assert [y.dtype for y in outputs] == [tf.float32, tf.bfloat16]
+  assert kernel.dtype.base_dtype == bias.dtype.base_dtype == tf.float32
+  outputs = [tf.cast(y, tf.float32) for y in outputs]
   gin.bind_parameter("compute.dtype", "float32")
   exact, rounded = run([outputs[0], *gradients[0]], [outputs[1], *gradients[1]])
   for value, expected in zip(rounded, exact):
@@ -110,6 +113,31 @@ def test_batch_norm_is_zero_mean_and_unit_variance():
   with arch_ops.network_pass():
     output, = run(arch_ops.batch_norm(tf.constant(x), is_training=True))
   np.testing.assert_allclose(output, standardized(x), atol=2e-5)
+
+
+def test_gradients_of_moments_are_tensorflow_s_the_second_ones_too():
+  x = tf.constant(random(4, 5, 3, 6))
+  axis = [0, 1, 2]
+  results = []
+  for moments in (tpu_ops.raw_moments(x, axis),
+                  (tf.reduce_mean(x, axis), tf.reduce_mean(tf.square(x), axis))):
+    first, = tf.gradients(tf.reduce_sum(moments[0] ** 3 + 2 * moments[1] ** 2), x)
+    results.append([*moments, first, *tf.gradients(tf.reduce_sum(first ** 3), x)])
+  for value, expected in zip(*run(*results)):
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_norms_of_bfloat16_compute_in_float32_and_return_bfloat16():
+  # With a mean this far from zero, moments in 8 bits would be noise.
+  x = 4 * random(64, 8, 8, 2) + 30
+  rounded = tf.cast(tf.constant(x), tf.bfloat16)
+  with arch_ops.network_pass():
+    outputs = [arch_ops.batch_norm(rounded, True), arch_ops.layer_norm(rounded)]
+  assert {y.dtype for y in outputs} == {tf.bfloat16}
+  for value, axis in zip(run(*(tf.cast(y, tf.float32) for y in outputs)),
+                         [(0, 1, 2), (1, 2, 3)]):
+    np.testing.assert_allclose(value.mean(axis), 0, atol=2e-3)
+    np.testing.assert_allclose(value.std(axis), 1, atol=5e-3)
 
 
 @pytest.mark.parametrize("center_gamma", [False, True])
@@ -219,6 +247,36 @@ def test_attention_starts_as_the_identity_and_matches_numpy():
   attended = (scores / scores.sum(-1, keepdims=True)) @ g
   expected = x + 0.5 * (attended @ weights["conv2d_attn_g/kernel"][0, 0]).reshape(x.shape)
   np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
+
+
+def _plain_attention(queries, keys, values):
+  return tf.nn.softmax(queries @ tf.linalg.matrix_transpose(keys)) @ values
+
+
+def test_gradients_of_attention_are_the_plain_formula_s_the_second_ones_too():
+  inputs = [tf.constant(random(2, *shape, seed=seed))
+            for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])]
+  upstream = tf.constant(random(2, 24, 8, seed=3))
+  results = []
+  for attend in (arch_ops._attend, _plain_attention):
+    first = tf.gradients(attend(*inputs), inputs, upstream)
+    norm = tf.add_n([tf.reduce_sum(tf.square(g)) for g in first])
+    results.append([*first, *tf.gradients(norm, inputs)])
+  for value, expected in zip(*run(*results)):
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_attention_in_bfloat16():
+  inputs = [tf.constant(random(2, *shape, seed=seed))
+            for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])]
+  upstream = tf.constant(random(2, 24, 8, seed=3))
+  exact = _plain_attention(*inputs)
+  rounded = arch_ops._attend(*(tf.cast(x, tf.bfloat16) for x in inputs))
+  assert rounded.dtype == tf.bfloat16
+  rounded = tf.cast(rounded, tf.float32)
+  for value, expected in zip(*run([rounded, *tf.gradients(rounded, inputs, upstream)],
+                                  [exact, *tf.gradients(exact, inputs, upstream)])):
+    assert 1e-5 < np.abs(value - expected).max() / np.abs(expected).max() < 2**-5
 
 
 def test_unknown_initializer_is_refused():

@@ -95,10 +95,8 @@ def test_forward_convolutions_of_the_plain_formulation_are_the_closed_form(gan):
 
   g, d = G_CHANNELS, D_CHANNELS
   generator = sum(block(size, g, g) for size in (8, 16, 32)) + conv(32, 3, g, 3)
-  attention = (2 * conv(16, 1, d, d // 8) + conv(16, 1, d, d // 2) +
-               conv(16, 1, d // 2, d))
-  discriminator = (block(32, 3, d) + sum(block(size, d, d, False)
-                                         for size in (16, 8, 4)) + attention)
+  # Attention's 1x1 convolutions are matrix products.
+  discriminator = block(32, 3, d) + sum(block(size, d, d, False) for size in (16, 8, 4))
   conv_2d, products = plainly(gan)
   with conv_2d, products:
     counted = cost_model._trace(gan, 6).ops

@@ -127,7 +127,8 @@ def spectral_norm(kernel, name, is_training, epsilon=1e-12, singular_value="left
     v = tf.math.l2_normalize(
         tf.matmul(constant, u, transpose_a=True), epsilon=epsilon)
   sigma = tf.reduce_sum(u * tf.matmul(matrix, v))
-  normalized = kernel / sigma
+  # Times the reciprocal: the gradient of a division passes over the kernel thrice more.
+  normalized = kernel * (1.0 / sigma)
   if is_training:
     kept = u if left else tf.transpose(v)
     # The first replica's value is assigned to all: not before each has read its own.
@@ -151,9 +152,9 @@ def _kernel(shape, use_sn, is_training, initializer=None):
 def compute_dtype(dtype="float32"):
   """The type that convolutions multiply in: "float32" or "bfloat16".
 
-  With bfloat16 only the operands of convolutions are rounded. Weights, spectral
-  norm, moments, what the convolutions return and losses stay float32, and
-  checkpoints are the same.
+  With bfloat16 convolutions and attention take and return bfloat16. Weights,
+  spectral norm, moments, linear layers and losses stay float32, and checkpoints
+  are the same.
   """
   if dtype not in ("float32", "bfloat16"):
     raise UserError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
@@ -192,22 +193,26 @@ def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
     use_bias: add a bias per channel.
 
   Returns:
-    [batch, h', w', output_dim].
+    [batch, h', w', output_dim] of compute.dtype.
   """
   with tf.variable_scope(scope):
     kernel = _kernel([kernel_size, kernel_size, inputs.shape[-1], output_dim],
                      use_sn, is_training)
     dtype = compute_dtype()
-    outputs = tf.cast(CONVOLUTIONS[scaling](
-        tf.cast(inputs, dtype), tf.cast(kernel, dtype)), tf.float32)
+    outputs = CONVOLUTIONS[scaling](tf.cast(inputs, dtype), tf.cast(kernel, dtype))
     if use_bias:
-      outputs = tf.nn.bias_add(
-          outputs, variable("bias", [output_dim], tf.zeros_initializer()))
+      bias = variable("bias", [output_dim], tf.zeros_initializer())
+      outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
     return outputs
 
 
 def _conv_same(inputs, kernel):
-  return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+  if kernel.shape[0] != 1:
+    return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+  # A matrix product, whose gradients are faster than a convolution's.
+  _, height, width, channels = inputs.shape.as_list()
+  outputs = tf.matmul(tf.reshape(inputs, [-1, channels]), kernel[0, 0])
+  return tf.reshape(outputs, [-1, height, width, kernel.shape[-1]])
 
 
 # Up to this size one product of all taps is faster than a transposed convolution.
@@ -229,8 +234,10 @@ def conv_up(inputs, kernel):
   _, height, width, _ = inputs.shape.as_list()
   if inputs.dtype == tf.bfloat16:
     # oneDNN has no kernel for it with explicit padding: cut off what starts early.
-    return _transposed_conv(inputs, flipped, [2 * height + 1, 2 * width + 1],
-                            padding="VALID")[:, 1:, 1:]
+    early = _transposed_conv(inputs, flipped, [2 * height + 1, 2 * width + 1],
+                             padding="VALID")
+    # Not [:, 1:, 1:], whose gradient is slow.
+    return tf.slice(early, [0, 1, 1, 0], [-1, -1, -1, -1])
   return _transposed_conv(inputs, flipped, [2 * height, 2 * width],
                           padding="EXPLICIT",
                           explicit_paddings=[0, 0, 1, 0, 1, 0, 0, 0])
@@ -288,11 +295,11 @@ def conv_down(inputs, kernel):
   Means and convolutions commute, so the mean is taken first, of every 2x2 window,
   and the convolution computes only what the pooled result has: a quarter.
   """
-  pad = int(kernel.shape[0]) // 2
-  if pad:
-    inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-  means = tf.nn.avg_pool2d(inputs, 2, 1 if pad else 2, "VALID")
-  return tf.nn.conv2d(means, kernel, strides=2 if pad else 1, padding="VALID")
+  if kernel.shape[0] == 1:
+    return _conv_same(tf.nn.avg_pool2d(inputs, 2, 2, "VALID"), kernel)
+  inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+  means = tf.nn.avg_pool2d(inputs, 2, 1, "VALID")
+  return tf.nn.conv2d(means, kernel, strides=2, padding="VALID")
 
 
 CONVOLUTIONS = {"same": _conv_same, "up": conv_up, "down": conv_down}
@@ -334,9 +341,8 @@ def standardize_batch(inputs, is_training, decay=0.999, epsilon=1e-3,
 
 
 def _moments(inputs, axis):
-  inputs = tf.cast(inputs, tf.float32)
-  mean = tf.reduce_mean(inputs, axis)
-  return mean, tf.reduce_mean(tf.square(inputs), axis) - tf.square(mean)
+  mean, mean_of_squares = tpu_ops.raw_moments(inputs, axis)
+  return mean, mean_of_squares - tf.square(mean)
 
 
 def _moving_moments(mean, variance, channels, decay, is_training):
@@ -388,7 +394,7 @@ def _scale_and_shift(inputs, inverse_deviation, mean, gamma=None, beta=None):
     scale, shift = (x[:, tf.newaxis, tf.newaxis, :] for x in (scale, shift))
   elif shift.shape.rank == 2 and inputs.shape.rank == 4:
     shift = shift[:, tf.newaxis, tf.newaxis, :]
-  return inputs * scale + shift
+  return tf.cast(tf.cast(inputs, tf.float32) * scale + shift, inputs.dtype)
 
 
 def no_batch_norm(inputs, **_):
@@ -504,12 +510,15 @@ def _mlp(inputs, num_hidden, output_size, scope, is_training, use_sn):
 def layer_norm(inputs, scope="layer_norm", epsilon=1e-12):
   """Ba et al. 2016, over h, w and c, with gamma and beta per channel."""
   with tf.variable_scope(scope):
+    values = tf.cast(inputs, tf.float32)
     axis = list(range(1, inputs.shape.rank))
-    mean, variance = tf.nn.moments(inputs, axis, keepdims=True)
+    mean, variance = tf.nn.moments(values, axis, keepdims=True)
     channels = inputs.shape[-1]
     gamma = variable("gamma", [channels], tf.ones_initializer())
     beta = variable("beta", [channels], tf.zeros_initializer())
-    return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon)
+    return tf.cast(
+        tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon),
+        inputs.dtype)
 
 
 # Attention -------------------------------------------------------------------
@@ -534,10 +543,31 @@ def non_local_block(inputs, scope, is_training, use_sn):
     theta = flatten(project(inputs, key_channels, "conv2d_theta"))
     phi = project(inputs, key_channels, "conv2d_phi")
     phi = flatten(tf.nn.max_pool2d(phi, 2, 2, "VALID"))
-    attention = tf.nn.softmax(tf.matmul(theta, phi, transpose_b=True))
     g = project(inputs, channels // 2, "conv2d_g")
     g = flatten(tf.nn.max_pool2d(g, 2, 2, "VALID"))
-    attended = tf.reshape(tf.matmul(attention, g),
-                          [-1, height, width, channels // 2])
+    attended = tf.reshape(_attend(theta, phi, g), [-1, height, width, channels // 2])
     sigma = variable("sigma", [], tf.zeros_initializer())
-    return inputs + sigma * project(attended, channels, "conv2d_attn_g")
+    attended = project(attended, channels, "conv2d_attn_g")
+    return inputs + tf.cast(sigma * tf.cast(attended, tf.float32), inputs.dtype)
+
+
+@tf.custom_gradient
+def _attend(queries, keys, values):
+  """softmax(queries keys') values, for every example of a batch.
+
+  The gradient is written out because it needs, for every query, the sum over keys of
+  the attention times its own gradient, which is the sum over channels of the output
+  times its gradient: a map less in memory, and a pass less over it.
+  """
+  attention = tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
+  outputs = tf.matmul(attention, values)
+
+  def gradient(d_outputs):
+    sums = tf.reduce_sum(tf.cast(d_outputs, tf.float32) * tf.cast(outputs, tf.float32),
+                         axis=-1, keepdims=True)
+    d_attention = tf.matmul(d_outputs, values, transpose_b=True)
+    d_scores = attention * (d_attention - tf.cast(sums, queries.dtype))
+    return (tf.matmul(d_scores, keys), tf.matmul(d_scores, queries, transpose_a=True),
+            tf.matmul(attention, d_outputs, transpose_a=True))
+
+  return outputs, gradient

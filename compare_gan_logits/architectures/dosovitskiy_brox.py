@@ -66,8 +66,8 @@ class Generator(abstract_arch.AbstractGenerator):
     for index, (up, conv) in enumerate(_UP[:num_ups - 1]):
       net = _activate(_up_conv(net, up * self._ch, f"up{index}"))
       if conv:
-        net = _activate(arch_ops.conv2d(net, conv * self._ch, 3, f"conv{index}",
-                                        is_training))
+        net = arch_ops.conv2d(net, conv * self._ch, 3, f"conv{index}", is_training)
+        net = _activate(tf.cast(net, tf.float32))
     image = 0.5 + _up_conv(net, colors, "image")
     # Theirs is linear; the gradient of a clipped pixel would be lost in training.
     return image if is_training else tf.clip_by_value(image, 0.0, 1.0)

@@ -124,7 +124,7 @@ class Generator(abstract_arch.AbstractGenerator):
     net = arch_ops.batch_norm(net, is_training, name="final_norm")
     net = arch_ops.conv2d(tf.nn.relu(net), colors, 3, "final_conv", is_training,
                           use_sn=self._spectral_norm)
-    return (tf.tanh(net) + 1.0) / 2.0
+    return (tf.tanh(tf.cast(net, tf.float32)) + 1.0) / 2.0
 
   def _split(self, z, y, num_blocks):
     """The first layer's noise, and each block's condition."""
@@ -173,7 +173,7 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
       net = attend(net, f"B{index}", is_training)
 
     # Eq. 2: D = (w1 + W2 z)' Psi(x).
-    features = tf.reduce_sum(tf.nn.relu(net), axis=[1, 2])
+    features = tf.reduce_sum(tf.cast(tf.nn.relu(net), tf.float32), axis=[1, 2])
     score = arch_ops.linear(features, 1, "final_fc", is_training,
                             use_sn=self._spectral_norm)
     if y is not None and self._project_y:
