@@ -392,11 +392,13 @@ def test_singular_vectors_of_a_linear_generator(probes, tmp_path):
   matrix = RNG.normal(0, 0.01, [4, 2]) @ RNG.normal(0, 1, [2, PIXELS])
   path = tiny.write_module(tmp_path / "m", tiny.linear(matrix), size=SIZE)
   inverter = Inverter.load(path, tiny.LinearClassifier(K))
-  values, vectors = directions.singular(inverter, np.zeros(4, np.float32),
-                                        np.zeros(3, np.float32), 0.5, probes)
+  values, vectors = directions.singular(inverter, np.zeros([2, 4], np.float32),
+                                        np.zeros([2, 3], np.float32), 0.5, probes)
+  assert values.shape == (2, probes) and vectors.shape == (2, probes, 4)
   u, expected, _ = np.linalg.svd(matrix)
-  np.testing.assert_allclose(values[:2], expected[:2], rtol=1e-3)
-  np.testing.assert_allclose(np.abs(vectors[:2] @ u[:, :2]), np.eye(2), atol=1e-3)
+  for value, vector in zip(values, vectors):
+    np.testing.assert_allclose(value[:2], expected[:2], rtol=1e-3)
+    np.testing.assert_allclose(np.abs(vector[:2] @ u[:, :2]), np.eye(2), atol=1e-3)
 
 
 def test_nearest_and_class_means_against_numpy(inverters, data):

@@ -190,3 +190,6 @@ def test_command_lists_and_refuses():
   wrong = run("--list", "--only", "rotations")
   assert wrong.returncode == 1 and "did you mean 'rotation'" in wrong.stderr
   assert "--module" in run().stderr
+  absent = run("--module", "nowhere", "--only", "comparison",
+               "--gin_bindings", "rotation.images = 4")
+  assert absent.returncode == 1 and "nowhere" in absent.stderr

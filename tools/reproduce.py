@@ -54,6 +54,8 @@ def main(argv):
   from compare_gan_logits import experiments
   names = FLAGS.only or experiments.EXPERIMENTS
   modules = [experiments.get(name) for name in names]
+  for name in experiments.EXPERIMENTS:
+    experiments.get(name)  # gin files bind settings of what --only leaves out
   if FLAGS.list:
     for name, module in zip(names, modules):
       print(f"{name:22} {module.SECTION:42} {module.QUESTION}")

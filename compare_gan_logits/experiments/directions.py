@@ -38,12 +38,12 @@ def run(inverters, data, settings):
     logits = inverter.logits(sample.images)
     noise = inverter.noise(len(logits), data.seed)
     deviation = float(logits.std())
-    found = [singular(inverter, logits[i], noise[i], settings.step * deviation,
-                      settings.probes, data.seed) for i in range(len(logits))]
-    values = np.stack([value[:settings.kept] for value, _ in found])
-    vectors = np.stack([vector[:settings.kept] for _, vector in found])
-    share = np.array([v[0]**2 / np.sum(v**2) for v, _ in found])
-    rank = np.array([np.sum(v**2)**2 / np.sum(v**4) for v, _ in found])
+    values, vectors = singular(inverter, logits, noise, settings.step * deviation,
+                               settings.probes, data.seed)
+    power = values**2
+    share = power[:, 0] / power.sum(axis=1)
+    rank = power.sum(axis=1)**2 / np.sum(power**2, axis=1)
+    values, vectors = values[:, :settings.kept], vectors[:, :settings.kept]
     ones = np.ones_like(logits) / np.sqrt(inverter.num_logits)
     table += [
         common.Measure("largest singular value (pixel l2 per unit of logits)", label,
@@ -68,19 +68,27 @@ def singular(inverter, logits, noise, step, probes, seed=0):
 
   Args:
     inverter: inversion.Inverter.
-    logits: [num_logits], where the Jacobian is taken.
-    noise: [z_dim].
+    logits: [n, num_logits], at each of which the Jacobian is taken.
+    noise: [n, z_dim].
     step: of the central differences, in units of the logits.
     probes: directions, at most; all of them where there are no more logits.
     seed: of the combinations of pixels that choose the directions otherwise.
 
   Returns:
-    (values [k], falling; vectors [k, num_logits]), k = min(probes, num_logits).
+    (values [n, k], falling; vectors [n, k, num_logits]), k = min(probes, num_logits).
   """
-  size = len(logits)
-  basis = np.eye(size)
+  size = logits.shape[1]
   if probes < size:
-    basis = np.linalg.qr(_row_space(inverter, logits, noise, probes, seed).T)[0].T
+    bases = [np.linalg.qr(rows.T)[0].T
+             for rows in _row_spaces(inverter, logits, noise, probes, seed)]
+  else:
+    bases = [np.eye(size)] * len(logits)
+  found = [_decompose(inverter, *one, step) for one in zip(logits, noise, bases)]
+  return tuple(np.stack(parts) for parts in zip(*found))
+
+
+def _decompose(inverter, logits, noise, basis, step):
+  """The singular values and vectors of one Jacobian within the span of `basis`."""
   ends = np.concatenate([logits + step * basis, logits - step * basis])
   pictures = inverter.generate(ends, np.repeat(noise[None], len(ends), axis=0))
   forward, backward = pictures.reshape(2, len(basis), -1).astype(np.float64)
@@ -89,21 +97,22 @@ def singular(inverter, logits, noise, step, probes, seed=0):
   return values, rows @ basis
 
 
-def _row_space(inverter, logits, noise, probes, seed):
-  """Random combinations of the Jacobian's rows: [probes, num_logits]."""
+def _row_spaces(inverter, logits, noise, probes, seed):
+  """Yields random combinations of each Jacobian's rows: [probes, num_logits]."""
   shape = [inverter.image_size, inverter.image_size, inverter.colors]
   weights = common.generator(seed, "row space").standard_normal([probes, *shape])
   with tf.Graph().as_default():
-    condition = tf.placeholder(tf.float32, [None, len(logits)])
-    z = tf.placeholder(tf.float32, [None, len(noise)])
+    condition = tf.placeholder(tf.float32, [None, logits.shape[1]])
+    z = tf.placeholder(tf.float32, [None, noise.shape[1]])
     towards = tf.placeholder(tf.float32, [None, *shape])
     picture = inverter.graph_generator(z, condition)
     gradient, = tf.gradients(picture, condition, grad_ys=towards)
     with tf.Session() as session:
       session.run(tf.local_variables_initializer())
-      return session.run(gradient, {
-          condition: np.repeat(logits[None], probes, axis=0),
-          z: np.repeat(noise[None], probes, axis=0), towards: weights})
+      for one, its_noise in zip(logits, noise):
+        yield session.run(gradient, {
+            condition: np.repeat(one[None], probes, axis=0),
+            z: np.repeat(its_noise[None], probes, axis=0), towards: weights})
 
 
 def _cosine(a, b):
