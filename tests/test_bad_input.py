@@ -589,12 +589,6 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def commands():
-  with forking.Server() as server:
-    yield server
-
-
-@pytest.fixture(scope="module")
 def port():
   """One that is taken."""
   with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -624,10 +618,10 @@ def test_the_table_is_whole():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_one_sentence_with_the_remedy(case, world, commands, port, tmp_path):
+def test_one_sentence_with_the_remedy(case, world, server, port, tmp_path):
   places = dict(world, port=port, out=tmp_path / "out")
   before = _tree(world["world"])
-  done = commands.run(tmp_path / "streams", case.tool, *case.args.format(
+  done = server.run(tmp_path / "streams", case.tool, *case.args.format(
       **places).split(), timeout=120)
   assert "Traceback" not in done.stdout + done.stderr
   assert done.returncode == case.code, done
@@ -641,17 +635,17 @@ def test_one_sentence_with_the_remedy(case, world, commands, port, tmp_path):
   assert left <= {"operative_config.gin"}, "half written"
 
 
-def test_debug_shows_the_traceback(world, commands, tmp_path):
-  done = commands.run(tmp_path, "reconstruct", "--debug", "--module", world["json_list"],
-                      "--images", world["photos"], "--output", tmp_path / "out")
+def test_debug_shows_the_traceback(world, server, tmp_path):
+  done = server.run(tmp_path, "reconstruct", "--debug", "--module", world["json_list"],
+                    "--images", world["photos"], "--output", tmp_path / "out")
   assert done.returncode == 1
   assert "Traceback" in done.stderr and "inversion.py" in done.stderr
   assert "UserError" in done.stderr.strip().splitlines()[-1]
 
 
-def test_legal_images_of_every_kind_are_converted_sensibly(world, commands, tmp_path):
-  done = commands.run(tmp_path, "reconstruct", "--module", world["module"], "--images",
-                      world["legal"], "--output", tmp_path / "out")
+def test_legal_images_of_every_kind_are_converted_sensibly(world, server, tmp_path):
+  done = server.run(tmp_path, "reconstruct", "--module", world["module"], "--images",
+                    world["legal"], "--output", tmp_path / "out")
   assert done.returncode == 0, done.stderr
   for name, color in LEGAL.items():
     stem = os.path.splitext(name)[0]

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import forking
 import pytest
 
 
@@ -48,7 +47,7 @@ PLAN = ("--plan", "--gin_config", "gin_configs/paper.gin",
 
 
 @pytest.mark.long
-def test_a_plan_needs_neither_data_nor_classifier(tmp_path):
+def test_a_plan_needs_neither_data_nor_classifier(server, tmp_path):
   """And its wrong inputs are sentences, before anything is counted."""
   path = tmp_path / "plan.json"
   wrong = {("--device", "v100"): "did you mean 'v100_32gb'",
@@ -57,15 +56,14 @@ def test_a_plan_needs_neither_data_nor_classifier(tmp_path):
            ("--gin_config", "gone.gin"): "no gin file gone.gin",
            ("--device", "v100_32gb", "--gin_bindings", "compute.dtype = 'bfloat16'"):
                "no peak for compute.dtype 'bfloat16'"}
-  with forking.Server() as server:
-    right = server.start(tmp_path / "right", "benchmark", *PLAN, "--gin_bindings",
-                         "classifier.handle = 'robust_resnet152'", "--replicas", 1,
-                         "--replicas", 16, "--json", path)
-    for number, (arguments, words) in enumerate(wrong.items()):
-      done = server.run(tmp_path / str(number), "benchmark", *PLAN, *arguments)
-      assert done.returncode == 1 and words in done.stderr, done.stderr
-      assert len(done.stderr.splitlines()) == 1
-    done = right.wait(900)
+  right = server.start(tmp_path / "right", "benchmark", *PLAN, "--gin_bindings",
+                       "classifier.handle = 'robust_resnet152'", "--replicas", 1,
+                       "--replicas", 16, "--json", path)
+  for number, (arguments, words) in enumerate(wrong.items()):
+    done = server.run(tmp_path / str(number), "benchmark", *PLAN, *arguments)
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+  done = right.wait(900)
   assert done.returncode == 0, done.stderr
   assert "22.6 GFLOP an image" in done.stdout and "TPU v3" in done.stdout
   figures = json.loads(path.read_text())

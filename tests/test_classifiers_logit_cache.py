@@ -3,7 +3,6 @@
 import glob
 import os
 
-import forking
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -132,18 +131,17 @@ def test_workers_make_a_cache_together(classifier, dataset, logits, tmp_path,
 
 
 @pytest.mark.long
-def test_two_processes_make_a_cache_at_once(tmp_path):
+def test_two_processes_make_a_cache_at_once(server, tmp_path):
   config = tiny.write_training(tmp_path)
-  with forking.Server() as server:
-    def start(output, *more):
-      return server.start(tmp_path / "logs", "cache_logits", "--gin_config", config,
-                          "--split", "validation", "--shards", "4", "--output",
-                          tmp_path / output, *more)
+  def start(output, *more):
+    return server.start(tmp_path / "logs", "cache_logits", "--gin_config", config,
+                        "--split", "validation", "--shards", "4", "--output",
+                        tmp_path / output, *more)
 
-    workers = [start("both", "--worker", worker, "--num_workers", 2)
-               for worker in range(2)] + [start("one")]
-    for result in [worker.wait() for worker in workers]:
-      assert result.returncode == 0, result.stderr
+  workers = [start("both", "--worker", worker, "--num_workers", 2)
+             for worker in range(2)] + [start("one")]
+  for result in [worker.wait() for worker in workers]:
+    assert result.returncode == 0, result.stderr
   for path in (tmp_path / "one" / "validation").iterdir():
     if not path.name.startswith("."):
       other = tmp_path / "both" / "validation" / path.name

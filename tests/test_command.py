@@ -17,12 +17,6 @@ TOOLS = os.path.join(forking.ROOT, "tools")
 
 
 @pytest.fixture(scope="module")
-def server():
-  with forking.Server() as running:
-    yield running
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("signals")
   tiny.write_training(folder, "options.training_steps = 100000\n")

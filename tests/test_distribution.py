@@ -9,7 +9,6 @@ import shutil
 import socket
 import time
 
-import forking
 import helpers
 import pytest
 import tiny
@@ -25,12 +24,6 @@ CONFIG = """
 ModularGAN.ema_decay = 0.5
 run_config.save_summary_steps = 1
 """
-
-
-@pytest.fixture(scope="module")
-def server():
-  with forking.Server() as server:
-    yield server
 
 
 @pytest.fixture(scope="module")

@@ -32,12 +32,6 @@ run_config.keep_checkpoint_max = 10
 
 
 @pytest.fixture(scope="module")
-def server():
-  with forking.Server() as running:
-    yield running
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("trust")
   tiny.write_training(folder, CONFIG)
