@@ -21,7 +21,6 @@ setuptools.setup(
     package_data={"compare_gan_logits": [
         "data/*", "data/classifiers/*/*", "data/classifiers/*/variables/*",
         "data/inverters/*/*", "data/inverters/*/variables/*",
-        "data/inverters/*/saved_model/*", "data/inverters/*/saved_model/variables/*",
         "explorer/*", "two_afc/*"]},
     python_requires=">=3.9,<3.12",
     install_requires=[
