@@ -4,6 +4,7 @@ Files hold no date and no version, so that equal values give equal bytes.
 """
 
 import math
+import textwrap
 
 import numpy as np
 from PIL import Image
@@ -73,6 +74,8 @@ def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
   tile = min(tile, _MAX_INCHES / max(rows, columns))
   gap = 0.24 * tile if cell_labels is not None else 0.05 * tile
   left = 0.1 + _LETTER_INCHES * max([len(str(text)) for text in row_labels or [""]])
+  if column_labels:
+    column_labels = [_wrapped(label, tile) for label in column_labels]
   top = 0.05 + (0.2 * _lines(column_labels) if column_labels else 0)
   top += 0.26 if title else 0
   # A long name over the last column may reach beyond its tile.
@@ -101,6 +104,14 @@ def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
         axes.text(0.5, -0.03, cell_labels[i][j], transform=axes.transAxes, ha="center",
                   va="top", fontsize=5)
   _save(figure, path)
+
+
+def _wrapped(label, inches):
+  """The label on as many lines as its words need within a width."""
+  letters = max(1, int(inches / _LETTER_INCHES))
+  return "\n".join(
+      textwrap.fill(line, letters, break_long_words=False, break_on_hyphens=False)
+      for line in str(label).split("\n"))
 
 
 def _lines(labels):

@@ -8,7 +8,6 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.command import UserError
-from compare_gan_logits.tpu import tpu_ops
 
 
 @pytest.fixture(autouse=True)
@@ -113,18 +112,6 @@ def test_batch_norm_is_zero_mean_and_unit_variance():
   with arch_ops.network_pass():
     output, = run(arch_ops.batch_norm(tf.constant(x), is_training=True))
   np.testing.assert_allclose(output, standardized(x), atol=2e-5)
-
-
-def test_gradients_of_moments_are_tensorflow_s_the_second_ones_too():
-  x = tf.constant(random(4, 5, 3, 6))
-  axis = [0, 1, 2]
-  results = []
-  for moments in (tpu_ops.raw_moments(x, axis),
-                  (tf.reduce_mean(x, axis), tf.reduce_mean(tf.square(x), axis))):
-    first, = tf.gradients(tf.reduce_sum(moments[0] ** 3 + 2 * moments[1] ** 2), x)
-    results.append([*moments, first, *tf.gradients(tf.reduce_sum(first ** 3), x)])
-  for value, expected in zip(*run(*results)):
-    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_norms_of_bfloat16_compute_in_float32_and_return_bfloat16():
@@ -249,16 +236,12 @@ def test_attention_starts_as_the_identity_and_matches_numpy():
   np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
 
-def _plain_attention(queries, keys, values):
-  return tf.nn.softmax(queries @ tf.linalg.matrix_transpose(keys)) @ values
-
-
 def test_gradients_of_attention_are_the_plain_formula_s_the_second_ones_too():
   inputs = [tf.constant(random(2, *shape, seed=seed))
             for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])]
   upstream = tf.constant(random(2, 24, 8, seed=3))
   results = []
-  for attend in (arch_ops._attend, _plain_attention):
+  for attend in (arch_ops._attend_in_training, arch_ops._attend):
     first = tf.gradients(attend(*inputs), inputs, upstream)
     norm = tf.add_n([tf.reduce_sum(tf.square(g)) for g in first])
     results.append([*first, *tf.gradients(norm, inputs)])
@@ -270,8 +253,8 @@ def test_attention_in_bfloat16():
   inputs = [tf.constant(random(2, *shape, seed=seed))
             for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])]
   upstream = tf.constant(random(2, 24, 8, seed=3))
-  exact = _plain_attention(*inputs)
-  rounded = arch_ops._attend(*(tf.cast(x, tf.bfloat16) for x in inputs))
+  exact = arch_ops._attend(*inputs)
+  rounded = arch_ops._attend_in_training(*(tf.cast(x, tf.bfloat16) for x in inputs))
   assert rounded.dtype == tf.bfloat16
   rounded = tf.cast(rounded, tf.float32)
   for value, expected in zip(*run([rounded, *tf.gradients(rounded, inputs, upstream)],

@@ -341,8 +341,9 @@ def standardize_batch(inputs, is_training, decay=0.999, epsilon=1e-3,
 
 
 def _moments(inputs, axis):
-  mean, mean_of_squares = tpu_ops.raw_moments(inputs, axis)
-  return mean, mean_of_squares - tf.square(mean)
+  inputs = tf.cast(inputs, tf.float32)
+  mean = tf.reduce_mean(inputs, axis)
+  return mean, tf.reduce_mean(tf.square(inputs), axis) - tf.square(mean)
 
 
 def _moving_moments(mean, variance, channels, decay, is_training):
@@ -545,21 +546,31 @@ def non_local_block(inputs, scope, is_training, use_sn):
     phi = flatten(tf.nn.max_pool2d(phi, 2, 2, "VALID"))
     g = project(inputs, channels // 2, "conv2d_g")
     g = flatten(tf.nn.max_pool2d(g, 2, 2, "VALID"))
-    attended = tf.reshape(_attend(theta, phi, g), [-1, height, width, channels // 2])
+    # Exported modules cannot keep a gradient that is a function of Python's.
+    attend = _attend_in_training if is_training else _attend
+    attended = tf.reshape(attend(theta, phi, g), [-1, height, width, channels // 2])
     sigma = variable("sigma", [], tf.zeros_initializer())
     attended = project(attended, channels, "conv2d_attn_g")
     return inputs + tf.cast(sigma * tf.cast(attended, tf.float32), inputs.dtype)
 
 
-@tf.custom_gradient
 def _attend(queries, keys, values):
-  """softmax(queries keys') values, for every example of a batch.
+  """softmax(queries keys') values, for every example of a batch."""
+  return tf.matmul(_attention(queries, keys), values)
 
-  The gradient is written out because it needs, for every query, the sum over keys of
-  the attention times its own gradient, which is the sum over channels of the output
-  times its gradient: a map less in memory, and a pass less over it.
+
+def _attention(queries, keys):
+  return tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
+
+
+@tf.custom_gradient
+def _attend_in_training(queries, keys, values):
+  """As _attend, with a gradient that needs a map less in memory, and a pass less.
+
+  The sum over keys of the attention times its own gradient, for every query, is the
+  sum over channels of the output times its gradient.
   """
-  attention = tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
+  attention = _attention(queries, keys)
   outputs = tf.matmul(attention, values)
 
   def gradient(d_outputs):

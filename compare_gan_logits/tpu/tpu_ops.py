@@ -43,25 +43,6 @@ def cross_replica_mean(inputs):
   return tf.tpu.cross_replica_sum(inputs) / float(replicas)
 
 
-def raw_moments(inputs, axis):
-  """Means of values and of their squares over all axes but the last, in float32.
-
-  The gradient is written out: TensorFlow's own makes and divides a whole map for
-  each of the two.
-  """
-
-  @tf.custom_gradient
-  def moments(x):
-    count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-
-    def gradient(d_mean, d_mean_of_squares):
-      return x * (2.0 / count * d_mean_of_squares) + d_mean / count
-
-    return (tf.reduce_mean(x, axis), tf.reduce_mean(tf.square(x), axis)), gradient
-
-  return moments(tf.cast(inputs, tf.float32))
-
-
 def cross_replica_moments(inputs, axis):
   """Mean and variance over `axis` and all replicas, in float32.
 
@@ -69,12 +50,14 @@ def cross_replica_moments(inputs, axis):
 
   Args:
     inputs: float tensor.
-    axis: list of all axes but the last.
+    axis: list of axes.
 
   Returns:
-    (mean, variance), each [size of the last axis].
+    (mean, variance), each without the reduced axes.
   """
-  mean, mean_of_squares = raw_moments(inputs, axis)
+  inputs = tf.cast(inputs, tf.float32)
+  mean = tf.reduce_mean(inputs, axis=axis)
+  mean_of_squares = tf.reduce_mean(tf.square(inputs), axis=axis)
   if num_replicas() > 1:  # one message for both
     mean, mean_of_squares = tf.unstack(
         cross_replica_mean(tf.stack([mean, mean_of_squares])))
