@@ -111,8 +111,12 @@ def test_a_finished_experiment_is_not_run_again(inverters, data, tmp_path, monke
 def test_what_cannot_be_run_says_why(inverters, tmp_path):
   images = RNG.uniform(size=[9, SIZE, SIZE, 1])
   strange = data_lib.Data(tiny.Images(images, np.zeros(9), num_classes=7))
-  done = study.run(["misclassified"], inverters, strange, str(tmp_path), log=lambda _: 0)
-  assert "nobody knows" in done["misclassified"]["notes"][0]
+  for _ in range(2):  # The second time it is read from the folder.
+    lines = []
+    done = study.run(["misclassified"], inverters, strange, str(tmp_path),
+                     log=lines.append)
+    assert "nobody knows" in done["misclassified"]["notes"][0]
+    assert "nobody knows" in lines[-1]
   report.write(done, study.describe(inverters, strange, None), str(tmp_path))
 
 

@@ -72,6 +72,8 @@ def main(argv):
   report.write(done, setting, FLAGS.output)
   _print_verdicts(done)
   print(f"\nwritten to {FLAGS.output}: report.html, results.json")
+  if all(study.not_run(found) for found in done.values()):
+    raise command.UserError("no experiment could be run; the lines above say why")
 
 
 def _load():

@@ -23,6 +23,7 @@ from compare_gan_logits.experiments import common
 RESULT = "result.json"
 COSTS = "costs.json"
 ARRAYS = "arrays.npz"
+_NOT_RUN = "Not run"
 
 
 def run(names, inverters, data, folder, limit=None, log=print):
@@ -53,9 +54,10 @@ def run(names, inverters, data, folder, limit=None, log=print):
       started = time.time()
       result = _attempt(experiment, inverters, data, settings)
       found = _write(place, experiment, result, identity, time.time() - started)
-      log(f"{number}/{len(names)} {name}: {time.time() - started:.1f} s")
+      log(f"{number}/{len(names)} {name}: "
+          f"{not_run(found) or f'{time.time() - started:.1f} s'}")
     else:
-      log(f"{number}/{len(names)} {name}: done before")
+      log(f"{number}/{len(names)} {name}: {not_run(found) or 'done before'}")
     done[name] = found
   return done
 
@@ -93,7 +95,12 @@ def _attempt(experiment, inverters, data, settings):
   try:
     return experiment.run(inverters, data, settings)
   except UserError as error:
-    return common.Result(notes=(f"Not run: {error}.",))
+    return common.Result(notes=(f"{_NOT_RUN}: {error}.",))
+
+
+def not_run(found):
+  """Why an experiment of run's could not be run, or None."""
+  return next((note for note in found["notes"] if note.startswith(_NOT_RUN)), None)
 
 
 def _finished(place, identity):
