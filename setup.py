@@ -21,7 +21,7 @@ setuptools.setup(
     package_data={"compare_gan_logits": [
         "data/*", "data/classifiers/*/*", "data/classifiers/*/variables/*",
         "data/inverters/*/*", "data/inverters/*/variables/*",
-        "explorer/*", "two_afc/*"]},
+        "apps/explorer/*", "apps/two_afc/*"]},
     python_requires=">=3.9,<3.12",
     install_requires=[
         "tensorflow-cpu>=2.15.1,<2.16",  # the last with tf.estimator

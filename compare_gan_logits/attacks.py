@@ -6,7 +6,7 @@ every pixel and channel move by up to 25.5 of 255 grey levels.
 
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 def fgsm(logits_fn, images, labels, epsilon):

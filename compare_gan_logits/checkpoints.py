@@ -12,7 +12,7 @@ import time
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 _BASE = "model.ckpt-"

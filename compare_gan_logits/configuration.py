@@ -10,8 +10,8 @@ from typing import NamedTuple
 import gin
 from absl import logging
 
-from compare_gan_logits import command
-from compare_gan_logits.command import UserError
+from compare_gan_logits import errors
+from compare_gan_logits.errors import UserError
 
 
 def parse_gin(config_files, bindings):
@@ -158,12 +158,14 @@ def _parameters(selector):
 
 def explain_gin_error(error):
   """Gin's error in one sentence, with the nearest name where one is unknown."""
+  if isinstance(error, UserError):
+    return errors.sentence(error)
   if isinstance(error, SyntaxError):
     line = f" {error.text.strip()[:80]!r}" if error.text else ""
     return (f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
             "gin_configs/ for how it is written")
   if isinstance(error, ImportError):
-    return f"gin: a file imports what cannot be imported ({command.sentence(error)}); "\
+    return f"gin: a file imports what cannot be imported ({errors.sentence(error)}); "\
            "remove that line"
   if isinstance(error, RecursionError):
     return "gin: a file includes itself, a macro is its own value, or a value is nested " \
@@ -175,10 +177,10 @@ def explain_gin_error(error):
     # Gin has no public list of what is registered.
     known = {selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items()}
     name = quoted[1].lstrip("@")
-    close = command.nearest(name, known).split("known:")[0]
+    close = errors.nearest(name, known).split("known:")[0]
     return f"gin knows no {name!r}; {close or 'see gin_configs/'}".rstrip(" ;")
   if "have a parameter named" in message:
     name, parameter = quoted[1], quoted[4]
     known = _parameters(gin.config._REGISTRY.get_match(name).selector)
-    return f"gin: {name} has no {parameter!r}; {command.nearest(parameter, known)}"
+    return f"gin: {name} has no {parameter!r}; {errors.nearest(parameter, known)}"
   return f"gin: {message}"

@@ -10,8 +10,8 @@ import sys
 
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 KINDS = ("none", "mirrored", "multi_worker")

@@ -6,8 +6,8 @@ import dataclasses
 import gin
 import numpy as np
 
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.inversion import Inverter
 from compare_gan_logits.metrics import agreement
 from compare_gan_logits.metrics import frechet

@@ -16,7 +16,7 @@ from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.classifiers import hub as classifier_hub
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
 

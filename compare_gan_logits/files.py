@@ -19,8 +19,8 @@ import re
 import shutil
 import tempfile
 
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import explain_os_error
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import explain_os_error
 
 
 try:

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import checkpoints
 from compare_gan_logits import files
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import health
 
 

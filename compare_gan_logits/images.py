@@ -9,7 +9,7 @@ from PIL import Image
 from PIL import ImageOps
 from PIL import UnidentifiedImageError
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 # 100 megapixels: a decompressed image of this size takes 400 MB.

@@ -20,7 +20,7 @@ from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.classifiers import hub
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 # File in a module's folder that says what it inverts.

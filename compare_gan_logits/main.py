@@ -13,7 +13,7 @@ what, stands in the gin file; --gin_bindings changes single values:
 import contextlib
 import os
 
-from compare_gan_logits import command
+from compare_gan_logits.cli import command
 
 
 if __name__ == "__main__":
@@ -29,7 +29,7 @@ from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.configuration import explain_gin_error
 from compare_gan_logits.configuration import parse_gin
 from compare_gan_logits.distribution import KINDS
@@ -111,5 +111,9 @@ def main(argv):
         num_eval_averaging_runs=FLAGS.num_eval_averaging_runs)
 
 
-if __name__ == "__main__":
+def command_line():
   command.run(main)
+
+
+if __name__ == "__main__":
+  command_line()

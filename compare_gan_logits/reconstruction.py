@@ -9,7 +9,7 @@ from scipy import special
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import inversion
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import similarity
 
 

@@ -19,8 +19,8 @@ from compare_gan_logits import export
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import hooks
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
 

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 
-from compare_gan_logits import command
+from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
@@ -47,9 +47,9 @@ _MOVE = """
 
 def main(argv):
   del argv
-  from compare_gan_logits import web
-  from compare_gan_logits.explorer import controls
-  from compare_gan_logits.explorer import server
+  from compare_gan_logits.apps import web
+  from compare_gan_logits.apps.explorer import controls
+  from compare_gan_logits.apps.explorer import server
   explorer = server.Explorer([module.rpartition("=")[::2] for module in FLAGS.module])
   running = server.open_server(explorer, web.listen())
   threading.Thread(target=running.run, daemon=True).start()

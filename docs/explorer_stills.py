@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 
-from compare_gan_logits import command
+from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
@@ -32,7 +32,7 @@ _SHOW = "document.getElementById(arguments[0]).scrollIntoView({block: 'end'});"
 
 def main(argv):
   del argv
-  from compare_gan_logits.explorer import server
+  from compare_gan_logits.apps.explorer import server
   modules = [module.rpartition("=")[::2] for module in FLAGS.module]
   explorer = server.Explorer(modules)
   # Section 5.4: the attacked photo.
@@ -49,8 +49,8 @@ def _shoot(explorer, view, name, screen, in_sight):
   from selenium import webdriver
   from selenium.webdriver.support.ui import WebDriverWait
 
-  from compare_gan_logits import web
-  from compare_gan_logits.explorer import server
+  from compare_gan_logits.apps import web
+  from compare_gan_logits.apps.explorer import server
   running = server.open_server(explorer, web.listen(), view)
   threading.Thread(target=running.run, daemon=True).start()
   options = webdriver.ChromeOptions()

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 
-from compare_gan_logits import command
+from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS

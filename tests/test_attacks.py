@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import attacks
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 RNG = np.random.default_rng(0)

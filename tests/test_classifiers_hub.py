@@ -17,7 +17,7 @@ from tensorflow import keras
 from tensorflow_hub import compressed_module_resolver
 
 from compare_gan_logits import classifiers
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 SIZE = 6

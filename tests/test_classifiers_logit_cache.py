@@ -12,7 +12,7 @@ from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
 from compare_gan_logits.classifiers import logit_cache
 from compare_gan_logits.classifiers import networks
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tensorflow import keras
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import preprocessing
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 def run(function, images):

@@ -15,7 +15,7 @@ from compare_gan_logits import files
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import training
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -21,7 +21,7 @@ from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import training
 from compare_gan_logits.classifiers import zoo
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 def _photographs():

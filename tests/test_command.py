@@ -10,7 +10,8 @@ import forking
 import pytest
 import tiny
 
-from compare_gan_logits import command
+from compare_gan_logits import errors
+from compare_gan_logits.cli import command
 
 
 TOOLS = os.path.join(forking.ROOT, "tools")
@@ -51,7 +52,7 @@ def test_a_signal_ends_a_training_with_a_sentence_and_it_goes_on(
 
 def test_an_interruption_of_the_imports_is_a_sentence():
   started = subprocess.Popen(
-      [sys.executable, "-c", "import time\nfrom compare_gan_logits import command\n"
+      [sys.executable, "-c", "import time\nfrom compare_gan_logits.cli import command\n"
        "command.listen_to_signals()\nprint('ready', flush=True)\ntime.sleep(60)"],
       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=forking.ROOT)
   assert started.stdout.readline() == "ready\n"
@@ -103,5 +104,5 @@ def test_output_that_cannot_be_written_is_one_sentence():
     ("Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
      "/m/variables/variables\n\t [[node]]", "no weights /m/variables/variables; copy")])
 def test_what_tensorflow_says_is_put_in_a_sentence(text, words):
-  said = command.explain(RuntimeError(text))
+  said = errors.explain(RuntimeError(text))
   assert words in said and "\n" not in said

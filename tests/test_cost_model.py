@@ -10,12 +10,12 @@ import plain_ops
 import pytest
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits import cost_model
+from compare_gan_logits.planning import cost_model
 from compare_gan_logits.architectures import arch_ops
-from compare_gan_logits.command import UserError
-from compare_gan_logits.cost_model import Affine
-from compare_gan_logits.cost_model import Buffer
-from compare_gan_logits.cost_model import Operation
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.planning.cost_model import Affine
+from compare_gan_logits.planning.cost_model import Buffer
+from compare_gan_logits.planning.cost_model import Operation
 from compare_gan_logits.gans import modular_gan
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from compare_gan_logits import datasets
 from compare_gan_logits import images as image_lib
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from compare_gan_logits import distribution
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.distribution import Distribution
 
 

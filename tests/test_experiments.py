@@ -9,7 +9,7 @@ import tiny
 from scipy import stats
 
 from compare_gan_logits import experiments
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import adversarial
 from compare_gan_logits.experiments import baselines
 from compare_gan_logits.experiments import brightness_sharpness

@@ -22,13 +22,13 @@ import pytest
 import tiny
 from PIL import Image
 
-from compare_gan_logits import web
-from compare_gan_logits.command import UserError
-from compare_gan_logits.explorer import controls
-from compare_gan_logits.explorer import saving
-from compare_gan_logits.explorer import server
-from compare_gan_logits.explorer import view as view_lib
-from compare_gan_logits.explorer.view import View
+from compare_gan_logits.apps import web
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.apps.explorer import controls
+from compare_gan_logits.apps.explorer import saving
+from compare_gan_logits.apps.explorer import server
+from compare_gan_logits.apps.explorer import view as view_lib
+from compare_gan_logits.apps.explorer.view import View
 from compare_gan_logits.inversion import Inverter
 
 

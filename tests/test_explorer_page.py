@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compare_gan_logits import web
+from compare_gan_logits.apps import web
 from compare_gan_logits.classifiers import zoo
-from compare_gan_logits.explorer import controls
-from compare_gan_logits.explorer import saving
-from compare_gan_logits.explorer import server
-from compare_gan_logits.explorer import view as view_lib
-from compare_gan_logits.explorer.view import View
+from compare_gan_logits.apps.explorer import controls
+from compare_gan_logits.apps.explorer import saving
+from compare_gan_logits.apps.explorer import server
+from compare_gan_logits.apps.explorer import view as view_lib
+from compare_gan_logits.apps.explorer.view import View
 
 
 DESKTOP, PHONE = (1280, 800, 1), (390, 844, 3)

@@ -13,7 +13,7 @@ from compare_gan_logits import experiments
 from compare_gan_logits import main
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import training  # noqa: F401, known to gin
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),

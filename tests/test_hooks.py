@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import hooks
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 @pytest.mark.parametrize("seconds, text", [

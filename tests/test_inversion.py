@@ -9,7 +9,7 @@ from PIL import Image
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import inversion
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.inversion import Inverter
 
 

@@ -18,7 +18,7 @@ import tensorflow_hub as hub
 import tiny
 
 from compare_gan_logits import eval_gan_lib
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import agreement
 from compare_gan_logits.metrics import frechet
 from compare_gan_logits.metrics import inception

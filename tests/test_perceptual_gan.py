@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 from compare_gan_logits.architectures import dosovitskiy_brox
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import perceptual_gan
 
 

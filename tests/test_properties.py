@@ -19,12 +19,12 @@ from compare_gan_logits import figures
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import inversion
 from compare_gan_logits.classifiers import preprocessing
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import explain
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import explain
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import logit_manipulation
-from compare_gan_logits.explorer import saving
-from compare_gan_logits.explorer import view as view_lib
+from compare_gan_logits.apps.explorer import saving
+from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.metrics import agreement
 from compare_gan_logits.metrics import frechet
 from compare_gan_logits.metrics import similarity

@@ -14,7 +14,7 @@ from compare_gan_logits import inversion
 from compare_gan_logits import main as program
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import logit_cache
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 @pytest.fixture(autouse=True)

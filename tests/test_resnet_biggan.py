@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import resnet_biggan
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 NETWORKS = """

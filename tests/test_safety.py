@@ -26,12 +26,12 @@ from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
-from compare_gan_logits import web
+from compare_gan_logits.apps import web
 from compare_gan_logits.classifiers import convert
-from compare_gan_logits.command import UserError
-from compare_gan_logits.explorer import server as explorer_server
-from compare_gan_logits.two_afc import server as study_server
-from compare_gan_logits.two_afc import trials
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.apps.explorer import server as explorer_server
+from compare_gan_logits.apps.two_afc import server as study_server
+from compare_gan_logits.apps.two_afc import trials
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

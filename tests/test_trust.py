@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 from compare_gan_logits import files
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import health
 from compare_gan_logits.hooks import HealthHook
 from compare_gan_logits.inversion import Inverter

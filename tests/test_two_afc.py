@@ -19,13 +19,13 @@ import tiny
 from PIL import Image
 
 from compare_gan_logits import classifiers
-from compare_gan_logits import web
-from compare_gan_logits.command import UserError
-from compare_gan_logits.two_afc import analysis
-from compare_gan_logits.two_afc import answers as answers_lib
-from compare_gan_logits.two_afc import server
-from compare_gan_logits.two_afc import trials
-from compare_gan_logits.two_afc.answers import Answer
+from compare_gan_logits.apps import web
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.apps.two_afc import analysis
+from compare_gan_logits.apps.two_afc import answers as answers_lib
+from compare_gan_logits.apps.two_afc import server
+from compare_gan_logits.apps.two_afc import trials
+from compare_gan_logits.apps.two_afc.answers import Answer
 
 
 TRIALS, CATCH, SIZE = 64, 4, 16

@@ -39,12 +39,12 @@ from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(1, os.path.join(sys.path[0], "tests"))
-sys.path.insert(2, os.path.join(sys.path[0], "tools"))
 
-import planning
 from absl import flags
 
-from compare_gan_logits import command
+from compare_gan_logits import errors
+from compare_gan_logits.cli import command
+from compare_gan_logits.planning import plan
 
 
 ROOT = sys.path[0]
@@ -70,11 +70,11 @@ def _define_flags():
 
 def main(argv):
   if len(argv) > 1:
-    raise command.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   _check_flags()
   from compare_gan_logits import files
   if FLAGS.plan:
-    figures = planning.run(_this_machine, _plain_graphs)
+    figures = plan.run(_this_machine, _plain_graphs)
   else:
     figures = _measure()
   if FLAGS.json:
@@ -101,11 +101,11 @@ def _check_flags():
     _numbers(size)
   if {"step", "features"} & set(FLAGS.part):
     if not FLAGS.gin_config:
-      raise command.UserError("--gin_config names the training to time, or --part another "
+      raise errors.UserError("--gin_config names the training to time, or --part another "
                               "thing to measure")
     configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   if FLAGS.module and not os.path.isfile(os.path.join(FLAGS.module, "inversion.json")):
-    raise command.UserError(f"{FLAGS.module} holds no inversion.json; --module names the "
+    raise errors.UserError(f"{FLAGS.module} holds no inversion.json; --module names the "
                             "folder of an exported module")
 
 
@@ -134,7 +134,7 @@ def _numbers(size):
   try:
     resolution, ch, batch = (int(x) for x in size.split(":"))
   except ValueError:
-    raise command.UserError(f"--size {size}: three numbers such as 32:32:32, for "
+    raise errors.UserError(f"--size {size}: three numbers such as 32:32:32, for "
                             "resolution, width ch and batch") from None
   return resolution, ch, batch
 
@@ -251,7 +251,7 @@ def _command_seconds(*arguments, expected=0):
   done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True,
                         text=True, check=False)
   if done.returncode != expected:
-    raise command.UserError(f"{' '.join(arguments)} failed: {done.stderr[-500:]}")
+    raise errors.UserError(f"{' '.join(arguments)} failed: {done.stderr[-500:]}")
   return time.perf_counter() - start
 
 
@@ -334,9 +334,9 @@ class _Worker:
     try:
       answer = self._pipe.recv()
     except (EOFError, ConnectionError):
-      raise command.UserError("a process that makes steps was killed, most likely for "
+      raise errors.UserError("a process that makes steps was killed, most likely for "
                               "want of memory; ask for smaller sizes") from None
-    if isinstance(answer, command.UserError):
+    if isinstance(answer, errors.UserError):
       raise answer
     return answer
 
@@ -348,7 +348,7 @@ def _work(pipe, arguments, way, clock):
   try:
     _answer(pipe, arguments, way, clock)
   except Exception as error:
-    pipe.send(command.UserError(f"{way}: {command.explain(error)}"))
+    pipe.send(errors.UserError(f"{way}: {errors.explain(error)}"))
 
 
 def _answer(pipe, arguments, way, clock):
@@ -356,7 +356,7 @@ def _answer(pipe, arguments, way, clock):
   import tensorflow.compat.v1 as tf
 
   from compare_gan_logits import allocator
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   from compare_gan_logits import main as trainer
   allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
@@ -395,7 +395,7 @@ def _training_step(run, building, logits):
   """(function that makes one step, GFLOP of the step)."""
   import tensorflow.compat.v1 as tf
 
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   params = {"batch_size": run.options["batch_size"], "seed": 0}
   with tf.Graph().as_default() as graph, building:
     tf.train.get_or_create_global_step()
@@ -437,7 +437,7 @@ def _made_up_logits(run):
   """What is read costs the same whatever it says."""
   import numpy as np
   if run.classifier is None:
-    raise command.UserError("bind classifier.handle: there is no feature stage to time")
+    raise errors.UserError("bind classifier.handle: there is no feature stage to time")
   shape = (run.dataset.num_examples("train"), run.classifier.num_logits)
   return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
@@ -490,7 +490,7 @@ def _peak(clock="perf_counter"):
 
 def _this_machine(clock="perf_counter", efficiency=0.95):
   """cost_model.Device of this processor, measured; --part model fits the efficiency."""
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   bandwidth, overhead = _bandwidth_and_overhead(clock)
   return cost_model.Device(
       peak={"float32": 1e9 * _peak(clock)}, bandwidth=bandwidth, op_overhead=overhead,
@@ -528,7 +528,7 @@ def _model(peak):
   del peak
   import numpy as np
 
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   # Seconds of one core's work are the same beside other work; shares of two are not.
   os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   with contextlib.ExitStack() as stack:
@@ -567,11 +567,11 @@ def _model(peak):
 
 
 def _model_row(step, machine, batch, measured, peak_gb):
-  from compare_gan_logits import cost_model
-  plan = cost_model.plan(step, machine, batch, micro_batches=1)
+  from compare_gan_logits.planning import cost_model
+  planned = cost_model.plan(step, machine, batch, micro_batches=1)
   return {"gflop": sum(step.flops(batch).values()) / 1e9, "measured": measured,
-          "predicted": plan.seconds, "ratio": plan.seconds / measured,
-          "tensors_gb": plan.memory / 1e9, "peak_gb": peak_gb}
+          "predicted": planned.seconds, "ratio": planned.seconds / measured,
+          "tensors_gb": planned.memory / 1e9, "peak_gb": peak_gb}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import contextvars
 import gin
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.tpu import tpu_ops
 
 

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import arch_ops
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 _SLOPE = 0.3  # of the leaky ReLU

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import resnet_ops
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 # Channel multipliers by resolution: of each block's output.

@@ -20,8 +20,8 @@ from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.hub import Spec
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 # Written by training.py into the folder of every classifier that it exports.

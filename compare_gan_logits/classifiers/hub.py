@@ -22,8 +22,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from compare_gan_logits import checkpoints
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 # Name, in a description, of a SavedModel that is called as an object because it

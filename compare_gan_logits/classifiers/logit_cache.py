@@ -18,7 +18,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import hub
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 _MANIFEST = "manifest.json"

@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.images import LUMA
 
 

@@ -29,8 +29,8 @@ from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.tpu import tpu_random
 
 

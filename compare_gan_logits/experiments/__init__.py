@@ -7,8 +7,8 @@ asked for: from Python, `from compare_gan_logits.experiments import comparison`.
 import dataclasses
 import importlib
 
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 EXPERIMENTS = (

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
 from compare_gan_logits import inversion
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.common import generator
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from compare_gan_logits import experiments
 from compare_gan_logits import figures
 from compare_gan_logits import files
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
 
 

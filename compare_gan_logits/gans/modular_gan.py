@@ -11,8 +11,8 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits import utils
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import resnet_biggan
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import health

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits import classifiers
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import dosovitskiy_brox
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import modular_gan

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import lpips
 
 

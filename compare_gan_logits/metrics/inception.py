@@ -13,7 +13,7 @@ import gin
 from compare_gan_logits import classifiers
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import hub
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 TFGAN = "tfgan"

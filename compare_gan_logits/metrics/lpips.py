@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.classifiers import convert
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 # Smaller images are upsampled to this size, since the networks halve them four times:

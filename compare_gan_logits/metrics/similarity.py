@@ -3,7 +3,7 @@
 import numpy as np
 from skimage import metrics
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 _WINDOW = 11  # pixels: 3.5 deviations to each side

@@ -21,13 +21,13 @@ from werkzeug.exceptions import SecurityError
 from compare_gan_logits import figures
 from compare_gan_logits import inversion
 from compare_gan_logits import reconstruction
-from compare_gan_logits import web
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import sentence
-from compare_gan_logits.explorer import controls
-from compare_gan_logits.explorer import saving
-from compare_gan_logits.explorer import view as view_lib
-from compare_gan_logits.explorer.view import View
+from compare_gan_logits.apps import web
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import sentence
+from compare_gan_logits.apps.explorer import controls
+from compare_gan_logits.apps.explorer import saving
+from compare_gan_logits.apps.explorer import view as view_lib
+from compare_gan_logits.apps.explorer.view import View
 
 
 MAX_UPLOAD = 64 * 1024 * 1024  # bytes of a photo

@@ -5,7 +5,7 @@ import socket
 import flask
 import waitress
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # reached from this machine only

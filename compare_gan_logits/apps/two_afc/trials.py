@@ -9,7 +9,7 @@ import numpy as np
 
 from compare_gan_logits import figures
 from compare_gan_logits import files
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 FORMAT = 1

@@ -5,10 +5,10 @@ import json
 import textwrap
 
 from compare_gan_logits import figures
-from compare_gan_logits.command import UserError
-from compare_gan_logits.explorer.view import View
-from compare_gan_logits.explorer.view import confidences
-from compare_gan_logits.explorer.view import labels
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.apps.explorer.view import View
+from compare_gan_logits.apps.explorer.view import confidences
+from compare_gan_logits.apps.explorer.view import labels
 
 
 _FORMAT = "compare_gan_logits view 1"
@@ -89,8 +89,8 @@ def snippet(modules, view):
              and value != View.__dataclass_fields__[name].default}
   words = ", ".join(view.changes()) or "the plain view"
   lines = ["# " + "".join(c for c in words if c.isprintable()),
-           "from compare_gan_logits.explorer.view import View",
-           "from compare_gan_logits.explorer.view import compute",
+           "from compare_gan_logits.apps.explorer.view import View",
+           "from compare_gan_logits.apps.explorer.view import compute",
            "from compare_gan_logits.inversion import Inverter",
            "", "", *_literal("PHOTO", view.photo)]
   if view.second is not None:

@@ -22,11 +22,11 @@ from PIL import Image
 
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import reconstruction
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.experiments import brightness_sharpness
 from compare_gan_logits.experiments import logit_manipulation
-from compare_gan_logits.explorer import controls
+from compare_gan_logits.apps.explorer import controls
 
 
 _MAX_SIDE = 1024  # of a photo inside a view, in pixels

@@ -20,8 +20,8 @@ import tensorflow.compat.v2 as tf2
 from absl import flags
 
 from compare_gan_logits import images as image_lib
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 flags.DEFINE_string("tfds_data_dir", None, "Folder of prepared TensorFlow Datasets.")
@@ -301,7 +301,7 @@ def _digest(*parts):
 
 
 def _embedded(name, seed):
-  folder = os.path.join(os.path.dirname(__file__), "data")
+  folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")
   sources = {}
   for split in _FOLDER_SPLITS:
     with np.load(os.path.join(folder, f"fashion_mnist_{split}.npz")) as arrays:

@@ -5,7 +5,7 @@ from unittest import mock
 
 from absl import flags
 
-from compare_gan_logits import command
+from compare_gan_logits import errors
 
 
 FLAGS = flags.FLAGS
@@ -41,7 +41,7 @@ _IMAGENET_IMAGES = 1281167
 
 def device(measure):
   """The cost_model.Device that the flags describe; measure() gives this machine's."""
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   overrides = {field: FLAGS[flag].value * unit
                for flag, (field, unit, _) in _OVERRIDES.items()
                if FLAGS[flag].value is not None}
@@ -61,7 +61,7 @@ def run(measure, plainly):
   Returns:
     What was printed, as figures.
   """
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   hardware = device(measure)
   gan, options, handle, dtype = _trainer()
   batch, classifier = options["batch_size"], cost_model.classifier_gflop(
@@ -94,7 +94,7 @@ def _trainer():
 
   from compare_gan_logits import classifiers
   from compare_gan_logits import configuration
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   from compare_gan_logits import datasets
   from compare_gan_logits import runner_lib
   from compare_gan_logits.architectures import arch_ops
@@ -109,7 +109,7 @@ def _trainer():
       dataset = datasets.get_dataset()
     options = runner_lib.get_options_dict()
   except (TypeError, ValueError) as error:
-    raise command.UserError(configuration.explain_gin_error(error)) from error
+    raise errors.UserError(configuration.explain_gin_error(error)) from error
   classifier = None
   if handle is not None:
     known = handle in cost_model.CLASSIFIER_GFLOP and not _bound(gin, "classifier.output")
@@ -128,7 +128,7 @@ def _bound(gin, name):
 
 
 def _row(plan, step, hardware, batch, dtype, training_steps, classifier):
-  from compare_gan_logits import cost_model
+  from compare_gan_logits.planning import cost_model
   alone = cost_model.plan(step, hardware, batch, 1, None, dtype)
   days = training_steps / 86400
   return {"replicas": plan.replicas, "micro_batches": plan.micro_batches,

@@ -12,7 +12,7 @@ import sqlite3
 from typing import NamedTuple
 from typing import Optional
 
-from compare_gan_logits.command import UserError
+from compare_gan_logits.errors import UserError
 
 
 FILE = "answers.sqlite"

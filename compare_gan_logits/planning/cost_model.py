@@ -18,8 +18,8 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import ops
 from tensorflow.python.tpu import tpu_function
 
-from compare_gan_logits.command import UserError
-from compare_gan_logits.command import nearest
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 from compare_gan_logits.gans import modular_gan
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.metrics import statistics
-from compare_gan_logits.two_afc.answers import Answer
+from compare_gan_logits.apps.two_afc.answers import Answer
 
 
 POOLED = "all subjects"

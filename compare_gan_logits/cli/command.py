@@ -6,10 +6,7 @@ in a sentence as well (exit codes 130 and 143), a reader of the output that has 
 (`| head`) in silence (141), as with Unix's own commands.
 """
 
-import difflib
-import errno
 import os
-import re
 import select
 import signal
 import sys
@@ -19,83 +16,10 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from compare_gan_logits.errors import explain
+
 
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
-
-
-_FULL = "free some space and give the same command again"
-_REMEDIES = {
-    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
-    errno.EACCES: "change its permissions or name another folder",
-    errno.EPERM: "change its permissions or name another folder",
-    errno.EROFS: "name a folder that can be written to",
-    errno.ENOENT: "name one that is there",
-    errno.ENOTDIR: "name a folder", errno.EEXIST: "name a folder",
-    errno.EISDIR: "name a file",
-}
-_TENSORFLOW_SAYS = {errno.ENOSPC: "No space left on device",
-                    errno.EACCES: "Permission denied",
-                    errno.EROFS: "Read-only file system"}
-
-
-class UserError(Exception):
-  """A wrong input. Its text is one sentence that says what to do about it."""
-
-
-def nearest(name, valid):
-  """A hint for a misspelt `name`: the closest of `valid`, and the whole list."""
-  valid = sorted(valid)
-  close = difflib.get_close_matches(str(name), valid, n=1)
-  hint = f"did you mean {close[0]!r}? " if close else ""
-  return f"{hint}known: {', '.join(valid)}"
-
-
-def sentence(error):
-  """An error's text in one line, without the call stack that gin appends."""
-  return " ".join(str(error).split("\n  In call to configurable")[0].split())
-
-
-def explain(error):
-  """Any error as one sentence; of one that nobody foresaw, what can be said of it."""
-  if isinstance(error, UserError):
-    return sentence(error)
-  if isinstance(error, OSError):
-    return explain_os_error(error)
-  text = str(error)
-  # TensorFlow carries errors out of Python functions in its graphs as text.
-  inner = re.search(r"UserError: (.+)", text)
-  if inner:
-    return inner.group(1).strip()
-  if text.startswith("Required bindings for"):
-    return f"gin: {_first_line(text)}; bind it in a gin file or with --gin_bindings"
-  lost = re.search(r"Failed to find any matching files for (\S+)", text)
-  if lost:
-    return f"no weights {lost.group(1)}; copy the whole module again"
-  for code, words in _TENSORFLOW_SAYS.items():
-    if words in text:
-      return f"{_first_line(text)}: {_REMEDIES[code]}"
-  if isinstance(error, MemoryError) or re.search("OOM when allocating|MemoryError", text):
-    return ("out of memory; ask for less at a time: smaller batches, images or networks, "
-            "fewer samples")
-  return (f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "
-          "shows where it happened")
-
-
-def explain_os_error(error, path=None):
-  """What the operating system refused, the file and the remedy, in one sentence."""
-  place = error.filename or path
-  reason = error.strerror or _first_line(str(error))
-  remedy = _REMEDIES.get(error.errno, "look after it and give the same command again")
-  return f"{place}: {reason}; {remedy}" if place else f"{reason}; {remedy}"
-
-
-def _first_line(text):
-  """The line that says what happened; TensorFlow's list of places precedes it."""
-  lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-  if lines and lines[0] == "Graph execution error:":
-    nodes = [i for i, line in enumerate(lines) if line.startswith("Node: ")]
-    lines = lines[nodes[-1] + 1:] if nodes else lines[1:]
-  return lines[0] if lines else "no message"
 
 
 class _Terminated(KeyboardInterrupt):
@@ -181,11 +105,19 @@ def run(main, prepare=None):
   try:
     if prepare:
       prepare()
+    _describe(sys.modules[main.__module__])
     app.run(guarded, flags_parser=_parse_flags)
   except KeyboardInterrupt as error:
     _exit_interrupted(error)
   except BrokenPipeError:
     os._exit(128 + signal.SIGPIPE)
+
+
+def _describe(module):
+  """Makes --help that of the command's module, whatever file started it."""
+  if module.__name__ != "__main__":
+    sys.modules["__main__"].__doc__ = module.__doc__
+    flags.adopt_module_key_flags(module)
 
 
 def _parse_flags(argv):

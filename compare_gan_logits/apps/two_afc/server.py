@@ -15,9 +15,9 @@ import flask
 from werkzeug.exceptions import SecurityError
 from werkzeug.exceptions import ServiceUnavailable
 
-from compare_gan_logits import web
-from compare_gan_logits.command import UserError
-from compare_gan_logits.two_afc import answers as answers_lib
+from compare_gan_logits.apps import web
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.apps.two_afc import answers as answers_lib
 
 
 _SIDES = ("left", "right")

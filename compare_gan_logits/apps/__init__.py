@@ -1,0 +1,1 @@
+"""Local web pages: the explorer of logits and the two-alternative forced-choice study."""

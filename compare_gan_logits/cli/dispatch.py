@@ -1,0 +1,46 @@
+"""The installed script: `compare-gan-logits COMMAND --flag=value ...`."""
+
+import importlib
+import sys
+
+import compare_gan_logits
+from compare_gan_logits import errors
+from compare_gan_logits.cli import command
+
+
+# Command -> module with `command_line`.
+COMMANDS = {
+    "train": "compare_gan_logits.main",
+    "reconstruct": "compare_gan_logits.cli.reconstruct",
+    "reproduce": "compare_gan_logits.cli.reproduce",
+    "explore": "compare_gan_logits.cli.explore",
+    "cache-logits": "compare_gan_logits.cli.cache_logits",
+    "train-classifier": "compare_gan_logits.cli.train_classifier",
+    "two-afc": "compare_gan_logits.cli.two_afc",
+}
+
+
+def main() -> None:
+  """Runs the command that the first argument names; exits with its code."""
+  command.listen_to_signals()
+  name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+  if name in ("--help", "-h", "help"):
+    print(usage())
+  elif name == "--version":
+    print(compare_gan_logits.__version__)
+  elif name in COMMANDS:
+    sys.argv[:2] = [f"compare-gan-logits {name}"]
+    importlib.import_module(COMMANDS[name]).command_line()
+  else:
+    print(f"error: no command {name!r}; {errors.nearest(name, COMMANDS)}",
+          file=sys.stderr)
+    sys.exit(2)
+
+
+def usage() -> str:
+  return ("usage: compare-gan-logits COMMAND [--flag=value ...]\n\ncommands: "
+          f"{', '.join(COMMANDS)}\n\nEach command describes itself with --help.")
+
+
+if __name__ == "__main__":
+  main()

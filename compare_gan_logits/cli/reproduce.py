@@ -1,0 +1,112 @@
+"""Runs the paper's experiments on exported modules and writes one report.
+
+Killed, it goes on with the experiment it was at. A module may be given a label; one
+with "robust" in it is the robust side of the paper's statements. Settings by gin, e.g.
+--gin_bindings='noise_resampling.samples = 4'.
+
+  python tools/reproduce.py --module robust=runs/robust/module \
+      --module standard=runs/standard/module --dataset embedded --output report
+"""
+
+import os
+import sys
+
+from absl import flags
+
+from compare_gan_logits import errors
+from compare_gan_logits.cli import command
+
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string("module", [], "Folder of an exported module, or label=folder. "
+                          "Once for each module.")
+flags.DEFINE_string("dataset", None, "Data set whose validation images are used; by "
+                    "default the one that the first module was trained on.")
+flags.DEFINE_multi_string("outside", [], "Set for the out-of-distribution experiment: "
+                          "[name=] data set, folder, glob or IDX file of images.")
+flags.DEFINE_string("output", "report", "Folder to write.")
+flags.DEFINE_list("only", [], "Experiments to run, separated by commas.")
+flags.DEFINE_integer("limit", None, "Images of an experiment, at most: a quick look.",
+                     lower_bound=4)
+flags.DEFINE_integer("seed", 0, "Seed of everything drawn.", lower_bound=0)
+flags.DEFINE_integer("batch_size", 64, "Images per pass; bounds the memory.",
+                     lower_bound=1)
+flags.DEFINE_bool("list", False, "List the experiments and stop.")
+flags.DEFINE_multi_string("gin_config", [], "gin files.")
+flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
+_OUTSIDE_IMAGES = 2000
+
+
+def _define_flags():
+  # The data sets' own; and gin has to know the data sets before it is read.
+  from compare_gan_logits import datasets  # noqa: F401
+  for name in ("tfds_data_dir", "data_fake_dataset"):
+    flags.declare_key_flag(name)
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+  if not FLAGS.module and not FLAGS.list:
+    raise errors.UserError("--module names the folder of an exported module")
+  from compare_gan_logits import experiments
+  names = FLAGS.only or experiments.EXPERIMENTS
+  modules = [experiments.get(name) for name in names]
+  for name in experiments.EXPERIMENTS:
+    experiments.get(name)  # gin files bind settings of what --only leaves out
+  if FLAGS.list:
+    for name, module in zip(names, modules):
+      print(f"{name:22} {module.SECTION:42} {module.QUESTION}")
+    return
+  from compare_gan_logits import configuration
+  from compare_gan_logits import report
+  from compare_gan_logits.experiments import study
+  configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
+  inverters = _load()
+  data = _open(next(iter(inverters.values())))
+  done = study.run(names, inverters, data, FLAGS.output, FLAGS.limit)
+  setting = study.describe(inverters, data, FLAGS.limit)
+  study.write_results(done, setting, FLAGS.output)
+  report.write(done, setting, FLAGS.output)
+  _print_verdicts(done)
+  print(f"\nwritten to {FLAGS.output}: report.html, results.json")
+  if all(study.not_run(found) for found in done.values()):
+    raise errors.UserError("no experiment could be run; the lines above say why")
+
+
+def _load():
+  """{label: Inverter}, in the order of the flags."""
+  from compare_gan_logits import inversion
+  from compare_gan_logits import reconstruction
+  given = [module.rpartition("=") for module in FLAGS.module]
+  loaded = [inversion.Inverter.load(path, batch_size=FLAGS.batch_size)
+            for _, _, path in given]
+  labels = [label or inverter.name
+            for (label, _, _), inverter in zip(given, loaded)]
+  return dict(zip(reconstruction.unique(labels), loaded))
+
+
+def _open(inverter):
+  from compare_gan_logits import datasets
+  from compare_gan_logits.experiments import data
+  outside = {}
+  for given in FLAGS.outside:
+    name, _, source = given.rpartition("=")
+    name = name or os.path.basename(source.rstrip("/"))
+    outside[name] = data.read_outside(source, inverter.image_size, _OUTSIDE_IMAGES,
+                                      FLAGS.seed)
+  dataset = datasets.get_dataset(FLAGS.dataset or inverter.info["dataset"])
+  return data.Data(dataset, seed=FLAGS.seed, outside=outside)
+
+
+def _print_verdicts(done):
+  for found in done.values():
+    for verdict in found["verdicts"]:
+      evidence = verdict["evidence"]
+      print(f"{verdict['outcome']:14} {verdict['statement']} ({verdict['evidence_is']}: "
+            f"{evidence['value']:.4g} [{evidence['low']:.4g}, {evidence['high']:.4g}], "
+            f"n = {evidence['n']})")
+
+
+def command_line():
+  command.run(main, prepare=_define_flags)
