@@ -59,9 +59,13 @@ def pgd(logits_fn, images, labels, epsilon, step_size, steps, norm="linf", seed=
     move = step_size * (tf.sign(gradient) if norm == "linf" else _unit(gradient))
     return i + 1, _inside(images, attacked + move - images, epsilon, norm)
 
-  _, attacked = tf.while_loop(lambda i, _: i < steps, step, [tf.constant(0), attacked],
-                              back_prop=False,
-                              shape_invariants=[tf.TensorShape([]), images.shape])
+  _, attacked = tf.while_loop(
+    lambda i, _: i < steps,
+    step,
+    [tf.constant(0), attacked],
+    back_prop=False,
+    shape_invariants=[tf.TensorShape([]), images.shape],
+  )
   return tf.stop_gradient(attacked)
 
 
@@ -69,7 +73,8 @@ def _loss_gradient(logits_fn, images, labels):
   """Gradient of every image's own cross-entropy with respect to that image."""
   images = tf.convert_to_tensor(images)
   losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-      logits=logits_fn(images), labels=labels)
+    logits=logits_fn(images), labels=labels
+  )
   return tf.gradients(tf.reduce_sum(losses), images)[0]
 
 

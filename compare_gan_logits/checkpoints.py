@@ -25,7 +25,7 @@ def of_run(model_dir, base=_BASE):
   """[(step, prefix)] of the checkpoints that are there, oldest first."""
   found = []
   for name in _names(model_dir):
-    step = name[len(base):-len(_INDEX)]
+    step = name[len(base) : -len(_INDEX)]
     if name.startswith(base) and name.endswith(_INDEX) and step.isdigit():
       found.append((int(step), os.path.join(model_dir, base + step)))
   return sorted(found)
@@ -40,8 +40,13 @@ def problem(prefix):
     reader = tf.train.NewCheckpointReader(prefix)
     for name in reader.get_variable_to_shape_map():
       reader.get_tensor(name)
-  except (tf.errors.OpError, ValueError, IndexError, RuntimeError,
-          MemoryError) as error:
+  except (
+    tf.errors.OpError,
+    ValueError,
+    IndexError,
+    RuntimeError,
+    MemoryError,
+  ) as error:
     return str(error).strip().splitlines()[0]
   return None
 
@@ -59,11 +64,16 @@ def newest(model_dir, base=_BASE):
     trouble = problem(prefix)
     if trouble is None:
       return step, prefix
-    print(f"{prefix} is damaged ({trouble}); looking at the one before",
-          file=sys.stderr, flush=True)
+    print(
+      f"{prefix} is damaged ({trouble}); looking at the one before",
+      file=sys.stderr,
+      flush=True,
+    )
   if found:
-    raise UserError(f"every checkpoint in {model_dir} is damaged; put one back from a "
-                    "copy, or name another folder (--model_dir, --output) to start again")
+    raise UserError(
+      f"every checkpoint in {model_dir} is damaged; put one back from a "
+      "copy, or name another folder (--model_dir, --output) to start again"
+    )
   return None
 
 
@@ -99,8 +109,11 @@ def settle(model_dir, base=_BASE):
       continue
     for name in names:
       if name.startswith(checkpoint + "."):
-        tf.io.gfile.rename(os.path.join(model_dir, name),
-                           os.path.join(model_dir, _SET_ASIDE + name), overwrite=True)
+        tf.io.gfile.rename(
+          os.path.join(model_dir, name),
+          os.path.join(model_dir, _SET_ASIDE + name),
+          overwrite=True,
+        )
   try:
     state = tf.train.get_checkpoint_state(model_dir)
   except UnicodeDecodeError:  # damaged, and written anew
@@ -130,8 +143,10 @@ def settled(model_dir):
     if recorded and os.path.basename(recorded) == os.path.basename(prefix):
       return step
     time.sleep(1)
-  raise UserError(f"{model_dir} was not made ready by the chief (worker 0) within "
-                  f"{_PATIENCE_SECONDS} s; start all workers again")
+  raise UserError(
+    f"{model_dir} was not made ready by the chief (worker 0) within "
+    f"{_PATIENCE_SECONDS} s; start all workers again"
+  )
 
 
 @contextlib.contextmanager
@@ -162,9 +177,11 @@ def check_shapes(model_dir, variables):
 
 
 def _misfit(model_dir):
-  return UserError(f"the checkpoints in {model_dir} were made with another "
-                   "configuration; use the gin file and the bindings of then "
-                   "(operative_config.gin), or name another --model_dir")
+  return UserError(
+    f"the checkpoints in {model_dir} were made with another "
+    "configuration; use the gin file and the bindings of then "
+    "(operative_config.gin), or name another --model_dir"
+  )
 
 
 def _names(model_dir):

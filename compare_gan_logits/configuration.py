@@ -23,8 +23,9 @@ def parse_gin(config_files, bindings):
   """
   for path in config_files:
     if not os.path.isfile(path):
-      raise UserError(f"no gin file {path}; the ones that come with the program are "
-                      "in gin_configs/")
+      raise UserError(
+        f"no gin file {path}; the ones that come with the program are in gin_configs/"
+      )
     _check_text(path)
     # A file includes its neighbours by name, from wherever it is run.
     gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
@@ -33,10 +34,19 @@ def parse_gin(config_files, bindings):
   try:
     gin.parse_config_files_and_bindings(config_files, bindings)
   except tokenize.TokenError as error:
-    raise UserError(f"gin: a bracket or a string is not closed ({error.args[0]}) in "
-                    f"{', '.join(config_files) or 'the bindings'}") from error
-  except (ValueError, TypeError, SyntaxError, OSError, AttributeError, ImportError,
-          RecursionError) as error:
+    raise UserError(
+      f"gin: a bracket or a string is not closed ({error.args[0]}) in "
+      f"{', '.join(config_files) or 'the bindings'}"
+    ) from error
+  except (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    OSError,
+    AttributeError,
+    ImportError,
+    RecursionError,
+  ) as error:
     raise UserError(explain_gin_error(error)) from error
   finally:
     logging.set_verbosity(verbosity)
@@ -48,8 +58,10 @@ def _check_text(path):
     with open(path, encoding="utf-8") as f:
       f.read()
   except UnicodeDecodeError:
-    raise UserError(f"{path} is no gin file but something binary; name one such as those "
-                    "in gin_configs/") from None
+    raise UserError(
+      f"{path} is no gin file but something binary; name one such as those "
+      "in gin_configs/"
+    ) from None
 
 
 def _check_values():
@@ -63,8 +75,10 @@ def _check_values():
     for parameter, value in bound.items():
       wanted = _wanted(selector, parameter, value, defaults.get(parameter))
       if wanted:
-        raise UserError(f"gin binds {selector.split('.')[-1]}.{parameter} = {value!r}; it "
-                        f"must be {wanted}")
+        raise UserError(
+          f"gin binds {selector.split('.')[-1]}.{parameter} = {value!r}; it "
+          f"must be {wanted}"
+        )
 
 
 def _wanted(selector, parameter, value, default):
@@ -86,8 +100,11 @@ def _wanted(selector, parameter, value, default):
 
 def _kind(value):
   """What a plain value is, in words; None of any other."""
-  for kind, words in ((bool, "True or False"), (numbers.Real, "a number"),
-                      (str, "a text in quotes")):
+  for kind, words in (
+    (bool, "True or False"),
+    (numbers.Real, "a number"),
+    (str, "a text in quotes"),
+  ):
     if isinstance(value, kind):
       return words
   return None
@@ -102,27 +119,46 @@ class _Range(NamedTuple):
   whole: bool
 
   def holds(self, number):
-    return _kind(number) == "a number" and self.low <= number <= self.high and (
-        not self.whole or isinstance(number, int))
+    return (
+      _kind(number) == "a number"
+      and self.low <= number <= self.high
+      and (not self.whole or isinstance(number, int))
+    )
 
 
 # TensorFlow counts in 32 bits.
 _MOST = 2**31 - 1
 _COUNT = _Range("a whole number from 1 to 2147483647", 1, _MOST, True)
 _NOT_NEGATIVE = _Range("a whole number from 0 to 2147483647", 0, _MOST, True)
-_AMOUNT = _Range("a number that is finite and not negative", 0, sys.float_info.max, False)
+_AMOUNT = _Range(
+  "a number that is finite and not negative", 0, sys.float_info.max, False
+)
 _FINITE = _Range("a finite number", -sys.float_info.max, sys.float_info.max, False)
 _SHARE = _Range("a number from 0 to 1", 0, 1, False)
 # By name: parameters whose default does not show what they can be.
 _RANGES = {
-    "size": _COUNT, "test_examples": _COUNT, "ema_start_step": _NOT_NEGATIVE,
-    "keep_checkpoint_max": _NOT_NEGATIVE, "seed": _NOT_NEGATIVE,
-    "tf_random_seed": _NOT_NEGATIVE, "quarter_turns": _NOT_NEGATIVE,
-    "drop_column": _NOT_NEGATIVE, "d_lr": _AMOUNT,
-    "learning_rate": _AMOUNT, "step_size": _AMOUNT, "training_minutes": _AMOUNT,
-    "lamba": _AMOUNT, "ema_decay": _SHARE, "low": _FINITE, "high": _FINITE,
-    "mean": _FINITE, "std": _FINITE, "stddev": _AMOUNT, "minval": _FINITE,
-    "maxval": _FINITE}
+  "size": _COUNT,
+  "test_examples": _COUNT,
+  "ema_start_step": _NOT_NEGATIVE,
+  "keep_checkpoint_max": _NOT_NEGATIVE,
+  "seed": _NOT_NEGATIVE,
+  "tf_random_seed": _NOT_NEGATIVE,
+  "quarter_turns": _NOT_NEGATIVE,
+  "drop_column": _NOT_NEGATIVE,
+  "d_lr": _AMOUNT,
+  "learning_rate": _AMOUNT,
+  "step_size": _AMOUNT,
+  "training_minutes": _AMOUNT,
+  "lamba": _AMOUNT,
+  "ema_decay": _SHARE,
+  "low": _FINITE,
+  "high": _FINITE,
+  "mean": _FINITE,
+  "std": _FINITE,
+  "stddev": _AMOUNT,
+  "minval": _FINITE,
+  "maxval": _FINITE,
+}
 
 
 def _range(parameter, default):
@@ -162,14 +198,20 @@ def explain_gin_error(error):
     return errors.sentence(error)
   if isinstance(error, SyntaxError):
     line = f" {error.text.strip()[:80]!r}" if error.text else ""
-    return (f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
-            "gin_configs/ for how it is written")
+    return (
+      f"gin cannot read{line} in {error.filename or '--gin_bindings'}; see "
+      "gin_configs/ for how it is written"
+    )
   if isinstance(error, ImportError):
-    return f"gin: a file imports what cannot be imported ({errors.sentence(error)}); "\
-           "remove that line"
+    return (
+      f"gin: a file imports what cannot be imported ({errors.sentence(error)}); "
+      "remove that line"
+    )
   if isinstance(error, RecursionError):
-    return "gin: a file includes itself, a macro is its own value, or a value is nested " \
-           "too deeply; see gin_configs/ for how it is written"
+    return (
+      "gin: a file includes itself, a macro is its own value, or a value is nested "
+      "too deeply; see gin_configs/ for how it is written"
+    )
   message = str(error).split("\n\n")[0].split("\n  In call to")[0]
   message = message.replace("\n", " ").strip()
   quoted = message.split("'")

@@ -16,8 +16,10 @@ from compare_gan_logits.errors import nearest
 
 KINDS = ("none", "mirrored", "multi_worker")
 _TF_CONFIG = "TF_CONFIG"
-_EXAMPLE = ('{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
-            '"task": {"type": "worker", "index": 0}}')
+_EXAMPLE = (
+  '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+  '"task": {"type": "worker", "index": 0}}'
+)
 
 
 class Distribution:
@@ -49,16 +51,20 @@ class Distribution:
     if kind not in KINDS:
       raise UserError(f"--distribute {kind}: {nearest(kind, KINDS)}")
     if num_replicas is not None and kind != "mirrored":
-      raise UserError(f"--num_replicas goes with --distribute mirrored, not {kind}; "
-                      "leave it out")
+      raise UserError(
+        f"--num_replicas goes with --distribute mirrored, not {kind}; leave it out"
+      )
     if not self.across_processes:
       _check_readable()
     if kind == "mirrored":
       self.strategy = tf.distribute.MirroredStrategy(_devices(num_replicas))
     elif kind == "multi_worker":
       self.num_workers, self.worker, self.task = _cluster()
-      print(f"worker {self.worker} of {self.num_workers}, waiting for the others",
-            file=sys.stderr, flush=True)
+      print(
+        f"worker {self.worker} of {self.num_workers}, waiting for the others",
+        file=sys.stderr,
+        flush=True,
+      )
       self.strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
     self.num_replicas = self.strategy.num_replicas_in_sync if self.strategy else 1
 
@@ -74,8 +80,10 @@ class Distribution:
       UserError: the batch is not a multiple of the replicas.
     """
     if batch_size % self.num_replicas:
-      raise UserError(f"options.batch_size {batch_size} is not a multiple of the "
-                      f"{self.num_replicas} replicas; change one of them")
+      raise UserError(
+        f"options.batch_size {batch_size} is not a multiple of the "
+        f"{self.num_replicas} replicas; change one of them"
+      )
     return batch_size // self.num_replicas
 
   def session_config(self):
@@ -86,9 +94,11 @@ class Distribution:
     # replica waits for ever for another that waits for its thread.
     count = len(tf.config.list_logical_devices("CPU"))
     return tf.ConfigProto(
-        allow_soft_placement=True, device_count={"CPU": count},
-        inter_op_parallelism_threads=max(os.cpu_count(), 2 * count + 2),
-        use_per_session_threads=True)
+      allow_soft_placement=True,
+      device_count={"CPU": count},
+      inter_op_parallelism_threads=max(os.cpu_count(), 2 * count + 2),
+      use_per_session_threads=True,
+    )
 
 
 def input_share(input_context=None, tpu_context=None):
@@ -107,8 +117,11 @@ def input_share(input_context=None, tpu_context=None):
     return {"shard": host, "num_shards": hosts, "replicas": cores}
   if input_context is not None:
     pipelines = input_context.num_input_pipelines
-    return {"shard": input_context.input_pipeline_id, "num_shards": pipelines,
-            "replicas": input_context.num_replicas_in_sync // pipelines}
+    return {
+      "shard": input_context.input_pipeline_id,
+      "num_shards": pipelines,
+      "replicas": input_context.num_replicas_in_sync // pipelines,
+    }
   return {}
 
 
@@ -117,15 +130,20 @@ def _devices(num_replicas):
   gpus = tf.config.list_physical_devices("GPU")
   if gpus:
     if num_replicas is not None and num_replicas > len(gpus):
-      raise UserError(f"--num_replicas {num_replicas}, but there are {len(gpus)} GPUs; "
-                      "name no more than there are")
+      raise UserError(
+        f"--num_replicas {num_replicas}, but there are {len(gpus)} GPUs; "
+        "name no more than there are"
+      )
     return [f"/gpu:{i}" for i in range(num_replicas or len(gpus))]
   if num_replicas is None:
-    raise UserError("--distribute mirrored found no GPU; leave it out, or name the "
-                    "parts to make of the CPU with --num_replicas")
-  cpu, = tf.config.list_physical_devices("CPU")
+    raise UserError(
+      "--distribute mirrored found no GPU; leave it out, or name the "
+      "parts to make of the CPU with --num_replicas"
+    )
+  (cpu,) = tf.config.list_physical_devices("CPU")
   tf.config.set_logical_device_configuration(
-      cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas)
+    cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas
+  )
   return [f"/cpu:{i}" for i in range(num_replicas)]
 
 
@@ -141,8 +159,10 @@ def _check_readable():
   except ValueError:
     readable = False
   if not readable:
-    raise UserError(f"{_TF_CONFIG} is {text[:200]!r}, which is no description of a "
-                    f"cluster; unset it, or make it like {_EXAMPLE}")
+    raise UserError(
+      f"{_TF_CONFIG} is {text[:200]!r}, which is no description of a "
+      f"cluster; unset it, or make it like {_EXAMPLE}"
+    )
 
 
 def _cluster():
@@ -153,8 +173,10 @@ def _cluster():
   """
   text = os.environ.get(_TF_CONFIG)
   if not text:
-    raise UserError(f"--distribute multi_worker needs {_TF_CONFIG} in the environment, "
-                    f"such as {_EXAMPLE}")
+    raise UserError(
+      f"--distribute multi_worker needs {_TF_CONFIG} in the environment, "
+      f"such as {_EXAMPLE}"
+    )
   try:
     config = json.loads(text)
     cluster, task = config["cluster"], config["task"]
@@ -163,12 +185,19 @@ def _cluster():
     names += [("worker", i) for i in range(len(workers))]
     task = task["type"], int(task["index"])
     place = names.index(task)
-    sound = (len(chiefs) <= 1 and set(cluster) <= {"chief", "worker"}
-             and all(isinstance(address, str) and address.rpartition(":")[2].isdecimal()
-                     for address in [*chiefs, *workers]))
+    sound = (
+      len(chiefs) <= 1
+      and set(cluster) <= {"chief", "worker"}
+      and all(
+        isinstance(address, str) and address.rpartition(":")[2].isdecimal()
+        for address in [*chiefs, *workers]
+      )
+    )
   except (AttributeError, KeyError, TypeError, ValueError):
     sound = False
   if not sound:
-    raise UserError(f"{_TF_CONFIG} is {text[:200]!r}, which does not say who trains; make "
-                    f"it like {_EXAMPLE}, index being that of this process")
+    raise UserError(
+      f"{_TF_CONFIG} is {text[:200]!r}, which does not say who trains; make "
+      f"it like {_EXAMPLE}, index being that of this process"
+    )
   return len(names), place, task

@@ -11,17 +11,21 @@ import re
 
 _FULL = "free some space and give the same command again"
 _REMEDIES = {
-    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
-    errno.EACCES: "change its permissions or name another folder",
-    errno.EPERM: "change its permissions or name another folder",
-    errno.EROFS: "name a folder that can be written to",
-    errno.ENOENT: "name one that is there",
-    errno.ENOTDIR: "name a folder", errno.EEXIST: "name a folder",
-    errno.EISDIR: "name a file",
+  errno.ENOSPC: _FULL,
+  errno.EDQUOT: _FULL,
+  errno.EACCES: "change its permissions or name another folder",
+  errno.EPERM: "change its permissions or name another folder",
+  errno.EROFS: "name a folder that can be written to",
+  errno.ENOENT: "name one that is there",
+  errno.ENOTDIR: "name a folder",
+  errno.EEXIST: "name a folder",
+  errno.EISDIR: "name a file",
 }
-_TENSORFLOW_SAYS = {errno.ENOSPC: "No space left on device",
-                    errno.EACCES: "Permission denied",
-                    errno.EROFS: "Read-only file system"}
+_TENSORFLOW_SAYS = {
+  errno.ENOSPC: "No space left on device",
+  errno.EACCES: "Permission denied",
+  errno.EROFS: "Read-only file system",
+}
 
 
 class UserError(ValueError):
@@ -64,11 +68,17 @@ def explain(error):
   for code, words in _TENSORFLOW_SAYS.items():
     if words in text:
       return f"{_first_line(text)}: {_REMEDIES[code]}"
-  if isinstance(error, MemoryError) or re.search("OOM when allocating|MemoryError", text):
-    return ("out of memory; ask for less at a time: smaller batches, images or networks, "
-            "fewer samples")
-  return (f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "
-          "shows where it happened")
+  if isinstance(error, MemoryError) or re.search(
+    "OOM when allocating|MemoryError", text
+  ):
+    return (
+      "out of memory; ask for less at a time: smaller batches, images or networks, "
+      "fewer samples"
+    )
+  return (
+    f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "
+    "shows where it happened"
+  )
 
 
 def explain_os_error(error, path=None):
@@ -84,5 +94,5 @@ def _first_line(text):
   lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
   if lines and lines[0] == "Graph execution error:":
     nodes = [i for i, line in enumerate(lines) if line.startswith("Node: ")]
-    lines = lines[nodes[-1] + 1:] if nodes else lines[1:]
+    lines = lines[nodes[-1] + 1 :] if nodes else lines[1:]
   return lines[0] if lines else "no message"

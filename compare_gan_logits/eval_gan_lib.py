@@ -18,6 +18,7 @@ from compare_gan_logits.metrics import similarity
 
 _NETWORKS = ("alex", "vgg", "inception")
 
+
 @gin.configurable("evaluation")
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -39,8 +40,10 @@ class Settings:
 
   def __post_init__(self):
     if self.frechet_network not in _NETWORKS:
-      raise UserError(f"evaluation.frechet_network {self.frechet_network!r}: "
-                      f"{nearest(str(self.frechet_network), _NETWORKS)}")
+      raise UserError(
+        f"evaluation.frechet_network {self.frechet_network!r}: "
+        f"{nearest(str(self.frechet_network), _NETWORKS)}"
+      )
     if self.frechet_network == "inception":
       inception.load()
 
@@ -48,8 +51,9 @@ class Settings:
     """frechet.Score between two sets of images."""
     if self.frechet_network != "inception":
       return frechet.score(originals, pictures, self.frechet_network, reference)
-    return frechet.score(originals, pictures, inception.load(), reference,
-                         is_inception=True)
+    return frechet.score(
+      originals, pictures, inception.load(), reference, is_inception=True
+    )
 
 
 def evaluate(module_dir, dataset, classifier, averaging_runs=1, settings=None):
@@ -74,10 +78,13 @@ def evaluate(module_dir, dataset, classifier, averaging_runs=1, settings=None):
   inverter = Inverter.load(module_dir, classifier=classifier)
   total = dataset.num_examples("validation")
   chosen = np.random.default_rng(settings.seed).permutation(total)
-  images, labels = dataset.arrays("validation",
-                                  indices=np.sort(chosen[:settings.num_images]))
-  runs = [_one_run(inverter, images, labels, settings, settings.seed + run)
-          for run in range(averaging_runs)]
+  images, labels = dataset.arrays(
+    "validation", indices=np.sort(chosen[: settings.num_images])
+  )
+  runs = [
+    _one_run(inverter, images, labels, settings, settings.seed + run)
+    for run in range(averaging_runs)
+  ]
   scores = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
   return dict(scores, num_images=len(images))
 
@@ -88,9 +95,10 @@ def _one_run(inverter, images, labels, settings, seed):
     condition = inverter.logits(images)
     generated = inverter.generate(condition, seed=seed)
     scores = {
-        "psnr": np.mean(similarity.psnr(images, generated)),
-        "ssim": np.mean(similarity.ssim(images, generated)),
-        "agreement": agreement.rate(condition.argmax(1), inverter.predict(generated))}
+      "psnr": np.mean(similarity.psnr(images, generated)),
+      "ssim": np.mean(similarity.ssim(images, generated)),
+      "agreement": agreement.rate(condition.argmax(1), inverter.predict(generated)),
+    }
   else:
     condition = np.float32(labels[:, None] == np.arange(inverter.num_logits))
     generated = inverter.generate(condition, seed=seed)

@@ -26,9 +26,18 @@ _UPDATE_ACCUS = "update_accus"
 
 
 @gin.configurable("export", allowlist=["standing_images", "standing_batch_size"])
-def export_module(gan, dataset, classifier, architecture, checkpoint_path, module_dir,
-                  seed=0, standing_images=4096, standing_batch_size=256,
-                  training_seconds=None):
+def export_module(
+  gan,
+  dataset,
+  classifier,
+  architecture,
+  checkpoint_path,
+  module_dir,
+  seed=0,
+  standing_images=4096,
+  standing_batch_size=256,
+  training_seconds=None,
+):
   """Writes the module folder of one checkpoint, whole or not at all.
 
   Args:
@@ -51,13 +60,19 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
     UserError: the checkpoint does not fit the configuration.
   """
   standing_batch_size = min(standing_batch_size, standing_images)
-  with files.atomic_dir(module_dir, overwrite=True,
-                        voucher=inversion.DESCRIPTION) as folder:
+  with files.atomic_dir(
+    module_dir, overwrite=True, voucher=inversion.DESCRIPTION
+  ) as folder:
     with tf.Graph().as_default():
       step, standing = _accumulate(
-          gan, dataset, checkpoint_path, seed,
-          standing_images // standing_batch_size, standing_batch_size,
-          os.path.join(folder, "standing"))
+        gan,
+        dataset,
+        checkpoint_path,
+        seed,
+        standing_images // standing_batch_size,
+        standing_batch_size,
+        os.path.join(folder, "standing"),
+      )
     _export_hub(gan, standing, folder)
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
@@ -71,21 +86,21 @@ def export_module(gan, dataset, classifier, architecture, checkpoint_path, modul
 
 def _describe(gan, dataset, classifier, architecture, step, module_dir):
   return {
-      "format": inversion.FORMAT,
-      "architecture": architecture,
-      "classifier": classifier.describe(module_dir) if classifier else None,
-      "class_names": list(classifier.class_names if classifier
-                          else dataset.class_names),
-      "colors": dataset.colors,
-      "conditioning": gan.conditioning,
-      "created": datetime.datetime.now(datetime.timezone.utc).isoformat(
-          timespec="seconds"),
-      "dataset": dataset.name,
-      "gin_config": gin.operative_config_str() or gin.config_str(),
-      "image_size": dataset.resolution,
-      "num_logits": 0 if gan.conditioning == "none" else gan.condition_size,
-      "step": step,
-      "z_dim": gan.z_dim,
+    "format": inversion.FORMAT,
+    "architecture": architecture,
+    "classifier": classifier.describe(module_dir) if classifier else None,
+    "class_names": list(classifier.class_names if classifier else dataset.class_names),
+    "colors": dataset.colors,
+    "conditioning": gan.conditioning,
+    "created": datetime.datetime.now(datetime.timezone.utc).isoformat(
+      timespec="seconds"
+    ),
+    "dataset": dataset.name,
+    "gin_config": gin.operative_config_str() or gin.config_str(),
+    "image_size": dataset.resolution,
+    "num_logits": 0 if gan.conditioning == "none" else gan.condition_size,
+    "step": step,
+    "z_dim": gan.z_dim,
   }
 
 
@@ -103,8 +118,8 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   y = gan.condition(features)
   position = tf.placeholder(tf.int32, [], "position")
   z = modular_gan.sample_eval_z(
-      [batch_size, gan.z_dim],
-      tpu_random.step_seed(seed, "standing statistics", position))
+    [batch_size, gan.z_dim], tpu_random.step_seed(seed, "standing statistics", position)
+  )
   with arch_ops.network_pass(accumulate=True):
     images = gan.generate(z, y)
   gan.discriminate(images, y)
@@ -129,15 +144,17 @@ def _restore(session, gan, variables, checkpoint_path):
   averaged = set()
   if gan.g_use_ema:
     averaged = {v.op.name for v in gan.generator.trainable_variables}
-  names = {ema.average_name(v) if v.op.name in averaged else v.op.name: v
-           for v in variables}
+  names = {
+    ema.average_name(v) if v.op.name in averaged else v.op.name: v for v in variables
+  }
   try:
     tf.train.Saver(names).restore(session, checkpoint_path)
   except (tf.errors.OpError, ValueError) as error:
     raise UserError(
-        f"checkpoint {checkpoint_path} does not fit this configuration, or is damaged "
-        f"({str(error).splitlines()[0]}); use the gin file it was trained "
-        "with") from error
+      f"checkpoint {checkpoint_path} does not fit this configuration, or is damaged "
+      f"({str(error).splitlines()[0]}); use the gin file it was trained "
+      "with"
+    ) from error
 
 
 def _module_fn(gan):
@@ -152,10 +169,16 @@ def _module_fn(gan):
       condition = {gan.conditioning: y}
     generated = gan.generate(z, y)
     for name in ("generator", None):
-      hub.add_signature(name, inputs={"z": z, **condition},
-                        outputs={"generated": generated, "default": generated})
-    hub.add_signature("discriminator", inputs={"images": images, **condition},
-                      outputs={"prediction": gan.discriminate(images, y)})
+      hub.add_signature(
+        name,
+        inputs={"z": z, **condition},
+        outputs={"generated": generated, "default": generated},
+      )
+    hub.add_signature(
+      "discriminator",
+      inputs={"images": images, **condition},
+      outputs={"prediction": gan.discriminate(images, y)},
+    )
 
   return build
 
@@ -194,12 +217,15 @@ def _export_saved_model(module_dir, gan, path):
   sizes = {"z": gan.z_dim}
   if gan.conditioning != "none":
     sizes[gan.conditioning] = gan.condition_size
-  inputs = {name: tf2.TensorSpec([None, size], tf.float32, name)
-            for name, size in sizes.items()}
+  inputs = {
+    name: tf2.TensorSpec([None, size], tf.float32, name) for name, size in sizes.items()
+  }
   with tf2.init_scope():
     loaded = tf2.saved_model.load(module_dir, tags=[])
     exported = _Inversion(loaded, inputs)
-    signatures = {"serving_default": loaded.signatures["default"],
-                  "generator": loaded.signatures["generator"],
-                  "discriminator": loaded.signatures["discriminator"]}
+    signatures = {
+      "serving_default": loaded.signatures["default"],
+      "generator": loaded.signatures["generator"],
+      "discriminator": loaded.signatures["discriminator"],
+    }
     tf2.saved_model.save(exported, path, signatures=signatures)

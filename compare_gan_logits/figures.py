@@ -37,8 +37,8 @@ def tiles(images, pad=1):
   for i in range(rows):
     for j in range(columns):
       top, left = i * (height + pad), j * (width + pad)
-      canvas[top:top + height, left:left + width] = images[i, j]
-  return canvas[:canvas.shape[0] - pad, :canvas.shape[1] - pad]
+      canvas[top : top + height, left : left + width] = images[i, j]
+  return canvas[: canvas.shape[0] - pad, : canvas.shape[1] - pad]
 
 
 def to_rgb(images):
@@ -54,8 +54,15 @@ def save_image(image, path):
     Image.fromarray(to_rgb(image)).save(temporary)
 
 
-def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
-         title=None, scale=None):
+def grid(
+  images,
+  path,
+  row_labels=None,
+  column_labels=None,
+  cell_labels=None,
+  title=None,
+  scale=None,
+):
   """Draws a labelled grid of images.
 
   Args:
@@ -89,8 +96,14 @@ def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
   for i, row in enumerate(images):
     y = 1 - (top + i * (tile + gap) + tile) / height_inches
     if row_labels is not None:
-      figure.text((left - 0.06) / width_inches, y + tile / 2 / height_inches,
-                  row_labels[i], ha="right", va="center", fontsize=8)
+      figure.text(
+        (left - 0.06) / width_inches,
+        y + tile / 2 / height_inches,
+        row_labels[i],
+        ha="right",
+        va="center",
+        fontsize=8,
+      )
     for j, image in enumerate(row):
       if image is None:
         continue
@@ -101,8 +114,15 @@ def grid(images, path, row_labels=None, column_labels=None, cell_labels=None,
       if i == 0 and column_labels is not None:
         axes.set_title(column_labels[j], fontsize=8, pad=3)
       if cell_labels is not None and cell_labels[i][j]:
-        axes.text(0.5, -0.03, cell_labels[i][j], transform=axes.transAxes, ha="center",
-                  va="top", fontsize=5)
+        axes.text(
+          0.5,
+          -0.03,
+          cell_labels[i][j],
+          transform=axes.transAxes,
+          ha="center",
+          va="top",
+          fontsize=5,
+        )
   _save(figure, path)
 
 
@@ -110,16 +130,26 @@ def _wrapped(label, inches):
   """The label on as many lines as its words need within a width."""
   letters = max(1, int(inches / _LETTER_INCHES))
   return "\n".join(
-      textwrap.fill(line, letters, break_long_words=False, break_on_hyphens=False)
-      for line in str(label).split("\n"))
+    textwrap.fill(line, letters, break_long_words=False, break_on_hyphens=False)
+    for line in str(label).split("\n")
+  )
 
 
 def _lines(labels):
   return max(str(label).count("\n") + 1 for label in labels)
 
 
-def curves(path, x, series, x_label, y_label, title=None, mark=None, log_x=False,
-           band="95 % interval"):
+def curves(
+  path,
+  x,
+  series,
+  x_label,
+  y_label,
+  title=None,
+  mark=None,
+  log_x=False,
+  band="95 % interval",
+):
   """Draws curves with their bands.
 
   Args:
@@ -140,8 +170,15 @@ def curves(path, x, series, x_label, y_label, title=None, mark=None, log_x=False
   for i, (label, (value, low, high, *spread)) in enumerate(series.items()):
     color = _COLORS[i % len(_COLORS)]
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.plot(x, value, color=color, marker=markers[i % len(markers)], markersize=3.5,
-              linewidth=1.4, label=label)
+    axes.plot(
+      x,
+      value,
+      color=color,
+      marker=markers[i % len(markers)],
+      markersize=3.5,
+      linewidth=1.4,
+      label=label,
+    )
     for line in spread:
       axes.plot(x, line, color=color, linestyle=":", linewidth=0.9)
   if mark is not None:
@@ -162,8 +199,8 @@ def _figure(width, height, layout=None):
   # Without pyplot: no global state, no display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
-  figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white",
-                  layout=layout)
+
+  figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout=layout)
   FigureCanvasAgg(figure)
   return figure
 
@@ -179,4 +216,4 @@ def _save(figure, path):
 def near_square(images):
   """A list of images as rows of a near-square block: 9 tiles give 3 x 3."""
   columns = math.ceil(math.sqrt(len(images)))
-  return [list(images[i:i + columns]) for i in range(0, len(images), columns)]
+  return [list(images[i : i + columns]) for i in range(0, len(images), columns)]

@@ -144,8 +144,9 @@ def atomic_dir(path, overwrite=False, voucher=None):
     with _opened(parent) as parent_descriptor:
       with _held(parent_descriptor):
         _clear(path)
-        temporary = tempfile.mkdtemp(prefix=".", suffix="-" + os.path.basename(path),
-                                     dir=parent)
+        temporary = tempfile.mkdtemp(
+          prefix=".", suffix="-" + os.path.basename(path), dir=parent
+        )
       os.chmod(temporary, 0o755)
       with _opened(temporary) as descriptor:
         _flock(descriptor)  # Says that it is in use, for as long as we live.
@@ -167,8 +168,11 @@ def _copy_folder(folder, path, overwrite, voucher):
       if voucher and gfile.exists(os.path.join(path, voucher)):
         gfile.remove(os.path.join(path, voucher))
       gfile.rmtree(path)
-  names = [os.path.relpath(os.path.join(root, name), folder)
-           for root, _, found in os.walk(folder) for name in found]
+  names = [
+    os.path.relpath(os.path.join(root, name), folder)
+    for root, _, found in os.walk(folder)
+    for name in found
+  ]
   for name in sorted(names, key=lambda name: (name == voucher, name)):
     _copy(os.path.join(folder, name), os.path.join(path, name))
 
@@ -258,8 +262,10 @@ def locked(folder, purpose):
   try:
     if not _flock(descriptor):
       holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
-      raise UserError(f"{folder} is in use: process {holder or '(starting)'} does its "
-                      f"{purpose}; wait for it or stop it, or name another folder")
+      raise UserError(
+        f"{folder} is in use: process {holder or '(starting)'} does its "
+        f"{purpose}; wait for it or stop it, or name another folder"
+      )
     with _named(path):
       os.ftruncate(descriptor, 0)
       os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -292,8 +298,10 @@ def _named(path):
   except Exception as error:
     if not is_remote(path) or isinstance(error, UserError):
       raise
-    raise UserError(f"{path}: {str(error).splitlines()[0]}; look after it and give the "
-                    "same command again") from error
+    raise UserError(
+      f"{path}: {str(error).splitlines()[0]}; look after it and give the "
+      "same command again"
+    ) from error
 
 
 def is_file(path):

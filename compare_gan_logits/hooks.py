@@ -41,22 +41,33 @@ class ProgressHook(tf.train.SessionRunHook):
     elif now - self._last_time >= self._seconds:
       rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
       left = (self._training_steps - step) / rate if rate else math.inf
-      print(f"step {step}/{self._training_steps}  {rate:.3g} steps/s  "
-            f"{format_seconds(left)} left", file=sys.stderr, flush=True)
+      print(
+        f"step {step}/{self._training_steps}  {rate:.3g} steps/s  "
+        f"{format_seconds(left)} left",
+        file=sys.stderr,
+        flush=True,
+      )
       self._last_time, self._last_step = now, step
 
   def end(self, session):
     taken = format_seconds(time.monotonic() - self._start_time)
-    print(f"step {session.run(self._global_step)}/{self._training_steps} reached in "
-          f"{taken}", file=sys.stderr, flush=True)
+    print(
+      f"step {session.run(self._global_step)}/{self._training_steps} reached in "
+      f"{taken}",
+      file=sys.stderr,
+      flush=True,
+    )
 
 
 def format_seconds(seconds):
   """12 s, 3 min 05 s, 2 h 10 min, 5 d 03 h."""
   if not math.isfinite(seconds):
     return "unknown"
-  for size, big, part, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"),
-                                 (60, "min", 1, "s")):
+  for size, big, part, small in (
+    (86400, "d", 3600, "h"),
+    (3600, "h", 60, "min"),
+    (60, "min", 1, "s"),
+  ):
     if seconds >= size:
       return f"{int(seconds // size)} {big} {int(seconds % size // part):02d} {small}"
   return f"{seconds:.0f} s"
@@ -91,8 +102,9 @@ class TrainingTime(tf.train.SessionRunHook):
     try:
       return float(files.read_json(path)["seconds"])
     except (UserError, KeyError, TypeError, ValueError):
-      raise UserError(f"{path} is damaged; remove it: the time is then counted from "
-                      "here on") from None
+      raise UserError(
+        f"{path} is damaged; remove it: the time is then counted from here on"
+      ) from None
 
   def after_run(self, run_context, run_values):
     now = time.monotonic()
@@ -121,21 +133,24 @@ class HealthHook(tf.train.SessionRunHook):
   """
 
   _SIGNS = {
-      "discriminator_accuracy": (
-          lambda value: value >= 0.99,
-          "the discriminator wins outright: its accuracy (health/discriminator_accuracy)"
-          " has been {value:.2f} for {steps} steps; lower ModularGAN.d_lr or "
-          "options.disc_iters"),
-      "score_spread": (
-          lambda value: value < 1e-5,
-          "the discriminator has died: it gives every image the same score (deviation "
-          "{value:.0e}, health/score_spread), for {steps} steps; start again with a "
-          "lower ModularGAN.d_lr"),
-      "fake_spread": (
-          lambda value: value < 0.1,
-          "the generator has collapsed: its images differ from each other {value:.2f} "
-          "times as much as the real ones (health/fake_spread), for {steps} steps; go "
-          "back to an earlier checkpoint with lower learning rates"),
+    "discriminator_accuracy": (
+      lambda value: value >= 0.99,
+      "the discriminator wins outright: its accuracy (health/discriminator_accuracy)"
+      " has been {value:.2f} for {steps} steps; lower ModularGAN.d_lr or "
+      "options.disc_iters",
+    ),
+    "score_spread": (
+      lambda value: value < 1e-5,
+      "the discriminator has died: it gives every image the same score (deviation "
+      "{value:.0e}, health/score_spread), for {steps} steps; start again with a "
+      "lower ModularGAN.d_lr",
+    ),
+    "fake_spread": (
+      lambda value: value < 0.1,
+      "the generator has collapsed: its images differ from each other {value:.2f} "
+      "times as much as the real ones (health/fake_spread), for {steps} steps; go "
+      "back to an earlier checkpoint with lower learning rates",
+    ),
   }
 
   def __init__(self, every, patience=10):
@@ -213,8 +228,10 @@ class LostWorker(tf.train.SessionRunHook):
   def after_create_session(self, session, coord):
     self._sessions += 1
     if self._sessions > 1:
-      raise UserError("another worker has ended or cannot be reached; start all workers "
-                      "again with the same commands, which go on from the last checkpoint")
+      raise UserError(
+        "another worker has ended or cannot be reached; start all workers "
+        "again with the same commands, which go on from the last checkpoint"
+      )
 
 
 class WeightGuard(tf.train.CheckpointSaverListener):
@@ -236,6 +253,7 @@ def raise_not_finite(what, step, model_dir):
   """Raises a UserError that says where training broke and what is left."""
   checkpoint = tf.train.latest_checkpoint(model_dir)
   raise UserError(
-      f"{what} is not finite at step {step}; last good checkpoint: "
-      f"{checkpoint or 'none'}; try a smaller ModularGAN.d_lr and g_lr, or a larger "
-      "options.batch_size, and start again")
+    f"{what} is not finite at step {step}; last good checkpoint: "
+    f"{checkpoint or 'none'}; try a smaller ModularGAN.d_lr and g_lr, or a larger "
+    "options.batch_size, and start again"
+  )

@@ -53,11 +53,14 @@ def read_image(source, size, colors, name=None):
   except Image.DecompressionBombError:  # Pillow's own bound, before ours is asked
     raise _too_large(name) from None
   except UnidentifiedImageError:  # its own text shows an address in memory
-    raise UserError(f"{name} cannot be read as an image (JPEG, PNG, GIF, WebP, BMP and "
-                    "TIFF can); replace or remove it") from None
+    raise UserError(
+      f"{name} cannot be read as an image (JPEG, PNG, GIF, WebP, BMP and "
+      "TIFF can); replace or remove it"
+    ) from None
   except (OSError, SyntaxError, ValueError) as error:
-    raise UserError(f"{name} cannot be read as an image ({error}); replace or remove "
-                    "it") from None
+    raise UserError(
+      f"{name} cannot be read as an image ({error}); replace or remove it"
+    ) from None
   values = np.asarray(image)
   return resize(values.reshape(*values.shape[:2], colors), size)
 
@@ -65,13 +68,16 @@ def read_image(source, size, colors, name=None):
 def check_regular(path, name):
   """Raises UserError for what is there but no file: a pipe would be waited for."""
   if os.path.exists(path) and not os.path.isfile(path):
-    raise UserError(f"{name} is no file but a pipe, a device or a folder; replace or "
-                    "remove it")
+    raise UserError(
+      f"{name} is no file but a pipe, a device or a folder; replace or remove it"
+    )
 
 
 def _too_large(name):
-  return UserError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; make "
-                   "it smaller first")
+  return UserError(
+    f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; make "
+    "it smaller first"
+  )
 
 
 def _to_colors(image, colors):
@@ -104,10 +110,12 @@ def resize(image, size):
   height, width = image.shape[:2]
   side = min(height, width)
   top, left = (height - side) // 2, (width - side) // 2
-  image = image[top:top + side, left:left + side]
+  image = image[top : top + side, left : left + side]
   if side == size:
     return image
-  planes = [Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)
-            for plane in np.moveaxis(image, -1, 0)]
+  planes = [
+    Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)
+    for plane in np.moveaxis(image, -1, 0)
+  ]
   # A bicubic kernel overshoots; Pillow clips whole numbers only.
   return np.clip(np.stack(planes, axis=-1), 0, 255 if image.dtype == np.uint8 else 1)

@@ -26,8 +26,9 @@ from compare_gan_logits.errors import UserError
 # File in a module's folder that says what it inverts.
 DESCRIPTION = "inversion.json"
 # The inverter of photographs that comes with the program (docs/photographs.md).
-SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "inverters",
-                       "photographs")
+SHIPPED = os.path.join(
+  os.path.dirname(os.path.abspath(__file__)), "data", "inverters", "photographs"
+)
 
 
 class _Graph(NamedTuple):
@@ -96,15 +97,19 @@ class Inverter:
     module_dir = files.absolute(module_dir)
     description = os.path.join(module_dir, DESCRIPTION)
     if not files.is_file(description):
-      raise UserError(f"{module_dir} holds no {DESCRIPTION}; a module is a folder "
-                      "written by --schedule=export")
+      raise UserError(
+        f"{module_dir} holds no {DESCRIPTION}; a module is a folder "
+        "written by --schedule=export"
+      )
     info = _read(module_dir)
     if classifier is None and info["classifier"]:
       classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
-      raise UserError(f"the classifier has {classifier.num_logits} logits but "
-                      f"{module_dir} inverts {info['num_logits']}; name the one it was "
-                      "trained with")
+      raise UserError(
+        f"the classifier has {classifier.num_logits} logits but "
+        f"{module_dir} inverts {info['num_logits']}; name the one it was "
+        "trained with"
+      )
     return cls(module_dir, info, classifier, batch_size)
 
   def prepare(self, images):
@@ -122,8 +127,10 @@ class Inverter:
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
-      raise UserError("images are [n, height, width, 1 or 3], not "
-                      f"{list(images.shape)}; stack or convert them first")
+      raise UserError(
+        "images are [n, height, width, 1 or 3], not "
+        f"{list(images.shape)}; stack or convert them first"
+      )
     if images.dtype != np.uint8:
       images = images.astype(np.float32, copy=False)
     if images.shape[1:3] != (self.image_size, self.image_size):
@@ -143,11 +150,14 @@ class Inverter:
       UserError: the module has no classifier.
     """
     if self.classifier is None:
-      raise UserError(f"{self.path} was trained without a classifier, so there are no "
-                      "logits to invert; only generate() works")
+      raise UserError(
+        f"{self.path} was trained without a classifier, so there are no "
+        "logits to invert; only generate() works"
+      )
     graph = self._graph
-    return self._run(graph.logits, {graph.images: self.prepare(images)},
-                     [self.num_logits])
+    return self._run(
+      graph.logits, {graph.images: self.prepare(images)}, [self.num_logits]
+    )
 
   def predict(self, images):
     """Predicted classes, int [n]."""
@@ -168,8 +178,11 @@ class Inverter:
     """
     images = self.prepare(images)
     attack = self._attack
-    feeds = {attack.images: images, attack.labels: self.predict(images),
-             attack.epsilon: np.full([len(images), 1, 1, 1], epsilon)}
+    feeds = {
+      attack.images: images,
+      attack.labels: self.predict(images),
+      attack.epsilon: np.full([len(images), 1, 1, 1], epsilon),
+    }
     return self._run(attack.attacked, feeds, images.shape[1:], attack.session)
 
   def noise(self, n, seed):
@@ -190,14 +203,21 @@ class Inverter:
     """
     logits = np.asarray(logits, np.float32)
     noise = self.noise(len(logits), seed) if noise is None else np.asarray(noise)
-    for name, value, size in (("logits", logits, self.num_logits),
-                              ("noise", noise, self.z_dim)):
+    for name, value, size in (
+      ("logits", logits, self.num_logits),
+      ("noise", noise, self.z_dim),
+    ):
       if value.shape != (len(logits), size):
-        raise UserError(f"{name} of shape {list(value.shape)}: this module takes "
-                        f"[{len(logits)}, {size}]")
+        raise UserError(
+          f"{name} of shape {list(value.shape)}: this module takes "
+          f"[{len(logits)}, {size}]"
+        )
     graph = self._graph
-    return self._run(graph.generated, {graph.z: noise, graph.condition: logits},
-                     [self.image_size, self.image_size, self.colors])
+    return self._run(
+      graph.generated,
+      {graph.z: noise, graph.condition: logits},
+      [self.image_size, self.image_size, self.colors],
+    )
 
   def reconstruct(self, images, samples=1, seed=0):
     """Reconstructions [n, samples, h, w, c], each sample with noise of its own.
@@ -231,12 +251,21 @@ class Inverter:
       images = tf.placeholder(tf.float32, [None, side, side, self.colors])
       z = tf.placeholder(tf.float32, [None, self.z_dim])
       condition = tf.placeholder(tf.float32, [None, self.num_logits])
-      parts = _Graph(images=images, z=z, condition=condition,
-                     logits=self.classifier(images) if self.classifier else None,
-                     generated=self.graph_generator(z, condition),
-                     session=tf.Session(graph=graph))
-      parts.session.run([tf.global_variables_initializer(),
-                         tf.local_variables_initializer(), tf.tables_initializer()])
+      parts = _Graph(
+        images=images,
+        z=z,
+        condition=condition,
+        logits=self.classifier(images) if self.classifier else None,
+        generated=self.graph_generator(z, condition),
+        session=tf.Session(graph=graph),
+      )
+      parts.session.run(
+        [
+          tf.global_variables_initializer(),
+          tf.local_variables_initializer(),
+          tf.tables_initializer(),
+        ]
+      )
     return parts
 
   @functools.cached_property
@@ -250,8 +279,13 @@ class Inverter:
       epsilon = tf.placeholder(tf.float32, [None, 1, 1, 1])
       attacked = attacks.fgsm(self.classifier, images, labels, epsilon)
       session = tf.Session(graph=graph)
-      session.run([tf.global_variables_initializer(), tf.local_variables_initializer(),
-                   tf.tables_initializer()])
+      session.run(
+        [
+          tf.global_variables_initializer(),
+          tf.local_variables_initializer(),
+          tf.tables_initializer(),
+        ]
+      )
     return _AttackGraph(images, labels, epsilon, attacked, session)
 
   def _run(self, fetch, feeds, shape, session=None):
@@ -262,14 +296,23 @@ class Inverter:
     for start in range(0, total, self._batch_size):
       part = slice(start, start + self._batch_size)
       result[part] = session.run(
-          fetch, {key: value[part] for key, value in feeds.items()})
+        fetch, {key: value[part] for key, value in feeds.items()}
+      )
     return result
 
 
 # Of inversion.json; a module of another one has to be exported again.
 FORMAT = 1
-_FIELDS = {"image_size": int, "colors": int, "z_dim": int, "num_logits": int,
-           "step": int, "dataset": str, "conditioning": str, "class_names": list}
+_FIELDS = {
+  "image_size": int,
+  "colors": int,
+  "z_dim": int,
+  "num_logits": int,
+  "step": int,
+  "dataset": str,
+  "conditioning": str,
+  "class_names": list,
+}
 
 
 def _read(module_dir):
@@ -280,17 +323,27 @@ def _read(module_dir):
   """
   path = os.path.join(module_dir, DESCRIPTION)
   info = files.read_json(path)
-  wrong = [name for name, kind in _FIELDS.items()
-           if not isinstance(info, dict) or type(info.get(name)) is not kind]
-  if wrong or info["colors"] not in (1, 3) or min(info["image_size"], info["z_dim"]) < 1:
-    raise UserError(f"{path} is damaged ({', '.join(wrong) or 'impossible sizes'}); "
-                    "export the module again")
+  wrong = [
+    name
+    for name, kind in _FIELDS.items()
+    if not isinstance(info, dict) or type(info.get(name)) is not kind
+  ]
+  if (
+    wrong or info["colors"] not in (1, 3) or min(info["image_size"], info["z_dim"]) < 1
+  ):
+    raise UserError(
+      f"{path} is damaged ({', '.join(wrong) or 'impossible sizes'}); "
+      "export the module again"
+    )
   if info.get("format") != FORMAT:
-    raise UserError(f"{path} is of format {info.get('format')!r}, and this version of the "
-                    f"program reads {FORMAT}; export the module again with this version")
+    raise UserError(
+      f"{path} is of format {info.get('format')!r}, and this version of the "
+      f"program reads {FORMAT}; export the module again with this version"
+    )
   classifier = info.setdefault("classifier", None)
   if classifier is not None and not (
-      isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)):
+    isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)
+  ):
     raise UserError(f"{path} is damaged (classifier); export the module again")
   written = info.get("files", {})
   if not isinstance(written, dict):
@@ -300,11 +353,15 @@ def _read(module_dir):
     if not files.is_file(file):
       raise UserError(f"no file {file}; copy the whole module, or export it again")
     if hub.file_digest(file) != digest:
-      raise UserError(f"{file} is damaged: it is not what was exported; copy it again, "
-                      "or export the module again")
+      raise UserError(
+        f"{file} is damaged: it is not what was exported; copy it again, "
+        "or export the module again"
+      )
   _check_signature(module_dir, info)
   names = info["class_names"]
-  if len(names) < info["num_logits"] or not all(isinstance(name, str) for name in names):
+  if len(names) < info["num_logits"] or not all(
+    isinstance(name, str) for name in names
+  ):
     raise UserError(f"{path} is damaged (class_names); export the module again")
   return info
 
@@ -313,22 +370,29 @@ def _check_signature(module_dir, info):
   """The module's generator takes and gives what inversion.json says."""
   generator = hub.signatures(module_dir).get("generator")
   if generator is None or "default" not in generator.outputs:
-    raise UserError(f"{module_dir} has no signature 'generator' with an output "
-                    "'default'; export it again")
+    raise UserError(
+      f"{module_dir} has no signature 'generator' with an output "
+      "'default'; export it again"
+    )
   wanted = {"z": info["z_dim"]}
   if info["num_logits"]:
     wanted[info["conditioning"]] = info["num_logits"]
-  found = {name: shape[-1] if shape else None
-           for name, shape in generator.inputs.items()}
+  found = {
+    name: shape[-1] if shape else None for name, shape in generator.inputs.items()
+  }
   if found != wanted:
-    raise UserError(f"{module_dir}: its generator takes {found}, but {DESCRIPTION} says "
-                    f"{wanted}; copy or export the module again")
+    raise UserError(
+      f"{module_dir}: its generator takes {found}, but {DESCRIPTION} says "
+      f"{wanted}; copy or export the module again"
+    )
   shape = generator.outputs["default"]
   side = info["image_size"]
   if shape and None not in shape[1:] and shape[1:] != (side, side, info["colors"]):
-    raise UserError(f"{module_dir}: its generator makes images of {list(shape[1:])}, but "
-                    f"{DESCRIPTION} says {[side, side, info['colors']]}; copy or export "
-                    "the module again")
+    raise UserError(
+      f"{module_dir}: its generator makes images of {list(shape[1:])}, but "
+      f"{DESCRIPTION} says {[side, side, info['colors']]}; copy or export "
+      "the module again"
+    )
 
 
 def _resized(images, size):
@@ -355,14 +419,20 @@ def find_images(pattern):
   """
   pattern = os.path.expanduser(pattern)
   if os.path.isdir(pattern):
-    found = [os.path.join(folder, name) for folder, _, names in os.walk(pattern)
-             for name in names if name.lower().endswith(image_lib.EXTENSIONS)]
+    found = [
+      os.path.join(folder, name)
+      for folder, _, names in os.walk(pattern)
+      for name in names
+      if name.lower().endswith(image_lib.EXTENSIONS)
+    ]
   elif os.path.isfile(pattern):  # whatever brackets its name has
     found = [pattern]
   else:
-    found = [path for path in glob.glob(pattern, recursive=True)
-             if os.path.isfile(path)]
+    found = [
+      path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)
+    ]
   if not found:
-    raise UserError(f"no images at {pattern}; give a folder or a quoted glob such as "
-                    "'photos/*.jpg'")
+    raise UserError(
+      f"no images at {pattern}; give a folder or a quoted glob such as 'photos/*.jpg'"
+    )
   return sorted(found)

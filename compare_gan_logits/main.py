@@ -29,11 +29,11 @@ from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.configuration import explain_gin_error
 from compare_gan_logits.configuration import parse_gin
 from compare_gan_logits.distribution import KINDS
 from compare_gan_logits.distribution import Distribution
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import perceptual_gan  # noqa: F401, registers both
 
 
@@ -41,25 +41,49 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_multi_string("gin_config", [], "Path of a gin file; may be repeated.")
 flags.DEFINE_multi_string("gin_bindings", [], "One gin binding; may be repeated.")
-flags.DEFINE_string("model_dir", None, "Folder of checkpoints, summaries and the "
-                    "module. Default: runs/<name of the last gin file>.")
-flags.DEFINE_enum("schedule", "train", runner_lib.SCHEDULES,
-                  "train (and export), eval_after_train, continuous_eval or export.")
-flags.DEFINE_enum("distribute", "none", KINDS, "Train on one device, on all GPUs of "
-                  "this machine (mirrored), or in the processes of $TF_CONFIG.")
-flags.DEFINE_integer("num_replicas", None, "GPUs to use with --distribute mirrored "
-                     "(default: all), or parts to make of the CPU.", lower_bound=1)
+flags.DEFINE_string(
+  "model_dir",
+  None,
+  "Folder of checkpoints, summaries and the "
+  "module. Default: runs/<name of the last gin file>.",
+)
+flags.DEFINE_enum(
+  "schedule",
+  "train",
+  runner_lib.SCHEDULES,
+  "train (and export), eval_after_train, continuous_eval or export.",
+)
+flags.DEFINE_enum(
+  "distribute",
+  "none",
+  KINDS,
+  "Train on one device, on all GPUs of "
+  "this machine (mirrored), or in the processes of $TF_CONFIG.",
+)
+flags.DEFINE_integer(
+  "num_replicas",
+  None,
+  "GPUs to use with --distribute mirrored (default: all), or parts to make of the CPU.",
+  lower_bound=1,
+)
 flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
-flags.DEFINE_string("tpu", None, "Name or grpc:// address of the TPU; default: "
-                    "$TPU_NAME.")
+flags.DEFINE_string(
+  "tpu", None, "Name or grpc:// address of the TPU; default: $TPU_NAME."
+)
 flags.DEFINE_string("tpu_zone", None, "Zone of the TPU; default: the metadata's.")
 flags.DEFINE_string("gcp_project", None, "Project of the TPU; default: the metadata's.")
-flags.DEFINE_integer("eval_every_steps", None, "Score only checkpoints whose step "
-                     "this divides.", lower_bound=1)
-flags.DEFINE_integer("num_eval_averaging_runs", 1, "Evaluations with other noise, "
-                     "averaged.", lower_bound=1)
-flags.DEFINE_string("score_filename", "scores.csv", "CSV file of the scores, in "
-                    "model_dir.")
+flags.DEFINE_integer(
+  "eval_every_steps",
+  None,
+  "Score only checkpoints whose step this divides.",
+  lower_bound=1,
+)
+flags.DEFINE_integer(
+  "num_eval_averaging_runs", 1, "Evaluations with other noise, averaged.", lower_bound=1
+)
+flags.DEFINE_string(
+  "score_filename", "scores.csv", "CSV file of the scores, in model_dir."
+)
 
 
 def default_model_dir(config_files):
@@ -75,11 +99,17 @@ def make_run(model_dir, distribution=None):
   """
   try:
     return runner_lib.Run(
-        dataset=datasets.get_dataset(), classifier=from_gin(),
-        options=runner_lib.get_options_dict(), settings=runner_lib.get_run_settings(),
-        model_dir=model_dir, use_tpu=FLAGS.use_tpu, tpu=FLAGS.tpu,
-        tpu_zone=FLAGS.tpu_zone, gcp_project=FLAGS.gcp_project,
-        distribution=distribution)
+      dataset=datasets.get_dataset(),
+      classifier=from_gin(),
+      options=runner_lib.get_options_dict(),
+      settings=runner_lib.get_run_settings(),
+      model_dir=model_dir,
+      use_tpu=FLAGS.use_tpu,
+      tpu=FLAGS.tpu,
+      tpu_zone=FLAGS.tpu_zone,
+      gcp_project=FLAGS.gcp_project,
+      distribution=distribution,
+    )
   except (TypeError, ValueError, RecursionError) as error:  # gin's, of a wrong value
     raise UserError(explain_gin_error(error)) from error
 
@@ -90,25 +120,35 @@ def main(argv):
   allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
   if not FLAGS.gin_config:
-    raise UserError("name a configuration with --gin_config; quickstart.gin in "
-                    "gin_configs/ is a small one")
+    raise UserError(
+      "name a configuration with --gin_config; quickstart.gin in "
+      "gin_configs/ is a small one"
+    )
   parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   model_dir = FLAGS.model_dir or default_model_dir(FLAGS.gin_config)
   trains = FLAGS.schedule in ("train", "eval_after_train")
-  distribution = Distribution(FLAGS.distribute if trains else "none",
-                              FLAGS.num_replicas if trains else None)
+  distribution = Distribution(
+    FLAGS.distribute if trains else "none", FLAGS.num_replicas if trains else None
+  )
   run = make_run(model_dir, distribution)
   # Of several workers the first one speaks for all.
-  with (runner_lib.alone(FLAGS.schedule, model_dir) if distribution.is_chief
-        else contextlib.nullcontext()):
+  with (
+    runner_lib.alone(FLAGS.schedule, model_dir)
+    if distribution.is_chief
+    else contextlib.nullcontext()
+  ):
     tf.io.gfile.makedirs(model_dir)
     if trains and distribution.is_chief:
-      files.write_text(os.path.join(model_dir, "operative_config.gin"),
-                       gin.config_str())
+      files.write_text(
+        os.path.join(model_dir, "operative_config.gin"), gin.config_str()
+      )
     runner_lib.run_with_schedule(
-        FLAGS.schedule, run, score_filename=FLAGS.score_filename,
-        eval_every_steps=FLAGS.eval_every_steps,
-        num_eval_averaging_runs=FLAGS.num_eval_averaging_runs)
+      FLAGS.schedule,
+      run,
+      score_filename=FLAGS.score_filename,
+      eval_every_steps=FLAGS.eval_every_steps,
+      num_eval_averaging_runs=FLAGS.num_eval_averaging_runs,
+    )
 
 
 def command_line():

@@ -48,26 +48,43 @@ class Reconstructions:
 
   def agreement(self):
     """Fraction of reconstructions that get their original's class."""
-    return float(np.mean([name == original
-                          for original, names in zip(self.classes, self.picture_classes)
-                          for name in names]))
+    return float(
+      np.mean(
+        [
+          name == original
+          for original, names in zip(self.classes, self.picture_classes)
+          for name in names
+        ]
+      )
+    )
 
   def to_json(self):
     """Per file and in the mean, for results.json."""
     records = []
     for i, path in enumerate(self.paths):
-      records.append({
+      records.append(
+        {
           "file": path,
           "predicted_class": self.classes[i],
           "confidence": _rounded(self.confidences[i]),
           "reconstructions": [
-              {"predicted_class": name, "psnr": _rounded(psnr), "ssim": _rounded(ssim)}
-              for name, psnr, ssim in zip(self.picture_classes[i], self.psnr[i],
-                                          self.ssim[i])]})
-    return {"name": self.name, "module": self.module, "images": records,
-            "mean": {"psnr": _rounded(self.psnr.mean()),
-                     "ssim": _rounded(self.ssim.mean()),
-                     "class_kept": _rounded(self.agreement())}}
+            {"predicted_class": name, "psnr": _rounded(psnr), "ssim": _rounded(ssim)}
+            for name, psnr, ssim in zip(
+              self.picture_classes[i], self.psnr[i], self.ssim[i]
+            )
+          ],
+        }
+      )
+    return {
+      "name": self.name,
+      "module": self.module,
+      "images": records,
+      "mean": {
+        "psnr": _rounded(self.psnr.mean()),
+        "ssim": _rounded(self.ssim.mean()),
+        "class_kept": _rounded(self.agreement()),
+      },
+    }
 
 
 def of_files(inverter, paths, samples=1, seed=0):
@@ -88,12 +105,14 @@ def of_files(inverter, paths, samples=1, seed=0):
   """
   values = len(paths) * samples * inverter.image_size**2 * inverter.colors
   if values > _MAX_VALUES:
-    raise UserError(f"{len(paths)} images with {samples} samples each are "
-                    f"{4e-9 * values:.0f} GB of pictures; ask for fewer --samples, or "
-                    "fewer --images at a time")
-  originals = np.stack([
-      inversion.read_image(path, inverter.image_size, inverter.colors)
-      for path in paths])
+    raise UserError(
+      f"{len(paths)} images with {samples} samples each are "
+      f"{4e-9 * values:.0f} GB of pictures; ask for fewer --samples, or "
+      "fewer --images at a time"
+    )
+  originals = np.stack(
+    [inversion.read_image(path, inverter.image_size, inverter.colors) for path in paths]
+  )
   logits = inverter.logits(originals)
   noise = inverter.noise(len(paths) * samples, seed)
   flat = inverter.generate(np.repeat(logits, samples, axis=0), noise)
@@ -101,14 +120,20 @@ def of_files(inverter, paths, samples=1, seed=0):
   again = inverter.predict(flat).reshape(len(paths), samples)
   names = inverter.class_names
   return Reconstructions(
-      name=inverter.name, module=inverter.path, paths=list(paths), originals=originals,
-      logits=logits, pictures=flat.reshape(len(paths), samples, *flat.shape[1:]),
-      classes=[names[c] for c in logits.argmax(axis=1)],
-      confidences=special.softmax(logits, axis=1).max(axis=1),
-      picture_classes=[[names[c] for c in row] for row in again],
-      psnr=np.minimum(similarity.psnr(repeated, flat),
-                      _MAX_PSNR).reshape(len(paths), samples),
-      ssim=similarity.ssim(repeated, flat).reshape(len(paths), samples))
+    name=inverter.name,
+    module=inverter.path,
+    paths=list(paths),
+    originals=originals,
+    logits=logits,
+    pictures=flat.reshape(len(paths), samples, *flat.shape[1:]),
+    classes=[names[c] for c in logits.argmax(axis=1)],
+    confidences=special.softmax(logits, axis=1).max(axis=1),
+    picture_classes=[[names[c] for c in row] for row in again],
+    psnr=np.minimum(similarity.psnr(repeated, flat), _MAX_PSNR).reshape(
+      len(paths), samples
+    ),
+    ssim=similarity.ssim(repeated, flat).reshape(len(paths), samples),
+  )
 
 
 def write(made, folder, grid_rows=40):
@@ -128,33 +153,44 @@ def write(made, folder, grid_rows=40):
   figures.grid(rows, os.path.join(folder, "grid.png"), labels, columns)
   os.makedirs(os.path.join(folder, "images"))
   for i, stem in enumerate(unique([_stem(path) for path in made[0].paths])):
-    figures.save_image(made[0].originals[i],
-                       os.path.join(folder, "images", f"{stem}_original.png"))
+    figures.save_image(
+      made[0].originals[i], os.path.join(folder, "images", f"{stem}_original.png")
+    )
     for name, m in zip(names, made):
       for k, picture in enumerate(m.pictures[i]):
         file = f"{stem}_{_slug(name)}_{k}.png"
         figures.save_image(picture, os.path.join(folder, "images", file))
-  np.savez(os.path.join(folder, "logits.npz"), files=np.array(made[0].paths),
-           **{_slug(name): m.logits for name, m in zip(names, made)})
-  files.write_json(os.path.join(folder, "results.json"),
-                   {"modules": [m.to_json() for m in made]})
+  np.savez(
+    os.path.join(folder, "logits.npz"),
+    files=np.array(made[0].paths),
+    **{_slug(name): m.logits for name, m in zip(names, made)},
+  )
+  files.write_json(
+    os.path.join(folder, "results.json"), {"modules": [m.to_json() for m in made]}
+  )
 
 
 def print_table(made, limit=40):
   """Prints a line per file and module, at most `limit` files, and the means."""
-  head = f"{'image':28} {'module':18} {'class':18} {'confidence':>10} " \
-         f"{'PSNR dB':>8} {'SSIM':>6}  class of the reconstruction"
+  head = (
+    f"{'image':28} {'module':18} {'class':18} {'confidence':>10} "
+    f"{'PSNR dB':>8} {'SSIM':>6}  class of the reconstruction"
+  )
   print(head)
   for i, path in enumerate(made[0].paths[:limit]):
     for m in made:
-      print(f"{os.path.basename(path)[-28:]:28} {m.name[:18]:18} {m.classes[i][:18]:18} "
-            f"{m.confidences[i]:10.1%} {m.psnr[i].mean():8.2f} {m.ssim[i].mean():6.3f}"
-            f"  {', '.join(m.picture_classes[i][:4])}")
+      print(
+        f"{os.path.basename(path)[-28:]:28} {m.name[:18]:18} {m.classes[i][:18]:18} "
+        f"{m.confidences[i]:10.1%} {m.psnr[i].mean():8.2f} {m.ssim[i].mean():6.3f}"
+        f"  {', '.join(m.picture_classes[i][:4])}"
+      )
   if len(made[0].paths) > limit:
     print(f"... and {len(made[0].paths) - limit} more images in results.json")
   for m in made:
-    print(f"{'mean of ' + str(len(m.paths)):28} {m.name[:18]:18} {'':18} {'':10} "
-          f"{m.psnr.mean():8.2f} {m.ssim.mean():6.3f}  class kept {m.agreement():.1%}")
+    print(
+      f"{'mean of ' + str(len(m.paths)):28} {m.name[:18]:18} {'':18} {'':10} "
+      f"{m.psnr.mean():8.2f} {m.ssim.mean():6.3f}  class kept {m.agreement():.1%}"
+    )
 
 
 def unique(names):

@@ -53,11 +53,13 @@ def write(done, setting, folder):
   """
   body = [_head(setting), _overview(done)]
   body += [_experiment(name, found, folder) for name, found in done.items()]
-  page = ("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-          "<link rel=\"icon\" href=\"data:,\">\n"
-          f"<title>What the logits keep</title>\n<style>{_STYLE}</style>\n</head>\n"
-          f"<body>\n{''.join(body)}</body>\n</html>\n")
+  page = (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    '<link rel="icon" href="data:,">\n'
+    f"<title>What the logits keep</title>\n<style>{_STYLE}</style>\n</head>\n"
+    f"<body>\n{''.join(body)}</body>\n</html>\n"
+  )
   files.write_text(os.path.join(folder, "report.html"), page)
 
 
@@ -65,23 +67,43 @@ def _head(setting):
   rows = []
   for label, module in setting["modules"].items():
     classifier = module["classifier"] or {}
-    rows.append([label, module["architecture"] or "unknown", module["trained_on"],
-                 f"{module['image_size']} px", f"{module['step']:,}",
-                 classifier.get("name", "none"), (classifier.get("digest") or "")[:12],
-                 module["path"]])
-  table = _table(["model", "generator", "trained on", "size", "steps", "classifier",
-                  "its digest", "module"], rows)
+    rows.append(
+      [
+        label,
+        module["architecture"] or "unknown",
+        module["trained_on"],
+        f"{module['image_size']} px",
+        f"{module['step']:,}",
+        classifier.get("name", "none"),
+        (classifier.get("digest") or "")[:12],
+        module["path"],
+      ]
+    )
+  table = _table(
+    [
+      "model",
+      "generator",
+      "trained on",
+      "size",
+      "steps",
+      "classifier",
+      "its digest",
+      "module",
+    ],
+    rows,
+  )
   limit = f", at most {setting['limit']} images each" if setting["limit"] else ""
   return (
-      "<h1>What the logits keep</h1>\n<p>The experiments of Teterwak et al. (2021), "
-      "<i>Understanding Invariance via Feedforward Inversion of Discriminatively Trained "
-      f"Classifiers</i>, on the {_text(setting['split'])} images of "
-      f"{_text(setting['dataset'])} (seed {setting['seed']}{limit}).</p>\n{table}"
-      "<p class=\"small\">Square brackets hold 95&nbsp;% intervals: bootstrap for means, "
-      "Wilson for fractions; n is the number of images. The paper's values are for "
-      "ImageNet and ResNet-152 at 64 px: they are here for comparison of their "
-      "direction, not their size. LPIPS, class agreement and the rest are those of "
-      "this data.</p>\n")
+    "<h1>What the logits keep</h1>\n<p>The experiments of Teterwak et al. (2021), "
+    "<i>Understanding Invariance via Feedforward Inversion of Discriminatively Trained "
+    f"Classifiers</i>, on the {_text(setting['split'])} images of "
+    f"{_text(setting['dataset'])} (seed {setting['seed']}{limit}).</p>\n{table}"
+    '<p class="small">Square brackets hold 95&nbsp;% intervals: bootstrap for means, '
+    "Wilson for fractions; n is the number of images. The paper's values are for "
+    "ImageNet and ResNet-152 at 64 px: they are here for comparison of their "
+    "direction, not their size. LPIPS, class agreement and the rest are those of "
+    "this data.</p>\n"
+  )
 
 
 def _overview(done):
@@ -89,37 +111,51 @@ def _overview(done):
   for name, found in done.items():
     for verdict in found["verdicts"]:
       counts[verdict["outcome"]] += 1
-      statement = (f'<a href="#{name}">{_text(verdict["statement"])}</a><br>'
-                   f'<span class="small">{_text(verdict["evidence_is"])}: '
-                   f'{_interval(verdict["evidence"])}</span>')
-      rows.append([_badge(verdict["outcome"]), _Raw(statement, "wide"),
-                   verdict["section"]])
-  summary = ", ".join(f"{counts[outcome]} {_text(outcome)}"
-                      for outcome in (common.HOLDS, common.FAILS, common.OPEN))
-  links = " ".join(f'<a href="#{name}">{_text(found["title"])}</a>'
-                   for name, found in done.items())
+      statement = (
+        f'<a href="#{name}">{_text(verdict["statement"])}</a><br>'
+        f'<span class="small">{_text(verdict["evidence_is"])}: '
+        f"{_interval(verdict['evidence'])}</span>"
+      )
+      rows.append(
+        [_badge(verdict["outcome"]), _Raw(statement, "wide"), verdict["section"]]
+      )
+  summary = ", ".join(
+    f"{counts[outcome]} {_text(outcome)}"
+    for outcome in (common.HOLDS, common.FAILS, common.OPEN)
+  )
+  links = " ".join(
+    f'<a href="#{name}">{_text(found["title"])}</a>' for name, found in done.items()
+  )
   return (
-      f"<nav>{links}</nav>\n<h2 id=\"verdicts\">Statements, and what this data says</h2>\n"
-      f"<p>{summary}. A statement holds where the whole interval of its evidence is on "
-      "the stated side, does not where it is wholly on the other, and is not decided "
-      "otherwise.</p>\n" + _table(["here", "statement and evidence", "paper"], rows))
+    f'<nav>{links}</nav>\n<h2 id="verdicts">Statements, and what this data says</h2>\n'
+    f"<p>{summary}. A statement holds where the whole interval of its evidence is on "
+    "the stated side, does not where it is wholly on the other, and is not decided "
+    "otherwise.</p>\n" + _table(["here", "statement and evidence", "paper"], rows)
+  )
 
 
 def _experiment(name, found, folder):
-  parts = [f'<h2 id="{name}">{_text(found["title"])}</h2>\n',
-           f'<p>{_text(found["question"])} <span class="small">Paper: '
-           f'{_text(found["section"])}.</span></p>\n']
+  parts = [
+    f'<h2 id="{name}">{_text(found["title"])}</h2>\n',
+    f'<p>{_text(found["question"])} <span class="small">Paper: '
+    f"{_text(found['section'])}.</span></p>\n",
+  ]
   parts += [f"<p>{_text(note)}</p>\n" for note in found["notes"]]
-  parts += [f'<p>{_badge(v["outcome"]).html}: {_text(v["statement"])}. '
-            f'<span class="small">{_text(v["evidence_is"])}: '
-            f'{_interval(v["evidence"])}</span></p>\n' for v in found["verdicts"]]
+  parts += [
+    f"<p>{_badge(v['outcome']).html}: {_text(v['statement'])}. "
+    f'<span class="small">{_text(v["evidence_is"])}: '
+    f"{_interval(v['evidence'])}</span></p>\n"
+    for v in found["verdicts"]
+  ]
   parts.append(_measures(found))
   parts += [_figure(name, picture, folder) for picture in found["pictures"]]
   parts.append(_costs(found))
   settings = ", ".join(f"{key} = {value}" for key, value in found["settings"].items())
-  parts.append(f'<p class="small">Settings: {_text(settings)}. '
-               f'<a href="{name}/{study.ARRAYS}">Arrays (npz)</a>, '
-               f'<a href="{name}/{study.RESULT}">numbers (JSON)</a>.</p>\n')
+  parts.append(
+    f'<p class="small">Settings: {_text(settings)}. '
+    f'<a href="{name}/{study.ARRAYS}">Arrays (npz)</a>, '
+    f'<a href="{name}/{study.RESULT}">numbers (JSON)</a>.</p>\n'
+  )
   return "".join(parts)
 
 
@@ -128,8 +164,14 @@ def _measures(found):
   order = found.get("order") or list(found["summary"])
   if not order:
     return ""
-  labels = list(dict.fromkeys(label for key in order for label in found["identity"][
-      "modules"] if label in found["summary"][key]))
+  labels = list(
+    dict.fromkeys(
+      label
+      for key in order
+      for label in found["identity"]["modules"]
+      if label in found["summary"][key]
+    )
+  )
   rows = []
   for key in order:
     entries = found["summary"][key]
@@ -162,10 +204,12 @@ def _figure(name, picture, folder):
   width, height = struct.unpack(">II", encoded[16:24])  # of the PNG's header
   data = base64.b64encode(encoded).decode()
   kind = "curves" if width == 1040 else "grid"
-  return (f'<figure class="{kind}"><img width="{width // _SHOWN_DENSITY}" '
-          f'height="{height // _SHOWN_DENSITY}" alt="{_text(picture["caption"])}" '
-          f'src="data:image/png;base64,{data}">\n<figcaption>'
-          f'{_text(picture["caption"])}</figcaption></figure>\n')
+  return (
+    f'<figure class="{kind}"><img width="{width // _SHOWN_DENSITY}" '
+    f'height="{height // _SHOWN_DENSITY}" alt="{_text(picture["caption"])}" '
+    f'src="data:image/png;base64,{data}">\n<figcaption>'
+    f"{_text(picture['caption'])}</figcaption></figure>\n"
+  )
 
 
 class _Raw:
@@ -189,8 +233,10 @@ def _interval(entry):
     return "no such images"
   if entry["low"] == entry["high"]:
     return f"{entry['value']:.3g}, n&nbsp;=&nbsp;{entry['n']}"
-  return (f"{entry['value']:.4g} [{entry['low']:.4g}, {entry['high']:.4g}], "
-          f"n&nbsp;=&nbsp;{entry['n']}").replace("-", "\N{MINUS SIGN}")
+  return (
+    f"{entry['value']:.4g} [{entry['low']:.4g}, {entry['high']:.4g}], "
+    f"n&nbsp;=&nbsp;{entry['n']}"
+  ).replace("-", "\N{MINUS SIGN}")
 
 
 def _table(head, rows):
@@ -201,8 +247,10 @@ def _table(head, rows):
 
   top = "".join(f"<th>{_text(name)}</th>" for name in head)
   lines = "".join(f"<tr>{''.join(cell(v) for v in row)}</tr>\n" for row in rows)
-  return (f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n'
-          f"{lines}</tbody></table></div>\n")
+  return (
+    f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n'
+    f"{lines}</tbody></table></div>\n"
+  )
 
 
 def _text(value):

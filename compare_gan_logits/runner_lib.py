@@ -19,10 +19,10 @@ from compare_gan_logits import export
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import hooks
-from compare_gan_logits.errors import UserError
-from compare_gan_logits.errors import nearest
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
 
 
 SCHEDULES = ("train", "eval_after_train", "continuous_eval", "export")
@@ -30,19 +30,31 @@ MODULE = "module"
 _TPU_CONNECT_SECONDS = 20
 _POLL_SECONDS = 10
 # What nobody else may do in a model_dir at the same time.
-_LOCKS = {"train": ("training",), "eval_after_train": ("training", "evaluation"),
-          "continuous_eval": ("evaluation",), "export": ()}
+_LOCKS = {
+  "train": ("training",),
+  "eval_after_train": ("training", "evaluation"),
+  "continuous_eval": ("evaluation",),
+  "export": (),
+}
 
 RunSettings = collections.namedtuple(
-    "RunSettings", "tf_random_seed single_core iterations_per_loop "
-    "save_checkpoints_steps keep_checkpoint_max save_summary_steps training_minutes")
+  "RunSettings",
+  "tf_random_seed single_core iterations_per_loop "
+  "save_checkpoints_steps keep_checkpoint_max save_summary_steps training_minutes",
+)
 
 
 @gin.configurable("options")
-def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
-                     architecture=gin.REQUIRED, training_steps=gin.REQUIRED,
-                     discriminator_normalization=None, lamba=1, disc_iters=1,
-                     z_dim=128):
+def get_options_dict(
+  batch_size=gin.REQUIRED,
+  gan_class=gin.REQUIRED,
+  architecture=gin.REQUIRED,
+  training_steps=gin.REQUIRED,
+  discriminator_normalization=None,
+  lamba=1,
+  disc_iters=1,
+  z_dim=128,
+):
   """What gin binds under `options`.
 
   Args:
@@ -56,25 +68,40 @@ def get_options_dict(batch_size=gin.REQUIRED, gan_class=gin.REQUIRED,
     z_dim: length of the noise vector.
   """
   del discriminator_normalization
-  options = {"batch_size": batch_size, "training_steps": training_steps,
-             "disc_iters": disc_iters, "z_dim": z_dim}
+  options = {
+    "batch_size": batch_size,
+    "training_steps": training_steps,
+    "disc_iters": disc_iters,
+    "z_dim": z_dim,
+  }
   for name, value in options.items():
     if type(value) is not int or not 1 <= value < 2**31:
-      raise UserError(f"options.{name} is {value!r}; it must be a positive integer (of 31 "
-                      "bits at most)")
+      raise UserError(
+        f"options.{name} is {value!r}; it must be a positive integer (of 31 "
+        "bits at most)"
+      )
   if batch_size * (disc_iters + 1) >= 2**31:
-    raise UserError(f"options.batch_size is {batch_size}; with options.disc_iters it makes "
-                    "more images a step than can be counted: make it smaller")
+    raise UserError(
+      f"options.batch_size is {batch_size}; with options.disc_iters it makes "
+      "more images a step than can be counted: make it smaller"
+    )
   if not callable(gan_class):
-    raise UserError(f"options.gan_class is {gan_class!r}; it must be a class, such as "
-                    "@ModularGAN")
+    raise UserError(
+      f"options.gan_class is {gan_class!r}; it must be a class, such as @ModularGAN"
+    )
   return dict(options, gan_class=gan_class, architecture=architecture, lamba=lamba)
 
 
 @gin.configurable("run_config")
-def get_run_settings(tf_random_seed=None, single_core=False, iterations_per_loop=1000,
-                     save_checkpoints_steps=5000, keep_checkpoint_max=1000,
-                     save_summary_steps=100, training_minutes=None):
+def get_run_settings(
+  tf_random_seed=None,
+  single_core=False,
+  iterations_per_loop=1000,
+  save_checkpoints_steps=5000,
+  keep_checkpoint_max=1000,
+  save_summary_steps=100,
+  training_minutes=None,
+):
   """What gin binds under `run_config`.
 
   Args:
@@ -87,9 +114,15 @@ def get_run_settings(tf_random_seed=None, single_core=False, iterations_per_loop
     training_minutes: of training after which it ends, if options.training_steps are
       not reached before: methods are compared at equal time.
   """
-  return RunSettings(tf_random_seed or 0, single_core, iterations_per_loop,
-                     save_checkpoints_steps, keep_checkpoint_max, save_summary_steps,
-                     training_minutes)
+  return RunSettings(
+    tf_random_seed or 0,
+    single_core,
+    iterations_per_loop,
+    save_checkpoints_steps,
+    keep_checkpoint_max,
+    save_summary_steps,
+    training_minutes,
+  )
 
 
 class TaskManager:
@@ -114,8 +147,10 @@ class TaskManager:
       for row in rows:
         int(row["step"])
     except (KeyError, TypeError, ValueError, csv.Error):
-      raise UserError(f"{self._path} is damaged; put it right or remove it: the "
-                      "checkpoints that are left are then scored anew") from None
+      raise UserError(
+        f"{self._path} is damaged; put it right or remove it: the "
+        "checkpoints that are left are then scored anew"
+      ) from None
     return rows
 
   def add_scores(self, step, scores):
@@ -134,22 +169,39 @@ class TaskManager:
     """(step, path) of the kept checkpoints that have no row yet, oldest first."""
     done = {int(row["step"]) for row in self.scores()}
     for step, path in checkpoints.of_run(self._model_dir):
-      if (step not in done | self._damaged and step > 0
-          and not (every_steps and step % every_steps)):
+      if (
+        step not in done | self._damaged
+        and step > 0
+        and not (every_steps and step % every_steps)
+      ):
         trouble = checkpoints.problem(path)
         if trouble is None:
           yield step, path
         else:
           self._damaged.add(step)
-          print(f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr,
-                flush=True)
+          print(
+            f"{path} is damaged ({trouble}) and gets no scores",
+            file=sys.stderr,
+            flush=True,
+          )
 
 
 class Run:
   """One configured run: dataset, classifier and model, and where they write."""
 
-  def __init__(self, dataset, classifier, options, settings, model_dir, use_tpu=False,
-               tpu=None, tpu_zone=None, gcp_project=None, distribution=None):
+  def __init__(
+    self,
+    dataset,
+    classifier,
+    options,
+    settings,
+    model_dir,
+    use_tpu=False,
+    tpu=None,
+    tpu_zone=None,
+    gcp_project=None,
+    distribution=None,
+  ):
     self.dataset = dataset
     self.classifier = classifier
     self.options = options
@@ -162,11 +214,13 @@ class Run:
       raise UserError("--use_tpu has its own replicas; leave out --distribute")
     self._replica_batch = self.distribution.share(options["batch_size"])
     if self.distribution.across_processes and settings.training_minutes is not None:
-      raise UserError("run_config.training_minutes is for one process: several would "
-                      "stop at different steps; bind options.training_steps only")
+      raise UserError(
+        "run_config.training_minutes is for one process: several would "
+        "stop at different steps; bind options.training_steps only"
+      )
     self.gan = options["gan_class"](
-        dataset=dataset, parameters=options, model_dir=model_dir,
-        classifier=classifier)
+      dataset=dataset, parameters=options, model_dir=model_dir, classifier=classifier
+    )
 
   @property
   def module_dir(self):
@@ -198,14 +252,26 @@ class Run:
         estimator.train(input_fn, max_steps=max_steps, saving_listeners=guards)
         return
       # The one call that TensorFlow has for several processes passes no listeners on.
-      savers = [tf.train.CheckpointSaverHook(
-          self.model_dir, save_steps=self.settings.save_checkpoints_steps,
-          listeners=guards)] if chief else []
+      savers = (
+        [
+          tf.train.CheckpointSaverHook(
+            self.model_dir,
+            save_steps=self.settings.save_checkpoints_steps,
+            listeners=guards,
+          )
+        ]
+        if chief
+        else []
+      )
       tf.estimator.train_and_evaluate(
-          estimator, tf.estimator.TrainSpec(input_fn, max_steps, savers),
-          tf.estimator.EvalSpec(input_fn))
+        estimator,
+        tf.estimator.TrainSpec(input_fn, max_steps, savers),
+        tf.estimator.EvalSpec(input_fn),
+      )
       # Where TensorFlow has other workers than the chief save as well.
-      scratch = os.path.join(self.model_dir, "tmp_{}_{}".format(*self.distribution.task))
+      scratch = os.path.join(
+        self.model_dir, "tmp_{}_{}".format(*self.distribution.task)
+      )
       if not chief and tf.io.gfile.isdir(scratch):
         tf.io.gfile.rmtree(scratch)
 
@@ -218,14 +284,21 @@ class Run:
     if checkpoint_path is None:
       newest = checkpoints.newest(self.model_dir)
       if newest is None:
-        raise UserError(f"no checkpoint in {self.model_dir}; train first "
-                        "(--schedule train)")
+        raise UserError(
+          f"no checkpoint in {self.model_dir}; train first (--schedule train)"
+        )
       _, checkpoint_path = newest
     module_dir = module_dir or self.module_dir
     export.export_module(
-        self.gan, self.dataset, self.classifier, self.options["architecture"],
-        checkpoint_path, module_dir, seed=self.settings.tf_random_seed,
-        training_seconds=hooks.TrainingTime.read(self.model_dir))
+      self.gan,
+      self.dataset,
+      self.classifier,
+      self.options["architecture"],
+      checkpoint_path,
+      module_dir,
+      seed=self.settings.tf_random_seed,
+      training_seconds=hooks.TrainingTime.read(self.model_dir),
+    )
     return module_dir
 
   def evaluate(self, manager, every_steps=None, averaging_runs=1):
@@ -239,12 +312,16 @@ class Run:
         if (step, path) in checkpoints.of_run(self.model_dir):
           raise
         continue  # The training beside us has removed it: run_config.keep_checkpoint_max.
-      scores = eval_gan_lib.evaluate(module_dir, self.dataset, self.classifier,
-                                     averaging_runs)
+      scores = eval_gan_lib.evaluate(
+        module_dir, self.dataset, self.classifier, averaging_runs
+      )
       manager.add_scores(step, scores)
       _write_summaries(self.model_dir, step, scores)
-      print(f"step {step}  " + "  ".join(f"{name} {value:.4g}" for name, value
-                                         in sorted(scores.items())), flush=True)
+      print(
+        f"step {step}  "
+        + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())),
+        flush=True,
+      )
       last = max(last, step)
     return last
 
@@ -255,39 +332,50 @@ class Run:
     if self.classifier is None or not self.classifier.cache_dir:
       return None
     from compare_gan_logits.classifiers import logit_cache
-    return logit_cache.open(self.classifier.cache_dir, self.classifier, self.dataset,
-                            "train")
+
+    return logit_cache.open(
+      self.classifier.cache_dir, self.classifier, self.dataset, "train"
+    )
 
   def _estimator(self, training_hooks):
     use_tpu, settings = self._use_tpu, self.settings
-    params = {"seed": settings.tf_random_seed,
-              "save_summary_steps": settings.save_summary_steps}
+    params = {
+      "seed": settings.tf_random_seed,
+      "save_summary_steps": settings.save_summary_steps,
+    }
     config = tf.estimator.tpu.RunConfig(
-        model_dir=self.model_dir, tf_random_seed=settings.tf_random_seed,
-        cluster=_tpu_cluster(*self._tpu) if use_tpu else None,
-        save_checkpoints_steps=settings.save_checkpoints_steps,
-        keep_checkpoint_max=settings.keep_checkpoint_max,
-        save_summary_steps=settings.save_summary_steps,
-        log_step_count_steps=settings.save_summary_steps,
-        train_distribute=self.distribution.strategy,
-        session_config=self.distribution.session_config(),
-        tpu_config=tf.estimator.tpu.TPUConfig(
-            iterations_per_loop=settings.iterations_per_loop,
-            num_shards=1 if settings.single_core else None,
-            per_host_input_for_training=(
-                tf.estimator.tpu.InputPipelineConfig.PER_HOST_V2)))
+      model_dir=self.model_dir,
+      tf_random_seed=settings.tf_random_seed,
+      cluster=_tpu_cluster(*self._tpu) if use_tpu else None,
+      save_checkpoints_steps=settings.save_checkpoints_steps,
+      keep_checkpoint_max=settings.keep_checkpoint_max,
+      save_summary_steps=settings.save_summary_steps,
+      log_step_count_steps=settings.save_summary_steps,
+      train_distribute=self.distribution.strategy,
+      session_config=self.distribution.session_config(),
+      tpu_config=tf.estimator.tpu.TPUConfig(
+        iterations_per_loop=settings.iterations_per_loop,
+        num_shards=1 if settings.single_core else None,
+        per_host_input_for_training=(tf.estimator.tpu.InputPipelineConfig.PER_HOST_V2),
+      ),
+    )
     if self.distribution.across_processes:
       training_hooks = (hooks.LostWorker(), *training_hooks)
     if self.distribution.is_chief:
-      training_hooks = (hooks.ProgressHook(self.options["training_steps"]),
-                        *training_hooks)
+      training_hooks = (
+        hooks.ProgressHook(self.options["training_steps"]),
+        *training_hooks,
+      )
       if not use_tpu:  # no hook sees the tensors inside a TPU's loop
         training_hooks += (hooks.HealthHook(settings.save_summary_steps),)
     return tf.estimator.tpu.TPUEstimator(
-        model_fn=_with_hooks(self.gan.model_fn, self.model_dir, training_hooks),
-        config=config, params=params, use_tpu=use_tpu,
-        # On a TPU the whole batch, which TPUEstimator divides; else what each gets.
-        train_batch_size=self._replica_batch)
+      model_fn=_with_hooks(self.gan.model_fn, self.model_dir, training_hooks),
+      config=config,
+      params=params,
+      use_tpu=use_tpu,
+      # On a TPU the whole batch, which TPUEstimator divides; else what each gets.
+      train_batch_size=self._replica_batch,
+    )
 
   def _introduce(self, logits):
     """Says what is about to be learnt from, and refuses a constant condition."""
@@ -296,14 +384,20 @@ class Run:
     of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
     if counts is None:
       counts = np.bincount(labels, minlength=self.dataset.num_classes)
-    print(f"dataset {self.dataset.name}: {self.dataset.num_examples('train')} training "
-          f"images of {'x'.join(map(str, self.gan.image_shape))}, "
-          f"{self.dataset.num_classes} classes of {counts.min()} to {counts.max()} "
-          f"images{of_sample}")
+    print(
+      f"dataset {self.dataset.name}: {self.dataset.num_examples('train')} training "
+      f"images of {'x'.join(map(str, self.gan.image_shape))}, "
+      f"{self.dataset.num_classes} classes of {counts.min()} to {counts.max()} "
+      f"images{of_sample}"
+    )
     if logits is not None:
       _check_logits(logits, self.classifier)
-    print("parameters: " + ", ".join(
-        f"{name} {count:,}" for name, count in parameter_counts(self.gan).items()))
+    print(
+      "parameters: "
+      + ", ".join(
+        f"{name} {count:,}" for name, count in parameter_counts(self.gan).items()
+      )
+    )
     path = os.path.join(self.model_dir, "training_images.png")
     figures.grid(images[:64].reshape(8, 8, *images.shape[1:]), path)
     print(f"training images: {path}", flush=True)
@@ -315,16 +409,16 @@ def parameter_counts(gan):
     y = tf.zeros([1, gan.condition_size])
     gan.generate(tf.zeros([1, gan.z_dim]), y)
     gan.discriminate(tf.zeros([1, *gan.image_shape]), y)
-    return {network.name: sum(int(np.prod(v.shape))
-                              for v in network.trainable_variables)
-            for network in (gan.generator, gan.discriminator)}
+    return {
+      network.name: sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+      for network in (gan.generator, gan.discriminator)
+    }
 
 
 def _sample(dataset, classifier, logits, size=256):
   """(images, labels, logits or None) of the first images of training."""
   with tf.Graph().as_default(), tf.Session() as session:
-    element = session.run(
-        dataset.train(size).make_one_shot_iterator().get_next())
+    element = session.run(dataset.train(size).make_one_shot_iterator().get_next())
   if logits is not None:
     logits = np.asarray([logits[i] for i in element["id"]])
   elif classifier is not None:
@@ -335,16 +429,21 @@ def _sample(dataset, classifier, logits, size=256):
 def _check_logits(logits, classifier):
   """Prints the statistics of logits; a condition that never varies is refused."""
   spread = logits.std(axis=0)
-  print(f"classifier {classifier.spec.name}: {logits.shape[1]} logits, mean "
-        f"{logits.mean():.3g}, deviation over images {spread.mean():.3g}, range "
-        f"[{logits.min():.3g}, {logits.max():.3g}]")
+  print(
+    f"classifier {classifier.spec.name}: {logits.shape[1]} logits, mean "
+    f"{logits.mean():.3g}, deviation over images {spread.mean():.3g}, range "
+    f"[{logits.min():.3g}, {logits.max():.3g}]"
+  )
   if not np.all(np.isfinite(logits)):
-    raise UserError(f"classifier {classifier.spec.name} gives logits that are not "
-                    "finite; check its preprocessing")
+    raise UserError(
+      f"classifier {classifier.spec.name} gives logits that are not "
+      "finite; check its preprocessing"
+    )
   if spread.max() < 1e-6:
     raise UserError(
-        f"classifier {classifier.spec.name} gives every image the same logits, so "
-        "there is nothing to invert; check its output and preprocessing")
+      f"classifier {classifier.spec.name} gives every image the same logits, so "
+      "there is nothing to invert; check its output and preprocessing"
+    )
 
 
 def _with_hooks(model_fn, model_dir, training_hooks):
@@ -355,9 +454,13 @@ def _with_hooks(model_fn, model_dir, training_hooks):
 
   def with_hooks(features, labels, params, mode):
     spec = model_fn(features, labels, params, mode)
-    return spec._replace(training_hooks=(
-        hooks.FitGuard(model_dir), hooks.NanGuard(spec.loss, model_dir),
-        *training_hooks))
+    return spec._replace(
+      training_hooks=(
+        hooks.FitGuard(model_dir),
+        hooks.NanGuard(spec.loss, model_dir),
+        *training_hooks,
+      )
+    )
 
   return with_hooks
 
@@ -370,28 +473,39 @@ def _tpu_cluster(tpu, zone, project):
   """
   try:
     cluster = tf.distribute.cluster_resolver.TPUClusterResolver(
-        tpu=tpu or os.environ.get("TPU_NAME"), zone=zone, project=project)
+      tpu=tpu or os.environ.get("TPU_NAME"), zone=zone, project=project
+    )
     master = cluster.master()
   except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-    raise UserError(f"no TPU {tpu!r} ({str(error).splitlines()[0]}); name one with "
-                    "--tpu, or leave out --use_tpu") from error
+    raise UserError(
+      f"no TPU {tpu!r} ({str(error).splitlines()[0]}); name one with "
+      "--tpu, or leave out --use_tpu"
+    ) from error
   if master.startswith("grpc://"):
-    host, port = master[len("grpc://"):].rsplit(":", 1)
+    host, port = master[len("grpc://") :].rsplit(":", 1)
     try:
       # TensorFlow waits for an unreachable address without end.
       socket.create_connection((host, int(port)), _TPU_CONNECT_SECONDS).close()
     except OSError as error:
-      raise UserError(f"the TPU at {master} does not answer ({error}); is it running, "
-                      "and in this network?") from error
+      raise UserError(
+        f"the TPU at {master} does not answer ({error}); is it running, "
+        "and in this network?"
+      ) from error
   return cluster
 
 
 def _write_summaries(model_dir, step, scores):
   with tf.Graph().as_default():
     writer = tf.summary.FileWriter(os.path.join(model_dir, "eval"))
-    writer.add_summary(tf.Summary(value=[
-        tf.Summary.Value(tag=f"eval/{name}", simple_value=value)
-        for name, value in scores.items()]), step)
+    writer.add_summary(
+      tf.Summary(
+        value=[
+          tf.Summary.Value(tag=f"eval/{name}", simple_value=value)
+          for name, value in scores.items()
+        ]
+      ),
+      step,
+    )
     writer.close()
 
 
@@ -410,8 +524,13 @@ def alone(schedule, model_dir):
     yield
 
 
-def run_with_schedule(schedule, run, score_filename="scores.csv", eval_every_steps=None,
-                      num_eval_averaging_runs=1):
+def run_with_schedule(
+  schedule,
+  run,
+  score_filename="scores.csv",
+  eval_every_steps=None,
+  num_eval_averaging_runs=1,
+):
   """Runs one schedule.
 
   Args:

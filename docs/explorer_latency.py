@@ -26,8 +26,9 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "name=folder of an exported module, as for "
-                          "tools/explore.py.")
+flags.DEFINE_multi_string(
+  "module", [], "name=folder of an exported module, as for tools/explore.py."
+)
 flags.DEFINE_integer("times", 20, "Changes of each slider.", lower_bound=3)
 _READY = 'return typeof busy !== "undefined" && !busy && last !== null;'
 # Moves a slider and answers with the milliseconds until its pictures are on screen.
@@ -50,11 +51,14 @@ def main(argv):
   from compare_gan_logits.apps import web
   from compare_gan_logits.apps.explorer import controls
   from compare_gan_logits.apps.explorer import server
+
   explorer = server.Explorer([module.rpartition("=")[::2] for module in FLAGS.module])
   running = server.open_server(explorer, web.listen())
   threading.Thread(target=running.run, daemon=True).start()
-  print(f"{len(explorer.inverters)} modules, medians (largest) of {FLAGS.times} changes; "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+  print(
+    f"{len(explorer.inverters)} modules, medians (largest) of {FLAGS.times} changes; "
+    f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+  )
   print(f"{'':24}{'over HTTP':>16}{'in the page':>18}")
   with _browser() as browser:
     browser.get(f"http://127.0.0.1:{running.effective_port}/")
@@ -62,10 +66,13 @@ def main(argv):
       time.sleep(0.05)
     for control in controls.CONTROLS:
       values = _values(control)
-      wire = [_over_http(running.effective_port, explorer, control.name, value)
-              for value in values]
-      page = [browser.execute_async_script(_MOVE, control.name, value)
-              for value in values]
+      wire = [
+        _over_http(running.effective_port, explorer, control.name, value)
+        for value in values
+      ]
+      page = [
+        browser.execute_async_script(_MOVE, control.name, value) for value in values
+      ]
       browser.execute_script("change(resetView());")
       print(f"{control.name:24}{_written(wire):>16}{_written(page):>18}", flush=True)
   print(f"load at the end {os.getloadavg()[0]:.1f}")
@@ -74,11 +81,14 @@ def main(argv):
 
 def _browser():
   from selenium import webdriver
+
   options = webdriver.ChromeOptions()
   options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser")
   for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,800"):
     options.add_argument(argument)
-  return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+  return webdriver.Chrome(
+    options, webdriver.ChromeService(shutil.which("chromedriver"))
+  )
 
 
 def _values(control):

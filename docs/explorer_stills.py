@@ -21,10 +21,12 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "name=folder of an exported module, as for "
-                          "tools/explore.py.")
-flags.DEFINE_string("output", os.path.dirname(os.path.abspath(__file__)),
-                    "Folder to write.")
+flags.DEFINE_multi_string(
+  "module", [], "name=folder of an exported module, as for tools/explore.py."
+)
+flags.DEFINE_string(
+  "output", os.path.dirname(os.path.abspath(__file__)), "Folder to write."
+)
 _READY = """return typeof busy !== "undefined" && !busy && last !== null
             && Array.from(document.images).every((i) => i.hidden || i.complete);"""
 _SHOW = "document.getElementById(arguments[0]).scrollIntoView({block: 'end'});"
@@ -33,16 +35,17 @@ _SHOW = "document.getElementById(arguments[0]).scrollIntoView({block: 'end'});"
 def main(argv):
   del argv
   from compare_gan_logits.apps.explorer import server
+
   modules = [module.rpartition("=")[::2] for module in FLAGS.module]
   explorer = server.Explorer(modules)
   # Section 5.4: the attacked photo.
   attacked = dataclasses.replace(explorer.first_view(), epsilon=0.1)
   # Section 5.5: on the way to the second photo.
-  between = dataclasses.replace(explorer.first_view(), photo=explorer.examples[3][0],
-                                mix=0.3, scale=0.15)
+  between = dataclasses.replace(
+    explorer.first_view(), photo=explorer.examples[3][0], mix=0.3, scale=0.15
+  )
   _shoot(explorer, attacked, "explorer.png", (1280, 800, 1), "epsilon-finding")
-  _shoot(explorer, between, "explorer_phone.png", (390, 844, 2),
-         "variance-finding")
+  _shoot(explorer, between, "explorer_phone.png", (390, 844, 2), "variance-finding")
 
 
 def _shoot(explorer, view, name, screen, in_sight):
@@ -51,6 +54,7 @@ def _shoot(explorer, view, name, screen, in_sight):
 
   from compare_gan_logits.apps import web
   from compare_gan_logits.apps.explorer import server
+
   running = server.open_server(explorer, web.listen(), view)
   threading.Thread(target=running.run, daemon=True).start()
   options = webdriver.ChromeOptions()
@@ -60,11 +64,18 @@ def _shoot(explorer, view, name, screen, in_sight):
   service = webdriver.ChromeService(shutil.which("chromedriver"))
   with webdriver.Chrome(options, service) as browser:
     width, height, ratio = screen
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-        "width": width, "height": height, "deviceScaleFactor": ratio,
-        "mobile": ratio > 1})
-    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled",
-                            {"enabled": ratio > 1})
+    browser.execute_cdp_cmd(
+      "Emulation.setDeviceMetricsOverride",
+      {
+        "width": width,
+        "height": height,
+        "deviceScaleFactor": ratio,
+        "mobile": ratio > 1,
+      },
+    )
+    browser.execute_cdp_cmd(
+      "Emulation.setTouchEmulationEnabled", {"enabled": ratio > 1}
+    )
     browser.get(f"http://127.0.0.1:{running.effective_port}/")
     WebDriverWait(browser, 60).until(lambda b: b.execute_script(_READY))
     browser.execute_script(_SHOW, in_sight)

@@ -17,13 +17,25 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "name=folder of an exported module; may be "
-                          "repeated. Default: the inverter that comes with the program.")
-flags.DEFINE_string("output", os.path.dirname(os.path.abspath(__file__)),
-                    "Folder to write.")
+flags.DEFINE_multi_string(
+  "module",
+  [],
+  "name=folder of an exported module; may be "
+  "repeated. Default: the inverter that comes with the program.",
+)
+flags.DEFINE_string(
+  "output", os.path.dirname(os.path.abspath(__file__)), "Folder to write."
+)
 # In scikit-image's and matplotlib's wheels; whose they are stands in gallery.md.
-_SKIMAGE = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg", "grass.png",
-            "brick.png", "hubble_deep_field.jpg")
+_SKIMAGE = (
+  "chelsea.png",
+  "coffee.png",
+  "astronaut.png",
+  "rocket.jpg",
+  "grass.png",
+  "brick.png",
+  "hubble_deep_field.jpg",
+)
 _MATPLOTLIB = ("grace_hopper.jpg",)
 _SAMPLES = 3
 _SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -33,9 +45,12 @@ _SCALES = tuple(10**x for x in (-0.3, -0.15, 0.0, 0.15, 0.3))  # Figure 8b's
 def main(argv):
   del argv
   from compare_gan_logits import inversion
+
   modules = dict(module.rpartition("=")[::2] for module in FLAGS.module)
-  inverters = {name: inversion.Inverter.load(path) for name, path in
-               (modules or {"photographs": inversion.SHIPPED}).items()}
+  inverters = {
+    name: inversion.Inverter.load(path)
+    for name, path in (modules or {"photographs": inversion.SHIPPED}).items()
+  }
   first = next(iter(inverters.values()))
   names, photos = _photographs(first)
   _reconstructions(inverters, names, photos)
@@ -49,15 +64,21 @@ def _photographs(inverter):
   import skimage
 
   from compare_gan_logits import inversion
+
   places = [(os.path.dirname(skimage.__file__), "data", name) for name in _SKIMAGE]
   places += [(matplotlib.get_data_path(), "sample_data", name) for name in _MATPLOTLIB]
-  photos = np.stack([inversion.read_image(os.path.join(*place), inverter.image_size, 3)
-                     for place in places])
+  photos = np.stack(
+    [
+      inversion.read_image(os.path.join(*place), inverter.image_size, 3)
+      for place in places
+    ]
+  )
   return [place[-1].rsplit(".", 1)[0].replace("_", " ") for place in places], photos
 
 
 def _reconstructions(inverters, names, photos):
   from compare_gan_logits import figures
+
   columns, rows = ["original"], [[photo] for photo in photos]
   for name, inverter in inverters.items():
     columns += [name] + ["other noise"] * (_SAMPLES - 1)
@@ -69,14 +90,19 @@ def _reconstructions(inverters, names, photos):
 def _manipulations(inverter, names, photos, shown=4):
   """Sections 5.5: shifted and scaled logits, the noise held."""
   from compare_gan_logits import figures
+
   logits = inverter.logits(photos[:shown])
   noise = inverter.noise(shown, seed=0)
   ways = [(f"{shift:+.1f}", logits + shift) for shift in _SHIFTS]
   ways += [(f"x {scale:.2f}", logits * scale) for scale in _SCALES]
   pictures = [inverter.generate(changed, noise) for _, changed in ways]
   rows = [[photos[i], *(p[i] for p in pictures)] for i in range(shown)]
-  figures.grid(rows, os.path.join(FLAGS.output, "gallery_logits.png"), names[:shown],
-               ["original", *(name for name, _ in ways)])
+  figures.grid(
+    rows,
+    os.path.join(FLAGS.output, "gallery_logits.png"),
+    names[:shown],
+    ["original", *(name for name, _ in ways)],
+  )
 
 
 if __name__ == "__main__":

@@ -35,9 +35,14 @@ def write(folder, name):
   path = tiny.write_classifier(os.path.join(folder, name + "_classifier"), kernel, 32)
   classifier = dict(classifiers.load(path).describe(), name=name)
   return tiny.write_module(
-      os.path.join(folder, name), tiny.linear(painter[:-1], noise, painter[-1]),
-      size=32, num_logits=10, classifier=classifier, dataset="embedded",
-      class_names=dataset.class_names)
+    os.path.join(folder, name),
+    tiny.linear(painter[:-1], noise, painter[-1]),
+    size=32,
+    num_logits=10,
+    classifier=classifier,
+    dataset="embedded",
+    class_names=dataset.class_names,
+  )
 
 
 def write_many(folder, name, class_names):
@@ -45,9 +50,15 @@ def write_many(folder, name, class_names):
   rng = np.random.default_rng(0)
   kernel = rng.normal(size=[1024, len(class_names)]) / 8
   path = tiny.write_classifier(os.path.join(folder, name + "_classifier"), kernel, 32)
-  classifier = dict(classifiers.load(path).describe(), name=name,
-                    class_names=class_names)
+  classifier = dict(
+    classifiers.load(path).describe(), name=name, class_names=class_names
+  )
   return tiny.write_module(
-      os.path.join(folder, name), tiny.linear(kernel.T / 16, offset=0.3), size=32,
-      num_logits=len(class_names), classifier=classifier, dataset="embedded",
-      class_names=class_names)
+    os.path.join(folder, name),
+    tiny.linear(kernel.T / 16, offset=0.3),
+    size=32,
+    num_logits=len(class_names),
+    classifier=classifier,
+    dataset="embedded",
+    class_names=class_names,
+  )

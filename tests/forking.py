@@ -17,8 +17,12 @@ import types
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1",
-              "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+ONE_THREAD = {
+  "OMP_NUM_THREADS": "1",
+  "TF_NUM_INTRAOP_THREADS": "1",
+  "TF_NUM_INTEROP_THREADS": "1",
+  "TF_CPP_MIN_LOG_LEVEL": "2",
+}
 MAIN = "compare_gan_logits.main"
 
 
@@ -27,9 +31,12 @@ class Server:
 
   def __enter__(self):
     self._process = subprocess.Popen(
-        [sys.executable, os.path.abspath(__file__)], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True,
-        env=dict(os.environ, PYTHONPATH=ROOT, **ONE_THREAD))
+      [sys.executable, os.path.abspath(__file__)],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env=dict(os.environ, PYTHONPATH=ROOT, **ONE_THREAD),
+    )
     return self
 
   def __exit__(self, *error):
@@ -47,8 +54,13 @@ class Server:
       environment: dict of variables that it has beside the server's.
     """
     os.makedirs(folder, exist_ok=True)
-    request = {"tool": tool, "args": [str(a) for a in args], "folder": str(folder),
-               "cwd": str(cwd), "environment": environment or {}}
+    request = {
+      "tool": tool,
+      "args": [str(a) for a in args],
+      "folder": str(folder),
+      "cwd": str(cwd),
+      "environment": environment or {},
+    }
     self._process.stdin.write(json.dumps(request) + "\n")
     self._process.stdin.flush()
     return Command(int(self._process.stdout.readline()), str(folder))
@@ -89,8 +101,9 @@ class Command:
     for name in ("stdout", "stderr"):
       with open(self._path(name), encoding="utf-8", errors="replace") as f:
         texts.append(f.read())
-    return types.SimpleNamespace(returncode=self.poll(), stdout=texts[0],
-                                 stderr=texts[1])
+    return types.SimpleNamespace(
+      returncode=self.poll(), stdout=texts[0], stderr=texts[1]
+    )
 
   def _path(self, name):
     return os.path.join(self._folder, f"{self.pid}.{name}")
@@ -103,8 +116,11 @@ def _child(request):
   os.chdir(request["cwd"])
   os.environ.update(request["environment"])
   place = os.path.join(request["folder"], str(os.getpid()))
-  for descriptor, path in ((0, os.devnull), (1, f"{place}.stdout"),
-                           (2, f"{place}.stderr")):
+  for descriptor, path in (
+    (0, os.devnull),
+    (1, f"{place}.stdout"),
+    (2, f"{place}.stderr"),
+  ):
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     os.dup2(file, descriptor)
     os.close(file)
@@ -114,8 +130,9 @@ def _child(request):
     if request["tool"] == MAIN:
       runpy.run_module(MAIN, run_name="__main__")
     else:
-      runpy.run_path(os.path.join(ROOT, "tools", request["tool"] + ".py"),
-                     run_name="__main__")
+      runpy.run_path(
+        os.path.join(ROOT, "tools", request["tool"] + ".py"), run_name="__main__"
+      )
   except SystemExit as error:
     code = error.code if isinstance(error.code, int) else int(bool(error.code))
   except BaseException:
@@ -155,6 +172,7 @@ def _serve():
   from compare_gan_logits.classifiers import training  # noqa: F401
   from compare_gan_logits.experiments import EXPERIMENTS  # noqa: F401
   from compare_gan_logits.gans import perceptual_gan  # noqa: F401
+
   for line in sys.stdin:
     print(_reaper(json.loads(line)), flush=True)
 

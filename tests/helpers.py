@@ -41,7 +41,7 @@ def assert_same_training(expected, found, rate, steps):
   for name, value in expected.items():
     network, kind = name.split("/")[0], name.rsplit("/", 1)[-1]
     difference = np.abs(found[name].astype(np.float64) - value)
-    weight = name[:-len("/" + kind)] if kind == "ExponentialMovingAverage" else name
+    weight = name[: -len("/" + kind)] if kind == "ExponentialMovingAverage" else name
     slot = f"{weight}/{'d' if network == 'discriminator' else 'g'}_opt"
     if slot in expected:
       strong = np.abs(expected[slot]) > 1e-3 * largest[network]
@@ -49,6 +49,6 @@ def assert_same_training(expected, found, rate, steps):
     elif kind in ("d_opt", "g_opt"):
       assert np.all(difference <= 1e-3 * largest[network]), name
     elif kind in ("d_opt_1", "g_opt_1"):
-      assert np.all(difference <= 1e-3 * largest[network]**2), name
+      assert np.all(difference <= 1e-3 * largest[network] ** 2), name
     else:
       assert np.all(difference <= 1e-3 * np.abs(value).max()), name

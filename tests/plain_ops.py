@@ -6,8 +6,10 @@ import tensorflow.compat.v1 as tf
 def insert_zeros(images):
   """[b, h, w, c] -> [b, 2h, 2w, c]: values at even positions, zeros at odd ones."""
   b, h, w, c = images.shape.as_list()
-  spread = tf.pad(tf.reshape(images, [b, h, 1, w, 1, c]),
-                  [[0, 0], [0, 0], [0, 1], [0, 0], [0, 1], [0, 0]])
+  spread = tf.pad(
+    tf.reshape(images, [b, h, 1, w, 1, c]),
+    [[0, 0], [0, 0], [0, 1], [0, 0], [0, 1], [0, 0]],
+  )
   return tf.reshape(spread, [b, 2 * h, 2 * w, c])
 
 

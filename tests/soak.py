@@ -33,9 +33,21 @@ _EXPORT_EVERY = 120  # seconds
 def _start(folder, schedule):
   with open(os.path.join(folder, f"{schedule}.log"), "ab") as log:
     return subprocess.Popen(
-        [sys.executable, "-m", "compare_gan_logits.main", "--gin_config",
-         os.path.join(folder, "tiny.gin"), "--model_dir", os.path.join(folder, "run"),
-         "--schedule", schedule], cwd=ROOT, stdout=log, stderr=log)
+      [
+        sys.executable,
+        "-m",
+        "compare_gan_logits.main",
+        "--gin_config",
+        os.path.join(folder, "tiny.gin"),
+        "--model_dir",
+        os.path.join(folder, "run"),
+        "--schedule",
+        schedule,
+      ],
+      cwd=ROOT,
+      stdout=log,
+      stderr=log,
+    )
 
 
 def _sample(process):
@@ -53,20 +65,25 @@ def _report(name, samples):
   """One line: start, end and slopes of the second half, with standard errors."""
   from scipy import stats
 
-  half = np.array(samples[len(samples) // 2:])
+  half = np.array(samples[len(samples) // 2 :])
   hours = (half[:, 0] - half[0, 0]) / 3600
   parts = []
   for column, unit in ((1, "MB"), (2, "open files")):
     fit = stats.linregress(hours, half[:, column])
-    parts.append(f"{half[0, column]:.0f} to {half[-1, column]:.0f} {unit}, slope "
-                 f"{fit.slope:+.2f} +- {fit.stderr:.2f} an hour")
+    parts.append(
+      f"{half[0, column]:.0f} to {half[-1, column]:.0f} {unit}, slope "
+      f"{fit.slope:+.2f} +- {fit.stderr:.2f} an hour"
+    )
   print(f"{name}: {'; '.join(parts)} ({len(half)} samples over {hours[-1]:.2f} h)")
 
 
 def _summary_bytes(folder):
-  return sum(os.path.getsize(os.path.join(path, name))
-             for path, _, names in os.walk(os.path.join(folder, "run"))
-             for name in names if name.startswith("events."))
+  return sum(
+    os.path.getsize(os.path.join(path, name))
+    for path, _, names in os.walk(os.path.join(folder, "run"))
+    for name in names
+    if name.startswith("events.")
+  )
 
 
 def main():
@@ -100,16 +117,20 @@ def main():
   if beside is None:  # It waits for training_steps that never come.
     processes["continuous_eval"].send_signal(signal.SIGTERM)
     processes["continuous_eval"].wait()
-  print(f"training ended with {processes['train'].returncode}, evaluation "
-        f"{'ran to the end' if beside is None else f'stopped early: {beside}'}, "
-        f"{exports} exports beside it, {failed} failed")
+  print(
+    f"training ended with {processes['train'].returncode}, evaluation "
+    f"{'ran to the end' if beside is None else f'stopped early: {beside}'}, "
+    f"{exports} exports beside it, {failed} failed"
+  )
   for name, found in samples.items():
     _report(name, found)
   import tensorflow.compat.v1 as tf
 
   last = int(tf.train.latest_checkpoint(os.path.join(folder, "run")).rsplit("-", 1)[1])
   size = _summary_bytes(folder)
-  print(f"summaries: {size / 1e6:.1f} MB over {last} steps, {size / last:.0f} bytes a step")
+  print(
+    f"summaries: {size / 1e6:.1f} MB over {last} steps, {size / last:.0f} bytes a step"
+  )
 
 
 if __name__ == "__main__":

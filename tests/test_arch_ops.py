@@ -30,15 +30,20 @@ def random(*shape, seed=0):
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("height", [8, 12])  # Small and large maps differ in method.
 @pytest.mark.parametrize("scaling", ["up", "down"])
-def test_scaled_convolution_and_its_gradients_are_the_plain_ones(
-    scaling, height, size):
-  images, kernel = tf.constant(random(2, height, 6, 5)), tf.constant(
-      random(size, size, 5, 7, seed=1))
-  fast, plain = (getattr(module, f"conv_{scaling}")(images, kernel)
-                 for module in (arch_ops, plain_ops))
+def test_scaled_convolution_and_its_gradients_are_the_plain_ones(scaling, height, size):
+  images, kernel = (
+    tf.constant(random(2, height, 6, 5)),
+    tf.constant(random(size, size, 5, 7, seed=1)),
+  )
+  fast, plain = (
+    getattr(module, f"conv_{scaling}")(images, kernel)
+    for module in (arch_ops, plain_ops)
+  )
   upstream = tf.constant(random(*plain.shape.as_list(), seed=2))
-  results = [[output, *tf.gradients(output, [images, kernel], upstream)]
-             for output in (fast, plain)]
+  results = [
+    [output, *tf.gradients(output, [images, kernel], upstream)]
+    for output in (fast, plain)
+  ]
   fast_values, plain_values = run(*results)
   for value, expected in zip(fast_values, plain_values):
     np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
@@ -47,8 +52,7 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("height", [8, 24])
 @pytest.mark.parametrize("scaling", ["same", "up", "down"])
-def test_bfloat16_rounds_what_convolutions_take_and_return(
-    scaling, height, size):
+def test_bfloat16_rounds_what_convolutions_take_and_return(scaling, height, size):
   x = tf.constant(random(2, height, 6, 16))
   outputs = []
   for dtype in ("float32", "bfloat16"):
@@ -110,7 +114,7 @@ def standardized(x, epsilon=1e-3):
 def test_batch_norm_is_zero_mean_and_unit_variance():
   x = 3 + 2 * random(8, 4, 4, 5)
   with arch_ops.network_pass():
-    output, = run(arch_ops.batch_norm(tf.constant(x), is_training=True))
+    (output,) = run(arch_ops.batch_norm(tf.constant(x), is_training=True))
   np.testing.assert_allclose(output, standardized(x), atol=2e-5)
 
 
@@ -121,8 +125,9 @@ def test_norms_of_bfloat16_compute_in_float32_and_return_bfloat16():
   with arch_ops.network_pass():
     outputs = [arch_ops.batch_norm(rounded, True), arch_ops.layer_norm(rounded)]
   assert {y.dtype for y in outputs} == {tf.bfloat16}
-  for value, axis in zip(run(*(tf.cast(y, tf.float32) for y in outputs)),
-                         [(0, 1, 2), (1, 2, 3)]):
+  for value, axis in zip(
+    run(*(tf.cast(y, tf.float32) for y in outputs)), [(0, 1, 2), (1, 2, 3)]
+  ):
     np.testing.assert_allclose(value.mean(axis), 0, atol=2e-3)
     np.testing.assert_allclose(value.std(axis), 1, atol=5e-3)
 
@@ -134,10 +139,14 @@ def test_conditional_batch_norm_is_linear_in_the_condition(center_gamma):
   gin.bind_parameter("weights.stddev", 1.0)
   with arch_ops.network_pass():
     output = arch_ops.conditional_batch_norm(
-        tf.constant(x), y=tf.constant(y), is_training=True, use_sn=False)
+      tf.constant(x), y=tf.constant(y), is_training=True, use_sn=False
+    )
   kernels = {v.op.name: v for v in tf.trainable_variables()}
-  value, gamma, beta = run(output, kernels["batch_norm/condition/gamma/kernel"],
-                           kernels["batch_norm/condition/beta/kernel"])
+  value, gamma, beta = run(
+    output,
+    kernels["batch_norm/condition/gamma/kernel"],
+    kernels["batch_norm/condition/beta/kernel"],
+  )
   scale = (y @ gamma + center_gamma)[:, None, None]
   shift = (y @ beta)[:, None, None]
   np.testing.assert_allclose(value, standardized(x) * scale + shift, atol=1e-4)
@@ -148,7 +157,8 @@ def test_logit_conditional_batch_norm_starts_as_the_identity_and_can_learn(use_s
   x, y = random(8, 4, 4, 5), 20 * random(8, 10, seed=1)
   with arch_ops.network_pass():
     output = arch_ops.logit_conditional_batch_norm(
-        tf.constant(x), y=tf.constant(y), is_training=True, use_sn=use_sn)
+      tf.constant(x), y=tf.constant(y), is_training=True, use_sn=use_sn
+    )
   target = tf.reduce_sum(output * random(8, 4, 4, 5, seed=2))
   last_layers = [v for v in tf.trainable_variables() if "output/kernel" in v.op.name]
   value, *gradients = run(output, *tf.gradients(target, last_layers))
@@ -160,8 +170,11 @@ def test_logit_conditional_batch_norm_starts_as_the_identity_and_can_learn(use_s
 def test_logit_conditional_batch_norm_has_two_layer_mlps():
   gin.bind_parameter("logit_conditional_batch_norm.num_hidden", 7)
   arch_ops.logit_conditional_batch_norm(
-      tf.constant(random(2, 4, 4, 5)), y=tf.constant(random(2, 10)), is_training=False,
-      use_sn=False)
+    tf.constant(random(2, 4, 4, 5)),
+    y=tf.constant(random(2, 10)),
+    is_training=False,
+    use_sn=False,
+  )
   shapes = {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
   for part in ("gamma", "beta"):
     assert shapes[f"batch_norm/condition/{part}/hidden/kernel"] == [10, 7]
@@ -173,14 +186,17 @@ def test_self_modulated_batch_norm_depends_on_the_noise():
   z = random(8, 6)
   gin.bind_parameter("weights.stddev", 1.0)
   with arch_ops.network_pass():
-    output, = run(arch_ops.self_modulated_batch_norm(
-        tf.constant(x), z=tf.constant(z), is_training=True, use_sn=False))
+    (output,) = run(
+      arch_ops.self_modulated_batch_norm(
+        tf.constant(x), z=tf.constant(z), is_training=True, use_sn=False
+      )
+    )
   assert np.abs(output[0] - output[1]).max() > 0.01
 
 
 def test_layer_norm_is_per_image():
   x = random(3, 4, 4, 5) * np.array([1, 10, 100]).reshape(3, 1, 1, 1)
-  output, = run(arch_ops.layer_norm(tf.constant(x, tf.float32)))
+  (output,) = run(arch_ops.layer_norm(tf.constant(x, tf.float32)))
   np.testing.assert_allclose(output.reshape(3, -1).mean(1), 0, atol=1e-5)
   np.testing.assert_allclose(output.reshape(3, -1).std(1), 1, atol=1e-4)
 
@@ -206,7 +222,8 @@ def test_standing_statistics_are_the_mean_of_the_batches_moments():
   mean = np.mean([b.mean(0) for b in batches], 0)
   variance = np.mean([b.var(0) for b in batches], 0)
   np.testing.assert_allclose(
-      value, (batches[0] - mean) / np.sqrt(variance + 1e-3), rtol=1e-4, atol=1e-5)
+    value, (batches[0] - mean) / np.sqrt(variance + 1e-3), rtol=1e-4, atol=1e-5
+  )
   np.testing.assert_array_equal(value, again)
 
 
@@ -217,8 +234,11 @@ def test_attention_starts_as_the_identity_and_matches_numpy():
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     np.testing.assert_array_equal(session.run(output), x)
-    weights = {name: random(*v.shape.as_list(), seed=3) for name, v in variables.items()
-               if name != "sigma"}
+    weights = {
+      name: random(*v.shape.as_list(), seed=3)
+      for name, v in variables.items()
+      if name != "sigma"
+    }
     session.run([variables[name].assign(value) for name, value in weights.items()])
     session.run(variables["sigma"].assign(0.5))
     value = session.run(output)
@@ -232,13 +252,17 @@ def test_attention_starts_as_the_identity_and_matches_numpy():
   scores = theta @ phi.transpose(0, 2, 1)
   scores = np.exp(scores - scores.max(-1, keepdims=True))
   attended = (scores / scores.sum(-1, keepdims=True)) @ g
-  expected = x + 0.5 * (attended @ weights["conv2d_attn_g/kernel"][0, 0]).reshape(x.shape)
+  expected = x + 0.5 * (attended @ weights["conv2d_attn_g/kernel"][0, 0]).reshape(
+    x.shape
+  )
   np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_of_attention_are_the_plain_formula_s_the_second_ones_too():
-  inputs = [tf.constant(random(2, *shape, seed=seed))
-            for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])]
+  inputs = [
+    tf.constant(random(2, *shape, seed=seed))
+    for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])
+  ]
   upstream = tf.constant(random(2, 24, 8, seed=3))
   results = []
   for attend in (arch_ops._attend_in_training, arch_ops._attend):
@@ -250,15 +274,21 @@ def test_gradients_of_attention_are_the_plain_formula_s_the_second_ones_too():
 
 
 def test_attention_in_bfloat16():
-  inputs = [tf.constant(random(2, *shape, seed=seed))
-            for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])]
+  inputs = [
+    tf.constant(random(2, *shape, seed=seed))
+    for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])
+  ]
   upstream = tf.constant(random(2, 24, 8, seed=3))
   exact = arch_ops._attend(*inputs)
   rounded = arch_ops._attend_in_training(*(tf.cast(x, tf.bfloat16) for x in inputs))
   assert rounded.dtype == tf.bfloat16
   rounded = tf.cast(rounded, tf.float32)
-  for value, expected in zip(*run([rounded, *tf.gradients(rounded, inputs, upstream)],
-                                  [exact, *tf.gradients(exact, inputs, upstream)])):
+  for value, expected in zip(
+    *run(
+      [rounded, *tf.gradients(rounded, inputs, upstream)],
+      [exact, *tf.gradients(exact, inputs, upstream)],
+    )
+  ):
     assert 1e-5 < np.abs(value - expected).max() / np.abs(expected).max() < 2**-5
 
 

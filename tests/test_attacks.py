@@ -21,31 +21,55 @@ def _network(images):
 
 def _evaluate(attack, logits_fn, *arguments, **options):
   with tf.Graph().as_default(), tf.Session() as session:
-    return session.run(attack(logits_fn, tf.constant(IMAGES), tf.constant(LABELS),
-                              *arguments, **options))
+    return session.run(
+      attack(logits_fn, tf.constant(IMAGES), tf.constant(LABELS), *arguments, **options)
+    )
 
 
 def test_fgsm_equals_cleverhans():
   gradient_attack = pytest.importorskip(
-      "cleverhans.tf2.attacks.fast_gradient_method").fast_gradient_method
-  theirs = gradient_attack(_network, tf.constant(IMAGES), 0.1, np.inf, clip_min=0.0,
-                           clip_max=1.0, y=tf.constant(LABELS.astype(np.int64)))
+    "cleverhans.tf2.attacks.fast_gradient_method"
+  ).fast_gradient_method
+  theirs = gradient_attack(
+    _network,
+    tf.constant(IMAGES),
+    0.1,
+    np.inf,
+    clip_min=0.0,
+    clip_max=1.0,
+    y=tf.constant(LABELS.astype(np.int64)),
+  )
   np.testing.assert_allclose(_evaluate(attacks.fgsm, _network, 0.1), theirs, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm, order, epsilon, step",
-                         [("linf", np.inf, 0.1, 0.03), ("l2", 2, 0.2, 0.07)])
+@pytest.mark.parametrize(
+  "norm, order, epsilon, step", [("linf", np.inf, 0.1, 0.03), ("l2", 2, 0.2, 0.07)]
+)
 def test_pgd_equals_cleverhans(norm, order, epsilon, step):
   projected = pytest.importorskip(
-      "cleverhans.tf2.attacks.projected_gradient_descent").projected_gradient_descent
+    "cleverhans.tf2.attacks.projected_gradient_descent"
+  ).projected_gradient_descent
   # In l2 the library's and our order of clipping and projecting differ: stay inside.
   images = IMAGES if norm == "linf" else 0.25 + 0.5 * IMAGES
-  theirs = projected(_network, tf.constant(images), epsilon, step, 7, order,
-                     clip_min=0.0, clip_max=1.0, rand_init=False,
-                     y=tf.constant(LABELS.astype(np.int64)), sanity_checks=False)
+  theirs = projected(
+    _network,
+    tf.constant(images),
+    epsilon,
+    step,
+    7,
+    order,
+    clip_min=0.0,
+    clip_max=1.0,
+    rand_init=False,
+    y=tf.constant(LABELS.astype(np.int64)),
+    sanity_checks=False,
+  )
   with tf.Graph().as_default(), tf.Session() as session:
-    ours = session.run(attacks.pgd(_network, tf.constant(images), tf.constant(LABELS),
-                                   epsilon, step, 7, norm=norm))
+    ours = session.run(
+      attacks.pgd(
+        _network, tf.constant(images), tf.constant(LABELS), epsilon, step, 7, norm=norm
+      )
+    )
   np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
@@ -59,14 +83,19 @@ def test_pgd_on_a_linear_model_reaches_the_corner():
     return tf.reshape(images, [-1, 64]) @ (W1 @ W2[:, :2])
 
   with tf.Graph().as_default(), tf.Session() as session:
-    attacked = session.run(attacks.pgd(two_classes, tf.constant(IMAGES),
-                                       tf.constant(LABELS % 2), 0.1, 0.03, 10, seed=3))
+    attacked = session.run(
+      attacks.pgd(
+        two_classes, tf.constant(IMAGES), tf.constant(LABELS % 2), 0.1, 0.03, 10, seed=3
+      )
+    )
   np.testing.assert_allclose(attacked, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm, epsilon", [("linf", 0.05), ("l2", 0.5)])
 def test_attacks_stay_in_the_ball_and_raise_the_loss(norm, epsilon):
-  attacked = _evaluate(attacks.pgd, _network, epsilon, epsilon / 2, 5, norm=norm, seed=1)
+  attacked = _evaluate(
+    attacks.pgd, _network, epsilon, epsilon / 2, 5, norm=norm, seed=1
+  )
   assert attacked.min() >= 0 and attacked.max() <= 1
   change = np.reshape(attacked - IMAGES, [6, -1])
   size = np.abs(change).max(1) if norm == "linf" else np.linalg.norm(change, axis=1)
@@ -81,8 +110,9 @@ def test_attacks_stay_in_the_ball_and_raise_the_loss(norm, epsilon):
 
 def test_random_starts_depend_on_the_seed_only():
   first = _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=1)
-  np.testing.assert_array_equal(first, _evaluate(attacks.pgd, _network, 0.1, 0.0, 1,
-                                                 seed=1))
+  np.testing.assert_array_equal(
+    first, _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=1)
+  )
   assert np.abs(first - _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=2)).max() > 0
 
 

@@ -12,19 +12,35 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def benchmark(*arguments):
-  return subprocess.run([sys.executable, "tools/benchmark.py", *arguments], cwd=ROOT,
-                        capture_output=True, text=True, check=False)
+  return subprocess.run(
+    [sys.executable, "tools/benchmark.py", *arguments],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
 
 
 @pytest.mark.long
 def test_this_program_computes_less_than_the_plain_formulation(tmp_path):
   path = tmp_path / "figures.json"
-  done = benchmark("--part", "sizes", "--size", "32:4:2", "--rounds", "1", "--steps", "1",
-                   "--json", str(path))
+  done = benchmark(
+    "--part",
+    "sizes",
+    "--size",
+    "32:4:2",
+    "--rounds",
+    "1",
+    "--steps",
+    "1",
+    "--json",
+    str(path),
+  )
   assert done.returncode == 0, done.stderr
   figures = json.loads(path.read_text())
-  ours, plain = (figures["sizes"]["32:4:2"][way]
-                 for way in ("this program", "plain formulation"))
+  ours, plain = (
+    figures["sizes"]["32:4:2"][way] for way in ("this program", "plain formulation")
+  )
   assert figures["peak_gflop_per_s"] > 1
   assert ours["gflop_computed"] < 0.7 * plain["gflop_computed"]
   assert ours["gflop_needed"] == plain["gflop_needed"] == ours["gflop_computed"]
@@ -38,27 +54,52 @@ def test_a_wrong_part_is_answered_with_the_list():
   assert "Traceback" not in done.stderr
 
 
-PLAN = ("--plan", "--gin_config", "gin_configs/paper.gin",
-        "--gin_bindings", "resnet_biggan.Generator.ch = 1",
-        "--gin_bindings", "resnet_biggan.Discriminator.ch = 4",
-        "--gin_bindings", "dataset.name = 'fake:10@32'",
-        "--gin_bindings", "options.disc_iters = 1",
-        "--gin_bindings", "options.batch_size = 64")
+PLAN = (
+  "--plan",
+  "--gin_config",
+  "gin_configs/paper.gin",
+  "--gin_bindings",
+  "resnet_biggan.Generator.ch = 1",
+  "--gin_bindings",
+  "resnet_biggan.Discriminator.ch = 4",
+  "--gin_bindings",
+  "dataset.name = 'fake:10@32'",
+  "--gin_bindings",
+  "options.disc_iters = 1",
+  "--gin_bindings",
+  "options.batch_size = 64",
+)
 
 
 @pytest.mark.long
 def test_a_plan_needs_neither_data_nor_classifier(server, tmp_path):
   """And its wrong inputs are sentences, before anything is counted."""
   path = tmp_path / "plan.json"
-  wrong = {("--device", "v100"): "did you mean 'v100_32gb'",
-           ("--bandwidth_gbs", "-3"): "must be more than zero",
-           ("--replicas", "3"): "cannot be divided among 3 replicas",
-           ("--gin_config", "gone.gin"): "no gin file gone.gin",
-           ("--device", "v100_32gb", "--gin_bindings", "compute.dtype = 'bfloat16'"):
-               "no peak for compute.dtype 'bfloat16'"}
-  right = server.start(tmp_path / "right", "benchmark", *PLAN, "--gin_bindings",
-                       "classifier.handle = 'robust_resnet152'", "--replicas", 1,
-                       "--replicas", 16, "--json", path)
+  wrong = {
+    ("--device", "v100"): "did you mean 'v100_32gb'",
+    ("--bandwidth_gbs", "-3"): "must be more than zero",
+    ("--replicas", "3"): "cannot be divided among 3 replicas",
+    ("--gin_config", "gone.gin"): "no gin file gone.gin",
+    (
+      "--device",
+      "v100_32gb",
+      "--gin_bindings",
+      "compute.dtype = 'bfloat16'",
+    ): "no peak for compute.dtype 'bfloat16'",
+  }
+  right = server.start(
+    tmp_path / "right",
+    "benchmark",
+    *PLAN,
+    "--gin_bindings",
+    "classifier.handle = 'robust_resnet152'",
+    "--replicas",
+    1,
+    "--replicas",
+    16,
+    "--json",
+    path,
+  )
   for number, (arguments, words) in enumerate(wrong.items()):
     done = server.run(tmp_path / str(number), "benchmark", *PLAN, *arguments)
     assert done.returncode == 1 and words in done.stderr, done.stderr

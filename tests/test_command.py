@@ -11,7 +11,6 @@ import pytest
 import tiny
 
 from compare_gan_logits import errors
-from compare_gan_logits.cli import command
 
 
 TOOLS = os.path.join(forking.ROOT, "tools")
@@ -31,13 +30,22 @@ def _wait_for(path, seconds=120):
     time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number, code, word", [
-    (signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@pytest.mark.parametrize(
+  "number, code, word",
+  [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
 def test_a_signal_ends_a_training_with_a_sentence_and_it_goes_on(
-    server, folder, number, code, word):
+  server, folder, number, code, word
+):
   run = folder / "run"
-  given = (folder / "logs", forking.MAIN, "--gin_config", folder / "tiny.gin",
-           "--model_dir", run)
+  given = (
+    folder / "logs",
+    forking.MAIN,
+    "--gin_config",
+    folder / "tiny.gin",
+    "--model_dir",
+    run,
+  )
   started = server.start(*given)
   step = 2 if number == signal.SIGINT else 6  # The second goes on from the first.
   _wait_for(run / f"model.ckpt-{step}.index")
@@ -52,9 +60,17 @@ def test_a_signal_ends_a_training_with_a_sentence_and_it_goes_on(
 
 def test_an_interruption_of_the_imports_is_a_sentence():
   started = subprocess.Popen(
-      [sys.executable, "-c", "import time\nfrom compare_gan_logits.cli import command\n"
-       "command.listen_to_signals()\nprint('ready', flush=True)\ntime.sleep(60)"],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=forking.ROOT)
+    [
+      sys.executable,
+      "-c",
+      "import time\nfrom compare_gan_logits.cli import command\n"
+      "command.listen_to_signals()\nprint('ready', flush=True)\ntime.sleep(60)",
+    ],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=forking.ROOT,
+  )
   assert started.stdout.readline() == "ready\n"
   started.send_signal(signal.SIGINT)
   _, errors = started.communicate(timeout=30)
@@ -63,12 +79,19 @@ def test_an_interruption_of_the_imports_is_a_sentence():
 
 
 def _start(*args, **streams):
-  return subprocess.Popen([sys.executable, *map(str, args)], cwd=forking.ROOT,
-                          stderr=subprocess.PIPE, text=True,
-                          env=dict(os.environ, PYTHONPATH=forking.ROOT), **streams)
+  return subprocess.Popen(
+    [sys.executable, *map(str, args)],
+    cwd=forking.ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+    env=dict(os.environ, PYTHONPATH=forking.ROOT),
+    **streams,
+  )
 
 
-@pytest.mark.parametrize("args", [("reconstruct.py", "--help"), ("reproduce.py", "--list")])
+@pytest.mark.parametrize(
+  "args", [("reconstruct.py", "--help"), ("reproduce.py", "--list")]
+)
 def test_a_reader_that_has_gone_is_no_error_of_ours(args):
   started = _start(os.path.join(TOOLS, args[0]), *args[1:], stdout=subprocess.PIPE)
   started.stdout.close()
@@ -78,9 +101,16 @@ def test_a_reader_that_has_gone_is_no_error_of_ours(args):
 
 def test_a_cache_ends_when_its_reader_goes(folder):
   """What TensorFlow has open then must not be waited for."""
-  started = _start(os.path.join(TOOLS, "cache_logits.py"), "--gin_config",
-                   folder / "tiny.gin", "--output", folder / "cache", "--shards", "40",
-                   stdout=subprocess.PIPE)
+  started = _start(
+    os.path.join(TOOLS, "cache_logits.py"),
+    "--gin_config",
+    folder / "tiny.gin",
+    "--output",
+    folder / "cache",
+    "--shards",
+    "40",
+    stdout=subprocess.PIPE,
+  )
   assert "40 of 40 shards" in started.stdout.readline()
   started.stdout.close()
   assert started.wait(120) == 141
@@ -96,13 +126,25 @@ def test_output_that_cannot_be_written_is_one_sentence():
   assert errors.startswith("error: No space left") and errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("text, words", [
-    ("Graph execution error:\n\nDetected at node 'a' defined at (most recent call last):\n"
-     "Node: 'a'\nindices[0] = 7 is not in [0, 3)\n\t [[{{node a}}]]", "indices[0] = 7"),
-    ("2 root error(s) found.\n (0) RESOURCE_EXHAUSTED: OOM when allocating tensor",
-     "out of memory"),
-    ("Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
-     "/m/variables/variables\n\t [[node]]", "no weights /m/variables/variables; copy")])
+@pytest.mark.parametrize(
+  "text, words",
+  [
+    (
+      "Graph execution error:\n\nDetected at node 'a' defined at (most recent call last):\n"
+      "Node: 'a'\nindices[0] = 7 is not in [0, 3)\n\t [[{{node a}}]]",
+      "indices[0] = 7",
+    ),
+    (
+      "2 root error(s) found.\n (0) RESOURCE_EXHAUSTED: OOM when allocating tensor",
+      "out of memory",
+    ),
+    (
+      "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
+      "/m/variables/variables\n\t [[node]]",
+      "no weights /m/variables/variables; copy",
+    ),
+  ],
+)
 def test_what_tensorflow_says_is_put_in_a_sentence(text, words):
   said = errors.explain(RuntimeError(text))
   assert words in said and "\n" not in said

@@ -10,13 +10,13 @@ import plain_ops
 import pytest
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.planning import cost_model
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.planning import cost_model
 from compare_gan_logits.planning.cost_model import Affine
 from compare_gan_logits.planning.cost_model import Buffer
 from compare_gan_logits.planning.cost_model import Operation
-from compare_gan_logits.gans import modular_gan
 
 
 CONFIG = """
@@ -37,10 +37,15 @@ def gan():
   gin.clear_config()
   gin.parse_config(CONFIG)
   dataset = types.SimpleNamespace(resolution=32, colors=3, num_classes=LOGITS)
-  parameters = {"architecture": "resnet_biggan_arch", "disc_iters": 1, "lamba": 1,
-                "z_dim": Z}
-  yield modular_gan.ModularGAN(dataset, parameters, "unused", conditional=True,
-                               g_use_ema=True)
+  parameters = {
+    "architecture": "resnet_biggan_arch",
+    "disc_iters": 1,
+    "lamba": 1,
+    "z_dim": Z,
+  }
+  yield modular_gan.ModularGAN(
+    dataset, parameters, "unused", conditional=True, g_use_ema=True
+  )
   gin.clear_config()
 
 
@@ -61,8 +66,9 @@ def tensorflow_s_count(gan, batch):
 
   Without the gates by which an optimizer holds on to gradients that nobody reads.
   """
-  ungated = functools.partialmethod(tf.train.Optimizer.compute_gradients,
-                                    gate_gradients=tf.train.Optimizer.GATE_GRAPH)
+  ungated = functools.partialmethod(
+    tf.train.Optimizer.compute_gradients, gate_gradients=tf.train.Optimizer.GATE_GRAPH
+  )
   with tf.Graph().as_default() as graph:
     with mock.patch.object(tf.train.AdamOptimizer, "compute_gradients", ungated):
       op = cost_model._build(gan, batch)
@@ -75,9 +81,12 @@ def tensorflow_s_count(gan, batch):
 
 
 def plainly(gan):
-  return (mock.patch.dict(arch_ops.CONVOLUTIONS,
-                          {"up": plain_ops.conv_up, "down": plain_ops.conv_down}),
-          mock.patch.object(type(gan.discriminator), "has_batch_statistics", True))
+  return (
+    mock.patch.dict(
+      arch_ops.CONVOLUTIONS, {"up": plain_ops.conv_up, "down": plain_ops.conv_down}
+    ),
+    mock.patch.object(type(gan.discriminator), "has_batch_statistics", True),
+  )
 
 
 def test_the_count_equals_tensorflow_s_at_another_batch(gan, step):
@@ -86,12 +95,16 @@ def test_the_count_equals_tensorflow_s_at_another_batch(gan, step):
 
 def test_forward_convolutions_of_the_plain_formulation_are_the_closed_form(gan):
   """2 k^2 h w c_in c_out each: two passes of G, and of D four (two pairs)."""
+
   def conv(size, kernel, inputs, outputs):
     return 2 * size**2 * kernel**2 * inputs * outputs
 
   def block(size, inputs, outputs, shortcut=True):
-    return (conv(size, 3, inputs, outputs) + conv(size, 3, outputs, outputs) +
-            shortcut * conv(size, 1, inputs, outputs))
+    return (
+      conv(size, 3, inputs, outputs)
+      + conv(size, 3, outputs, outputs)
+      + shortcut * conv(size, 1, inputs, outputs)
+    )
 
   g, d = G_CHANNELS, D_CHANNELS
   generator = sum(block(size, g, g) for size in (8, 16, 32)) + conv(32, 3, g, 3)
@@ -100,12 +113,15 @@ def test_forward_convolutions_of_the_plain_formulation_are_the_closed_form(gan):
   conv_2d, products = plainly(gan)
   with conv_2d, products:
     counted = cost_model._trace(gan, 6).ops
-  assert sum(op.flops for op in counted if op.type == "Conv2D") == 6 * (2 * generator + 4 * discriminator)
+  assert sum(op.flops for op in counted if op.type == "Conv2D") == 6 * (
+    2 * generator + 4 * discriminator
+  )
 
 
 def test_variables_are_weights_two_moments_of_adam_and_an_average(step):
-  generator, discriminator = (step.parameters[name]
-                              for name in ("generator", "discriminator"))
+  generator, discriminator = (
+    step.parameters[name] for name in ("generator", "discriminator")
+  )
   assert step.variables["average"] == 4 * generator
   assert step.variables["optimizer"] == 8 * (generator + discriminator)
   assert step.variables["weights"] > 4 * (generator + discriminator)
@@ -127,29 +143,54 @@ def test_another_trainer_is_refused():
 # Seconds and bytes, by hand --------------------------------------------------
 
 MACHINE = cost_model.Device(
-    peak={"float32": 1000.0}, memory=1000.0, bandwidth=100.0, efficiency=0.5,
-    link_bandwidth=10.0, link_latency=2.0, node=4, network_bandwidth=1.0,
-    network_latency=5.0, op_overhead=0.0, fuses=False, source="made up")
+  peak={"float32": 1000.0},
+  memory=1000.0,
+  bandwidth=100.0,
+  efficiency=0.5,
+  link_bandwidth=10.0,
+  link_latency=2.0,
+  node=4,
+  network_bandwidth=1.0,
+  network_latency=5.0,
+  op_overhead=0.0,
+  fuses=False,
+  source="made up",
+)
 
 
 def made_up(*operations, moments=(), gradients=(40, 20), buffers=()):
   return cost_model.Step(
-      tuple(Operation(kind, Affine(*flops), Affine(*traffic))
-            for kind, flops, traffic in operations), buffers, {"weights": 100}, {},
-      moments, gradients)
+    tuple(
+      Operation(kind, Affine(*flops), Affine(*traffic))
+      for kind, flops, traffic in operations
+    ),
+    buffers,
+    {"weights": 100},
+    {},
+    moments,
+    gradients,
+  )
 
 
 def test_an_operation_takes_the_longer_of_arithmetic_and_bytes():
-  step = made_up(("Conv2D", (0, 5000), (0, 10)),  # 10 s of arithmetic an image
-                 ("MatMul", (0, 50), (0, 300)),  # 3 s of bytes
-                 ("Mul", (0, 1e9), (200, 0)),  # 2 s of bytes, whatever the batch
-                 ("ResourceApplyAdam", (0, 0), (700, 0)),
-                 ("Reshape", (0, 0), (0, 0)))
+  step = made_up(
+    ("Conv2D", (0, 5000), (0, 10)),  # 10 s of arithmetic an image
+    ("MatMul", (0, 50), (0, 300)),  # 3 s of bytes
+    ("Mul", (0, 1e9), (200, 0)),  # 2 s of bytes, whatever the batch
+    ("ResourceApplyAdam", (0, 0), (700, 0)),
+    ("Reshape", (0, 0), (0, 0)),
+  )
   assert cost_model.step_seconds(step, MACHINE, 2) == {
-      "matrix": 26, "other": 2, "update": 7}
+    "matrix": 26,
+    "other": 2,
+    "update": 7,
+  }
   fusing = dataclasses.replace(MACHINE, fuses=True, op_overhead=1.0)
   assert cost_model.step_seconds(step, fusing, 2) == {
-      "matrix": 28, "other": 1, "update": 8}
+    "matrix": 28,
+    "other": 1,
+    "update": 8,
+  }
 
 
 def test_the_efficiency_is_found_again():
@@ -173,8 +214,12 @@ def test_messages():
 
 
 def test_micro_batches_fit_into_memory():
-  step = made_up(("Conv2D", (0, 1), (0, 0)), ("Conv2D", (0, 1), (0, 0)),
-                 buffers=(Buffer(Affine(0, 50), 0, 1),), moments=(1, 1))
+  step = made_up(
+    ("Conv2D", (0, 1), (0, 0)),
+    ("Conv2D", (0, 1), (0, 0)),
+    buffers=(Buffer(Affine(0, 50), 0, 1),),
+    moments=(1, 1),
+  )
   plan = cost_model.plan(step, MACHINE, 64, replicas=2)
   # 100 of weights and 40 of summed gradients leave room for 17 images of 32.
   assert (plan.micro_batches, plan.memory) == (2, 100 + 40 + 50 * 16)
@@ -184,20 +229,30 @@ def test_micro_batches_fit_into_memory():
 
 def test_a_tensor_lives_until_it_is_last_read():
   operations = [("Conv2D", (0, 0), (0, 0))] * 3
-  first, second, third = (Buffer(Affine(0, size), *life) for size, life in
-                          ((10, (0, 2)), (5, (1, 2)), (20, (2, 2))))
+  first, second, third = (
+    Buffer(Affine(0, size), *life)
+    for size, life in ((10, (0, 2)), (5, (1, 2)), (20, (2, 2)))
+  )
   step = made_up(*operations, buffers=(first, second, third))
   assert step.activations(3) == 3 * 35
   # An elementwise operation writes over what it reads last.
-  step = made_up(*operations[:2], ("Mul", (0, 0), (0, 0)),
-                 buffers=(first, second, third))
+  step = made_up(
+    *operations[:2], ("Mul", (0, 0), (0, 0)), buffers=(first, second, third)
+  )
   assert step.activations(3) == 3 * 20
 
 
-@pytest.mark.parametrize("overrides, words", [
-    (dict(bandwidth=-1.0), "bandwidth is -1"), (dict(peak=0.0), "peak is 0"),
-    (dict(link_latency=-1e-6), "zero or more"), (dict(efficiency=1.5), "more than"),
-    (dict(memory=float("nan")), "memory is nan"), (dict(node=0), "node is 0")])
+@pytest.mark.parametrize(
+  "overrides, words",
+  [
+    (dict(bandwidth=-1.0), "bandwidth is -1"),
+    (dict(peak=0.0), "peak is 0"),
+    (dict(link_latency=-1e-6), "zero or more"),
+    (dict(efficiency=1.5), "more than"),
+    (dict(memory=float("nan")), "memory is nan"),
+    (dict(node=0), "node is 0"),
+  ],
+)
 def test_figures_that_no_device_has_are_refused(overrides, words):
   with pytest.raises(UserError, match=words):
     cost_model.device("a100_40gb", **overrides)

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 from PIL import Image
 
+import compare_gan_logits
 from compare_gan_logits import datasets
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.errors import UserError
@@ -51,7 +52,7 @@ def test_embedded_set():
   # The first test image of Fashion-MNIST, as published.
   digest = hashlib.sha256((images[0, 2:30, 2:30] * 255).round().astype("u1").tobytes())
   assert digest.hexdigest()[:8] == "ffc7351e"
-  folder = os.path.join(os.path.dirname(datasets.__file__), "data")
+  folder = os.path.join(os.path.dirname(compare_gan_logits.__file__), "data")
   with open(os.path.join(folder, "FASHION_MNIST_LICENSE"), encoding="utf-8") as f:
     assert "MIT" in f.read()
 
@@ -152,7 +153,8 @@ def test_tars_hold_what_folders_hold(tmp_path):
 def test_class_table_gives_names_and_imagenet_indices(tmp_path):
   name = write_folder(tmp_path)
   (tmp_path / "classes.tsv").write_text(
-      "wnid\timagenet_index\tname\nb\t25\tsalamander, newt\na\t1\tgoldfish\n")
+    "wnid\timagenet_index\tname\nb\t25\tsalamander, newt\na\t1\tgoldfish\n"
+  )
   dataset = datasets.get_dataset(name)
   assert dataset.class_names == ["goldfish", "salamander"]
   np.testing.assert_array_equal(dataset.imagenet_indices, [1, 25])
@@ -183,10 +185,14 @@ def remove(path):
   os.rmdir(path)
 
 
-@pytest.mark.parametrize("damage, part", [
+@pytest.mark.parametrize(
+  "damage, part",
+  [
     (lambda root: remove(root / "validation"), "no images in"),
     (lambda root: remove(root / "train" / "a"), "class a has validation images"),
-    (lambda root: (root / "x.tar").write_text("no tar"), "not a readable tar")])
+    (lambda root: (root / "x.tar").write_text("no tar"), "not a readable tar"),
+  ],
+)
 def test_a_wrong_folder_is_explained(tmp_path, damage, part):
   name = write_folder(tmp_path)
   damage(tmp_path)
@@ -194,9 +200,15 @@ def test_a_wrong_folder_is_explained(tmp_path, damage, part):
     datasets.get_dataset(name)
 
 
-@pytest.mark.parametrize("name, part", [
-    ("embeded", "did you mean 'embedded'"), ("/nowhere@64", "no folder /nowhere"),
-    ("folder:/tmp", "append it: /tmp@64"), ("cifar10", "is not prepared")])
+@pytest.mark.parametrize(
+  "name, part",
+  [
+    ("embeded", "did you mean 'embedded'"),
+    ("/nowhere@64", "no folder /nowhere"),
+    ("folder:/tmp", "append it: /tmp@64"),
+    ("cifar10", "is not prepared"),
+  ],
+)
 def test_wrong_names_are_explained(tmp_path, name, part):
   flags.FLAGS.tfds_data_dir = str(tmp_path)
   with pytest.raises(UserError, match=part):
@@ -240,8 +252,13 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(monkeypatch):
 def prepare(name, data_dir, monkeypatch, counts, shape, num_classes, files=None):
   builder_class = tfds.builder_cls(name)
   rng = np.random.default_rng(0)
-  examples = {split: [(rng.integers(0, 256, shape).astype(np.uint8), i % num_classes)
-                      for i in range(count)] for split, count in counts.items()}
+  examples = {
+    split: [
+      (rng.integers(0, 256, shape).astype(np.uint8), i % num_classes)
+      for i in range(count)
+    ]
+    for split, count in counts.items()
+  }
 
   def generate(split):
     for i, (image, label) in enumerate(examples[split]):
@@ -252,18 +269,23 @@ def prepare(name, data_dir, monkeypatch, counts, shape, num_classes, files=None)
         example["file_name"] = f"{i}.jpg"
       yield f"{i:04}", example
 
-  monkeypatch.setattr(builder_class, "_split_generators",
-                      lambda self, dl: {split: generate(split) for split in counts})
+  monkeypatch.setattr(
+    builder_class,
+    "_split_generators",
+    lambda self, dl: {split: generate(split) for split in counts},
+  )
   builder = builder_class(data_dir=data_dir)
   builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(num_shards=files))
+    download_config=tfds.download.DownloadConfig(num_shards=files)
+  )
   flags.FLAGS.tfds_data_dir = str(data_dir)
   return examples
 
 
 def test_cifar10_from_tfds(tmp_path, monkeypatch):
-  examples = prepare("cifar10", tmp_path, monkeypatch, {"train": 20, "test": 8},
-                     [32, 32, 3], 10)
+  examples = prepare(
+    "cifar10", tmp_path, monkeypatch, {"train": 20, "test": 8}, [32, 32, 3], 10
+  )
   dataset = datasets.get_dataset("cifar10")
   images, _ = dataset.arrays("validation")
   expected = {image.tobytes() for image, _ in examples["test"]}
@@ -272,8 +294,14 @@ def test_cifar10_from_tfds(tmp_path, monkeypatch):
 
 
 def test_imagenet_from_tfds_streams_in_a_seeded_order(tmp_path, monkeypatch):
-  prepare("imagenet2012", tmp_path, monkeypatch, {"train": 30, "validation": 6},
-          [80, 100, 3], 1000)
+  prepare(
+    "imagenet2012",
+    tmp_path,
+    monkeypatch,
+    {"train": 30, "validation": 6},
+    [80, 100, 3],
+    1000,
+  )
   dataset = datasets.get_dataset("imagenet_64")
   assert dataset.num_classes == 1000 and dataset.num_examples("train") == 30
   loaded = take(lambda: dataset.load("train").batch(30), 1)
@@ -292,14 +320,22 @@ def test_imagenet_from_tfds_streams_in_a_seeded_order(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("files, workers", [(4, 2), (4, 3), (2, 3)])
 def test_workers_read_an_epoch_of_imagenet_once(tmp_path, monkeypatch, files, workers):
-  prepare("imagenet2012", tmp_path, monkeypatch, {"train": 24, "validation": 4},
-          [8, 8, 3], 1000, files)
+  prepare(
+    "imagenet2012",
+    tmp_path,
+    monkeypatch,
+    {"train": 24, "validation": 4},
+    [8, 8, 3],
+    1000,
+    files,
+  )
   dataset = datasets.get_dataset("imagenet_64")
   assert len(dataset._files("train")[0]) == files
 
   def ids_of(shard, number, start=0):
-    return take(lambda: dataset.train(1, start=start, shard=shard, num_shards=workers),
-                number)["id"]
+    return take(
+      lambda: dataset.train(1, start=start, shard=shard, num_shards=workers), number
+    )["id"]
 
   epochs = [], []
   for shard in range(workers):
@@ -307,7 +343,7 @@ def test_workers_read_an_epoch_of_imagenet_once(tmp_path, monkeypatch, files, wo
     own = 6 * len(range(shard, 4, workers)) if files == 4 else 8
     both = ids_of(shard, 2 * own)
     assert (both[:own] != both[own:]).any()
-    np.testing.assert_array_equal(ids_of(shard, own - 2, own + 2), both[own + 2:])
+    np.testing.assert_array_equal(ids_of(shard, own - 2, own + 2), both[own + 2 :])
     epochs[0].extend(both[:own])
     epochs[1].extend(both[own:])
   for epoch in epochs:
@@ -317,8 +353,10 @@ def test_workers_read_an_epoch_of_imagenet_once(tmp_path, monkeypatch, files, wo
 # Made-up images --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, shape", [
-    ("imagenet_64", (64, 64, 3)), ("embedded", (32, 32, 1)), ("/any@16", (16, 16, 3))])
+@pytest.mark.parametrize(
+  "name, shape",
+  [("imagenet_64", (64, 64, 3)), ("embedded", (32, 32, 1)), ("/any@16", (16, 16, 3))],
+)
 def test_made_up_images_have_the_real_shape(name, shape):
   flags.FLAGS.data_fake_dataset = True
   dataset = datasets.get_dataset(name)

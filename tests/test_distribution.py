@@ -14,8 +14,8 @@ import pytest
 import tiny
 
 from compare_gan_logits import distribution
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.distribution import Distribution
+from compare_gan_logits.errors import UserError
 
 
 TRAIN = "../tests/train_only"
@@ -34,13 +34,21 @@ def folder(tmp_path_factory):
 
 
 def arguments(folder, name, steps, *more):
-  return ["--gin_config", folder / "tiny.gin", "--model_dir", folder / name,
-          "--gin_bindings", f"options.training_steps = {steps}", *more]
+  return [
+    "--gin_config",
+    folder / "tiny.gin",
+    "--model_dir",
+    folder / name,
+    "--gin_bindings",
+    f"options.training_steps = {steps}",
+    *more,
+  ]
 
 
 def train(server, folder, name, steps, *more):
-  result = server.run(folder / "logs", TRAIN, *arguments(folder, name, steps, *more),
-                      timeout=900)
+  result = server.run(
+    folder / "logs", TRAIN, *arguments(folder, name, steps, *more), timeout=900
+  )
   assert result.returncode == 0, result.stderr
   return result
 
@@ -87,14 +95,27 @@ class Workers:
       s.close()
     self.commands = []
     for index in range(number):
-      config = {"cluster": {"worker": addresses},
-                "task": {"type": "worker", "index": index}}
-      self.commands.append(server.start(
-          folder / "logs", TRAIN,
-          *arguments(folder, name, steps, "--distribute", "multi_worker",
-                     "--gin_bindings", "run_config.save_checkpoints_steps = 1"),
+      config = {
+        "cluster": {"worker": addresses},
+        "task": {"type": "worker", "index": index},
+      }
+      self.commands.append(
+        server.start(
+          folder / "logs",
+          TRAIN,
+          *arguments(
+            folder,
+            name,
+            steps,
+            "--distribute",
+            "multi_worker",
+            "--gin_bindings",
+            "run_config.save_checkpoints_steps = 1",
+          ),
           # A collective holds a thread while it waits for the others.
-          environment={"TF_CONFIG": json.dumps(config), "TF_NUM_INTEROP_THREADS": "4"}))
+          environment={"TF_CONFIG": json.dumps(config), "TF_NUM_INTEROP_THREADS": "4"},
+        )
+      )
 
   def kill(self):
     """Kills one worker in the middle of a step, then the others, which wait for it."""
@@ -109,19 +130,32 @@ class Workers:
         if command.poll() is None:
           command.kill()
     assert [r.returncode for r in results] == [0] * len(results), [
-        r.stderr for r in results]
+      r.stderr for r in results
+    ]
     return results
 
 
 @pytest.mark.long
 def test_two_replicas_in_one_process_and_back(server, folder, start, expected):
   shutil.copytree(start, folder / "mirrored")
-  train(server, folder, "mirrored", STEPS, "--distribute", "mirrored",
-        "--num_replicas", "2", "--gin_bindings", "run_config.save_checkpoints_steps = 1")
+  train(
+    server,
+    folder,
+    "mirrored",
+    STEPS,
+    "--distribute",
+    "mirrored",
+    "--num_replicas",
+    "2",
+    "--gin_bindings",
+    "run_config.save_checkpoints_steps = 1",
+  )
   check(folder, "mirrored", expected)
   # One file of summaries, of the mean over the replicas.
-  assert len(list((folder / "mirrored" / "train").iterdir())) == len(
-      list((start / "train").iterdir())) + 1
+  assert (
+    len(list((folder / "mirrored" / "train").iterdir()))
+    == len(list((start / "train").iterdir())) + 1
+  )
   keep_only(folder, "mirrored", step=3)
   train(server, folder, "mirrored", STEPS)
   check(folder, "mirrored", expected)
@@ -148,15 +182,32 @@ def test_several_processes_one_of_them_killed(server, folder, start, expected, n
 
 
 def cluster(**changes):
-  return json.dumps({"cluster": {"worker": ["a:1", "b:2"]},
-                     "task": {"type": "worker", "index": 0}, **changes})
+  return json.dumps(
+    {
+      "cluster": {"worker": ["a:1", "b:2"]},
+      "task": {"type": "worker", "index": 0},
+      **changes,
+    }
+  )
 
 
-@pytest.mark.parametrize("config", [
-    None, "", "{", "[]", "{}", cluster(task={}), cluster(cluster={}),
-    cluster(task={"type": "worker", "index": 2}), cluster(task={"type": "worker"}),
-    cluster(cluster={"worker": "a:1"}), cluster(cluster={"worker": ["a"]}),
-    cluster(cluster={"worker": ["a:1"], "ps": ["b:2"]})])
+@pytest.mark.parametrize(
+  "config",
+  [
+    None,
+    "",
+    "{",
+    "[]",
+    "{}",
+    cluster(task={}),
+    cluster(cluster={}),
+    cluster(task={"type": "worker", "index": 2}),
+    cluster(task={"type": "worker"}),
+    cluster(cluster={"worker": "a:1"}),
+    cluster(cluster={"worker": ["a"]}),
+    cluster(cluster={"worker": ["a:1"], "ps": ["b:2"]}),
+  ],
+)
 def test_a_wrong_tf_config_is_explained(monkeypatch, config):
   monkeypatch.delenv("TF_CONFIG", raising=False)
   if config is not None:
@@ -167,22 +218,32 @@ def test_a_wrong_tf_config_is_explained(monkeypatch, config):
 
 @pytest.mark.parametrize("config", ["{", "[]", "7"])
 def test_a_tf_config_that_nothing_can_read_is_explained_to_one_process(
-    monkeypatch, config):
+  monkeypatch, config
+):
   monkeypatch.setenv("TF_CONFIG", config)
   with pytest.raises(UserError, match="unset it"):
     Distribution()
 
 
 def test_the_chief_is_the_first_worker(monkeypatch):
-  monkeypatch.setenv("TF_CONFIG", cluster(
+  monkeypatch.setenv(
+    "TF_CONFIG",
+    cluster(
       cluster={"chief": ["c:1"], "worker": ["a:1", "b:2"]},
-      task={"type": "worker", "index": "1"}))
+      task={"type": "worker", "index": "1"},
+    ),
+  )
   assert distribution._cluster() == (3, 2, ("worker", 1))
 
 
-@pytest.mark.parametrize("kind, replicas, part", [
-    ("miror", None, "did you mean 'mirrored'"), ("none", 2, "leave it out"),
-    ("mirrored", None, "no GPU")])
+@pytest.mark.parametrize(
+  "kind, replicas, part",
+  [
+    ("miror", None, "did you mean 'mirrored'"),
+    ("none", 2, "leave it out"),
+    ("mirrored", None, "no GPU"),
+  ],
+)
 def test_a_layout_that_is_not_there_is_explained(kind, replicas, part):
   with pytest.raises(UserError, match=part):
     Distribution(kind, replicas)

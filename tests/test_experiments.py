@@ -173,12 +173,14 @@ def test_outside_sets_from_idx_and_folder(tmp_path):
   import gzip
 
   from PIL import Image
+
   values = RNG.integers(0, 256, [5, 4, 3]).astype(np.uint8)
   head = np.array([0x803, 5, 4, 3], ">u4").tobytes()
   path = tmp_path / "digits-ubyte.gz"
   path.write_bytes(gzip.compress(head + values.tobytes()))
-  np.testing.assert_allclose(data_lib.read_outside(str(path), 8, 99, 0)[..., 0] * 255,
-                             values, atol=1e-4)
+  np.testing.assert_allclose(
+    data_lib.read_outside(str(path), 8, 99, 0)[..., 0] * 255, values, atol=1e-4
+  )
   path.write_bytes(gzip.compress(head + values.tobytes()[:-2]))
   with pytest.raises(UserError, match="cut off"):
     data_lib.read_outside(str(path), 8, 99, 0)
@@ -196,8 +198,9 @@ def test_comparison_of_an_exact_inverse(inverters, data):
     # Noise is all that differs: its mean size is known.
     noise = inverters[label].noise(100, 0) @ (size * DIRECTIONS)
     expected = np.sqrt(np.square(noise).mean(axis=1)).mean()
-    assert _value(result, measures.NAMES["lpips"], label) == pytest.approx(expected,
-                                                                          rel=0.02)
+    assert _value(result, measures.NAMES["lpips"], label) == pytest.approx(
+      expected, rel=0.02
+    )
   assert set(_outcomes(result).values()) == {common.HOLDS}
   entry = result.summary()[measures.NAMES["lpips"]]["robust"]
   assert entry["paper"] == 0.3138 and entry["n"] == 100
@@ -206,12 +209,14 @@ def test_comparison_of_an_exact_inverse(inverters, data):
 def test_pixel_deviation_against_numpy(inverters, data):
   result = noise_resampling.run(inverters, data, noise_resampling.Settings(images=30))
   assert set(v.outcome for v in result.verdicts if "Resampling" in v.statement) == {
-      common.HOLDS}
+    common.HOLDS
+  }
   noise = inverters["robust"].noise(30 * 8, 0).reshape(30, 8, 3)
   pixels = noise @ (NOISE["robust"] * DIRECTIONS)
   expected = np.sqrt(pixels.var(axis=1).mean(axis=1)).mean()
   assert _value(result, "pixel deviation across noise", "robust") == pytest.approx(
-      expected, rel=1e-3)
+    expected, rel=1e-3
+  )
 
 
 def test_flips_are_found_where_they_were_made():
@@ -230,12 +235,14 @@ def test_paths_of_a_linear_generator_are_straight_and_even(inverters, data):
   assert set(_outcomes(result).values()) == {common.HOLDS}
   for label in inverters:
     assert _value(result, "path length, LPIPS", label) == pytest.approx(
-        _value(result, "LPIPS between the ends", label), rel=1e-3)
+      _value(result, "LPIPS between the ends", label), rel=1e-3
+    )
     assert _value(result, "unevenness of the steps (0 is even)", label) < 1e-2
   ends = inverters["robust"].noise(40, 0).reshape(2, 20, 3)
   pixels = (ends[1] - ends[0]) @ (NOISE["robust"] * DIRECTIONS)
   assert _value(result, "path length, LPIPS", "robust") == pytest.approx(
-      np.sqrt(np.square(pixels).mean(axis=1)).mean(), rel=1e-3)
+    np.sqrt(np.square(pixels).mean(axis=1)).mean(), rel=1e-3
+  )
 
 
 def test_unevenness_in_closed_form():
@@ -248,22 +255,30 @@ def test_misclassified_finds_a_quality_difference_that_was_made(inverters, data)
   """Images off the generator's range are worse; give just those wrong labels."""
   noisy = RNG.uniform(size=[60, SIZE, SIZE, 1]).astype(np.float32)
   wrong = ((noisy.reshape(60, -1) @ K).argmax(1) + 1) % 4
-  mixed = data_lib.Data(tiny.Images(np.concatenate([IMAGES[:60], noisy]),
-                                    np.concatenate([LABELS[:60], wrong])))
+  mixed = data_lib.Data(
+    tiny.Images(
+      np.concatenate([IMAGES[:60], noisy]), np.concatenate([LABELS[:60], wrong])
+    )
+  )
   result = misclassified.run(inverters, mixed, misclassified.Settings(images=120))
   assert _value(result, "classified right", "robust") == 0.5
   assert set(_outcomes(result).values()) == {common.FAILS}
   assert _value(result, "Mann-Whitney p, right against wrong, LPIPS", "robust") < 1e-10
-  alike = data_lib.Data(tiny.Images(IMAGES, np.where(np.arange(200) % 2, LABELS,
-                                                     (LABELS + 1) % 4)))
-  result = misclassified.run({"robust": inverters["robust"]}, alike,
-                             misclassified.Settings(images=200, margin=0.5))
+  alike = data_lib.Data(
+    tiny.Images(IMAGES, np.where(np.arange(200) % 2, LABELS, (LABELS + 1) % 4))
+  )
+  result = misclassified.run(
+    {"robust": inverters["robust"]},
+    alike,
+    misclassified.Settings(images=200, margin=0.5),
+  )
   assert set(_outcomes(result).values()) == {common.HOLDS}
 
 
 def test_attack_on_a_linear_classifier_is_the_known_step(inverters):
-  attacked = adversarial.attack(inverters["robust"], IMAGES[:5], LABELS[:5], "FGSM",
-                                0.1, 10)
+  attacked = adversarial.attack(
+    inverters["robust"], IMAGES[:5], LABELS[:5], "FGSM", 0.1, 10
+  )
   for image, label, result in zip(IMAGES[:5], LABELS[:5], attacked):
     logits = image.reshape(-1) @ K
     probability = np.exp(logits) / np.exp(logits).sum()
@@ -273,16 +288,21 @@ def test_attack_on_a_linear_classifier_is_the_known_step(inverters):
 
 
 def test_shift_and_scale_of_logits_held_noise(inverters, data):
-  np.testing.assert_allclose(logit_manipulation.manipulate(LOGITS, "shift", 0.15),
-                             LOGITS + 0.15)
-  np.testing.assert_allclose(logit_manipulation.manipulate(LOGITS, "scale", 0.3),
-                             LOGITS * 10**0.3)
-  result = logit_manipulation.run(inverters, data, logit_manipulation.Settings(images=40))
+  np.testing.assert_allclose(
+    logit_manipulation.manipulate(LOGITS, "shift", 0.15), LOGITS + 0.15
+  )
+  np.testing.assert_allclose(
+    logit_manipulation.manipulate(LOGITS, "scale", 0.3), LOGITS * 10**0.3
+  )
+  result = logit_manipulation.run(
+    inverters, data, logit_manipulation.Settings(images=40)
+  )
   # Brightness is linear in the shift, with the mean of K's rows as slope.
   expected = K.sum(axis=1).mean()
   for label in inverters:
-    assert _value(result, "brightness gained per unit of shift", label) == pytest.approx(
-        expected, abs=1e-4)
+    assert _value(
+      result, "brightness gained per unit of shift", label
+    ) == pytest.approx(expected, abs=1e-4)
 
 
 def test_looks_in_closed_form():
@@ -300,14 +320,16 @@ def test_looks_in_closed_form():
 
 def test_slope_against_scipy():
   x, y = RNG.uniform(size=6), RNG.normal(size=[4, 6])
-  np.testing.assert_allclose(measures.slope(x, y),
-                             [stats.linregress(x, row).slope for row in y])
+  np.testing.assert_allclose(
+    measures.slope(x, y), [stats.linregress(x, row).slope for row in y]
+  )
 
 
 def test_class_spread_against_numpy(inverters, data):
   logits, labels = RNG.normal(size=[50, 4]), RNG.integers(0, 3, 50)
-  expected = [np.linalg.norm(logits[i] - logits[labels == labels[i]].mean(0))
-              for i in range(50)]
+  expected = [
+    np.linalg.norm(logits[i] - logits[labels == labels[i]].mean(0)) for i in range(50)
+  ]
   np.testing.assert_allclose(class_spread.spread(logits, labels), expected)
   result = class_spread.run(inverters, data, class_spread.Settings(images=40))
   entry = result.summary()["l2 distance of logits to their class mean"]
@@ -317,8 +339,9 @@ def test_class_spread_against_numpy(inverters, data):
 
 
 def test_iterated_classes_of_a_projection_stay(inverters):
-  pictures, predicted = iterative_stability.iterate(inverters["robust"], IMAGES[:50], 3,
-                                                    seed=0)
+  pictures, predicted = iterative_stability.iterate(
+    inverters["robust"], IMAGES[:50], 3, seed=0
+  )
   assert len(pictures) == 3 and predicted.shape == (4, 50)
   np.testing.assert_array_equal(predicted[0], LABELS[:50])
   assert np.mean(predicted[1:] == predicted[0]) > 0.9
@@ -327,24 +350,31 @@ def test_iterated_classes_of_a_projection_stay(inverters):
 def test_best_fits_are_exact_on_constructed_logits():
   adjusted = RNG.normal(size=[9, 6])
   shift, scale = RNG.normal(size=[9, 1]), RNG.normal(size=[9, 1])
-  np.testing.assert_allclose(brightness_sharpness.best_shift(adjusted + shift, adjusted),
-                             shift[:, 0])
-  np.testing.assert_allclose(brightness_sharpness.best_scale(adjusted * scale, adjusted),
-                             scale[:, 0])
+  np.testing.assert_allclose(
+    brightness_sharpness.best_shift(adjusted + shift, adjusted), shift[:, 0]
+  )
+  np.testing.assert_allclose(
+    brightness_sharpness.best_scale(adjusted * scale, adjusted), scale[:, 0]
+  )
   # And least squares where no fit is exact.
   original = RNG.normal(size=[9, 6])
   for row in range(9):
     fit = np.linalg.lstsq(adjusted[row][:, None], original[row], rcond=None)[0][0]
-    assert brightness_sharpness.best_scale(original, adjusted)[row] == pytest.approx(fit)
+    assert brightness_sharpness.best_scale(original, adjusted)[row] == pytest.approx(
+      fit
+    )
 
 
 def test_sharpness_and_brightness_match_pillow():
   from PIL import Image
   from PIL import ImageEnhance
+
   image = RNG.integers(0, 256, [12, 10]).astype(np.uint8)
   for factor in (0.0, 0.5, 1.0, 2.0):
-    for enhance, ours in ((ImageEnhance.Sharpness, brightness_sharpness.sharpen),
-                          (ImageEnhance.Brightness, brightness_sharpness.brighten)):
+    for enhance, ours in (
+      (ImageEnhance.Sharpness, brightness_sharpness.sharpen),
+      (ImageEnhance.Brightness, brightness_sharpness.brighten),
+    ):
       theirs = np.asarray(enhance(Image.fromarray(image)).enhance(factor))
       result = ours(image[None, :, :, None] / np.float32(255), factor)[0, :, :, 0] * 255
       np.testing.assert_allclose(result, theirs, atol=2.01)
@@ -355,8 +385,11 @@ def test_brightness_of_a_linear_classifier(inverters, data):
   dark = data_lib.Data(tiny.Images(IMAGES * 0.4, LABELS))
   settings = brightness_sharpness.Settings(images=30, factors=(0.5, 1.0, 2.0))
   result = brightness_sharpness.run({"robust": inverters["robust"]}, dark, settings)
-  np.testing.assert_allclose(result.arrays["brightness/scale/robust"],
-                             np.tile([2.0, 1.0, 0.5], [30, 1]), rtol=1e-4)
+  np.testing.assert_allclose(
+    result.arrays["brightness/scale/robust"],
+    np.tile([2.0, 1.0, 0.5], [30, 1]),
+    rtol=1e-4,
+  )
   del data
 
 
@@ -383,7 +416,10 @@ def test_mixup_scores_in_closed_form():
   assert mixup.soft_error(even, a, b)[0] == pytest.approx(0, abs=1e-6)
   assert mixup.soft_error(a, a, b)[0] == pytest.approx(0.5)
   assert mixup.soft_error(np.array([[0, 0, 50.0]]), a, b)[0] == pytest.approx(1)
-  assert list(mixup.one_of_two(np.array([[0, 0, 1.0], [0, 2, 1]]), a, b)) == [False, True]
+  assert list(mixup.one_of_two(np.array([[0, 0, 1.0], [0, 2, 1]]), a, b)) == [
+    False,
+    True,
+  ]
 
 
 @pytest.mark.parametrize("probes", [4, 2])
@@ -392,8 +428,9 @@ def test_singular_vectors_of_a_linear_generator(probes, tmp_path):
   matrix = RNG.normal(0, 0.01, [4, 2]) @ RNG.normal(0, 1, [2, PIXELS])
   path = tiny.write_module(tmp_path / "m", tiny.linear(matrix), size=SIZE)
   inverter = Inverter.load(path, tiny.LinearClassifier(K))
-  values, vectors = directions.singular(inverter, np.zeros([2, 4], np.float32),
-                                        np.zeros([2, 3], np.float32), 0.5, probes)
+  values, vectors = directions.singular(
+    inverter, np.zeros([2, 4], np.float32), np.zeros([2, 3], np.float32), 0.5, probes
+  )
   assert values.shape == (2, probes) and vectors.shape == (2, probes, 4)
   u, expected, _ = np.linalg.svd(matrix)
   for value, vector in zip(values, vectors):
@@ -404,8 +441,9 @@ def test_singular_vectors_of_a_linear_generator(probes, tmp_path):
 def test_nearest_and_class_means_against_numpy(inverters, data):
   known, wanted = RNG.normal(size=[40, 4]), RNG.normal(size=[7, 4])
   distances = np.linalg.norm(wanted[:, None] - known[None], axis=2)
-  np.testing.assert_array_equal(baselines.nearest(wanted, known, 3),
-                                np.argsort(distances, axis=1)[:, :3])
+  np.testing.assert_array_equal(
+    baselines.nearest(wanted, known, 3), np.argsort(distances, axis=1)[:, :3]
+  )
   ids, logits, means = baselines.training_set(inverters["robust"], data.training, 200)
   np.testing.assert_allclose(logits, IMAGES[ids].reshape(200, -1) @ K, atol=1e-4)
   for c in range(4):
@@ -414,11 +452,13 @@ def test_nearest_and_class_means_against_numpy(inverters, data):
 
 def test_retrieval_of_images_that_are_there_is_perfect(inverters, data):
   """The same images serve for training here: the nearest logits are an image's own."""
-  result = baselines.run({"robust": inverters["robust"]}, data,
-                         baselines.Settings(images=20))
+  result = baselines.run(
+    {"robust": inverters["robust"]}, data, baselines.Settings(images=20)
+  )
   assert _value(result, measures.NAMES["lpips"] + ": retrieval", "robust") == 0
-  outcome = _outcomes(result)["The inverter is closer than the retrieval in LPIPS "
-                              "(robust)"]
+  outcome = _outcomes(result)[
+    "The inverter is closer than the retrieval in LPIPS (robust)"
+  ]
   assert outcome == common.FAILS
 
 

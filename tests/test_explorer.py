@@ -23,12 +23,12 @@ import tiny
 from PIL import Image
 
 from compare_gan_logits.apps import web
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.apps.explorer import controls
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import server
 from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.apps.explorer.view import View
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.inversion import Inverter
 
 
@@ -81,37 +81,48 @@ def _noise(samples, seed=0):
   return np.random.default_rng(seed).standard_normal([samples, 3])
 
 
-@pytest.mark.parametrize("fields, expected", [
+@pytest.mark.parametrize(
+  "fields, expected",
+  [
     ({}, lambda z, z2: z),
     ({"shift": 0.35}, lambda z, z2: z + 0.35),
     ({"scale": 0.3}, lambda z, z2: z * 10**0.3),
     ({"scale": -0.3, "shift": 1.0}, lambda z, z2: z * 10**-0.3 + 1.0),
-    ({"variance": 0.55, "perturbation_seed": 7}, lambda z, z2: z
-     + np.random.default_rng(7).normal(0, np.sqrt(0.55), 4)),
+    (
+      {"variance": 0.55, "perturbation_seed": 7},
+      lambda z, z2: z + np.random.default_rng(7).normal(0, np.sqrt(0.55), 4),
+    ),
     ({"mix": 0.25}, lambda z, z2: 0.75 * z + 0.25 * z2),
     ({"raised": (("boot", 2.0), ("crane_2", -1.5))}, lambda z, z2: z + [0, -1.5, 0, 2]),
     ({"swapped": ("crane", "<b>")}, lambda z, z2: z[[2, 1, 0, 3]]),
     ({"keep": 2}, lambda z, z2: np.where(z >= np.sort(z)[-2], z, 0)),
-    ({"keep": 1, "raised": (("boot", 20.0),), "shift": 0.5},
-     lambda z, z2: np.array([0, 0, 0, z[3] + 20]) + 0.5),
-])
+    (
+      {"keep": 1, "raised": (("boot", 20.0),), "shift": 0.5},
+      lambda z, z2: np.array([0, 0, 0, z[3] + 20]) + 0.5,
+    ),
+  ],
+)
 def test_logits_and_pictures_in_closed_form(inverter, fields, expected):
   view = View(PHOTO, SECOND, noise_seed=3, samples=2, **fields)
   shown = view_lib.compute(inverter, view)
   logits = expected(_logits(PIXELS[0]), _logits(PIXELS[1]))
-  np.testing.assert_allclose(shown.seen_logits, _logits(PIXELS[0]), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(
+    shown.seen_logits, _logits(PIXELS[0]), rtol=1e-4, atol=1e-4
+  )
   np.testing.assert_allclose(shown.logits, logits, rtol=1e-4, atol=1e-4)
   pictures = _painted(logits, _noise(2, 3))
   np.testing.assert_allclose(shown.pictures, pictures, atol=1e-5)
-  np.testing.assert_allclose(shown.picture_logits, pictures.reshape(2, 64) @ KERNEL,
-                             rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(
+    shown.picture_logits, pictures.reshape(2, 64) @ KERNEL, rtol=1e-3, atol=1e-3
+  )
 
 
 def test_the_plain_view_is_reconstruct_bit_for_bit(inverter):
   shown = view_lib.compute(inverter, View(PHOTO, samples=3, noise_seed=5))
   np.testing.assert_array_equal(shown.photo, PIXELS[0] / np.float32(255))
   np.testing.assert_array_equal(
-      shown.pictures, inverter.reconstruct(PIXELS[:1], samples=3, seed=5)[0])
+    shown.pictures, inverter.reconstruct(PIXELS[:1], samples=3, seed=5)[0]
+  )
 
 
 def test_what_the_classifier_sees(inverter):
@@ -120,11 +131,15 @@ def test_what_the_classifier_sees(inverter):
   def seen(**fields):
     return view_lib.compute(inverter, View(PHOTO, **fields)).seen
 
-  np.testing.assert_allclose(seen(brightness=1.5), np.clip(1.5 * image, 0, 1), atol=1e-6)
+  np.testing.assert_allclose(
+    seen(brightness=1.5), np.clip(1.5 * image, 0, 1), atol=1e-6
+  )
   np.testing.assert_array_equal(seen(rotation=90), np.rot90(image))
   np.testing.assert_array_equal(seen(rotation=-180), np.rot90(image, 2))
   smooth = seen(sharpness=0.0)
-  assert np.abs(np.diff(smooth, axis=0)).mean() < 0.7 * np.abs(np.diff(image, axis=0)).mean()
+  assert (
+    np.abs(np.diff(smooth, axis=0)).mean() < 0.7 * np.abs(np.diff(image, axis=0)).mean()
+  )
   # FGSM on logits = x @ KERNEL: the gradient of the cross-entropy is KERNEL (p - y).
   p = view_lib.confidences(_logits(PIXELS[0]))
   gradient = KERNEL @ (p - np.eye(4)[p.argmax()])
@@ -155,8 +170,24 @@ def test_samples_do_not_depend_on_their_number(inverter):
 # Views as text -------------------------------------------------------------------
 
 
-FULL = View(PHOTO, SECOND, 1.2, 0.8, -35, 0.105, 0.62, ("crane", "boot"),
-            (("<b>", 0.1 + 0.2), ("'\"\n", -3)), 3, -0.15, 0.3, 0.55, 4, 5, 6)
+FULL = View(
+  PHOTO,
+  SECOND,
+  1.2,
+  0.8,
+  -35,
+  0.105,
+  0.62,
+  ("crane", "boot"),
+  (("<b>", 0.1 + 0.2), ("'\"\n", -3)),
+  3,
+  -0.15,
+  0.3,
+  0.55,
+  4,
+  5,
+  6,
+)
 
 
 def test_a_view_survives_its_file_exactly():
@@ -166,7 +197,9 @@ def test_a_view_survives_its_file_exactly():
   assert hash(FULL) == hash(saving.from_json(text)[1])
 
 
-@pytest.mark.parametrize("fields, words", [
+@pytest.mark.parametrize(
+  "fields, words",
+  [
     ({"shift": 99}, "shift is a number from -3 to 3"),
     ({"shift": "1"}, "shift is a number"),
     ({"shift": float("nan")}, "shift is a number"),
@@ -183,7 +216,8 @@ def test_a_view_survives_its_file_exactly():
     ({"photo": base64.b64encode(b"text").decode()}, "PNG"),
     ({"second": "!"}, "PNG"),
     ({"shfit": 1}, "did you mean 'shift'"),
-])
+  ],
+)
 def test_no_view(fields, words, client):
   values = {"photo": PHOTO, **fields}
   with pytest.raises(UserError, match=words):
@@ -199,8 +233,17 @@ def test_a_large_photo_inside_a_view_is_refused():
     View(view_lib.encode(np.zeros([1, 2000, 1], np.uint8)))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 100_000, json.dumps(
-    {"format": "compare_gan_logits view 1", "modules": 3, "view": {}})])
+@pytest.mark.parametrize(
+  "text",
+  [
+    "",
+    "{",
+    "[]",
+    "{}",
+    "[" * 100_000,
+    json.dumps({"format": "compare_gan_logits view 1", "modules": 3, "view": {}}),
+  ],
+)
 def test_no_view_file(text, client):
   with pytest.raises(UserError, match="no view file"):
     saving.from_json(text)
@@ -220,8 +263,13 @@ def test_every_control_is_a_field_with_its_neutral_value_and_a_finding():
 def test_the_snippet_computes_the_view_bit_for_bit(explorer, folders, tmp_path):
   classes = explorer.labels["robust"]
   photo, second = (photo for photo, _ in explorer.examples[3:5])
-  view = dataclasses.replace(FULL, photo=photo, second=second, swapped=tuple(classes[:2]),
-                             raised=((classes[4], 2.5), ("'\"\n\"\"\"", 1.0)))
+  view = dataclasses.replace(
+    FULL,
+    photo=photo,
+    second=second,
+    swapped=tuple(classes[:2]),
+    raised=((classes[4], 2.5), ('\'"\n"""', 1.0)),
+  )
   path = tmp_path / "view.py"
   path.write_text(saving.snippet(explorer.modules, view), encoding="utf-8")
   assert "import" not in path.read_text().split("\n")[0]
@@ -235,22 +283,29 @@ np.savez({str(arrays)!r}, view=json.dumps(view.to_json()),
          **{{f"{{name}}/{{field}}": value for name in shown
             for field, value in vars(shown[name]).items()}})
 """)
-  subprocess.run([sys.executable, str(path)], check=True, timeout=120,
-                 env={**os.environ, "PYTHONPATH": ROOT})
+  subprocess.run(
+    [sys.executable, str(path)],
+    check=True,
+    timeout=120,
+    env={**os.environ, "PYTHONPATH": ROOT},
+  )
   here = explorer.show(view)
   with np.load(arrays) as again:
     assert View.from_json(json.loads(str(again["view"]))) == view
     assert list(here) == ["robust", "<i>other"]
     for name, shown in here.items():
       for field in dataclasses.fields(view_lib.Shown):
-        np.testing.assert_array_equal(again[f"{name}/{field.name}"],
-                                      getattr(shown, field.name))
+        np.testing.assert_array_equal(
+          again[f"{name}/{field.name}"], getattr(shown, field.name)
+        )
   assert np.ptp(here["robust"].pictures) > 0.3
 
 
 def test_the_picture_is_drawn_in_memory(explorer, client):
-  response = client.post("/save/png", data=json.dumps(
-      dataclasses.replace(explorer.first_view(), shift=0.5).to_json()))
+  response = client.post(
+    "/save/png",
+    data=json.dumps(dataclasses.replace(explorer.first_view(), shift=0.5).to_json()),
+  )
   image = Image.open(io.BytesIO(response.data))
   assert image.format == "PNG" and image.size[0] > 5 * 100
   colours = np.asarray(image.convert("L"))
@@ -275,7 +330,8 @@ def test_the_page_shows_what_compute_gives(explorer, client):
     np.testing.assert_array_equal(pictures, np.round(shown.pictures[..., 0] * 255))
     order = np.argsort(-shown.logits)
     assert [entry["name"] for entry in described["top"]] == [
-        explorer.labels[name][i] for i in order[:5]]
+      explorer.labels[name][i] for i in order[:5]
+    ]
     given = view_lib.confidences(shown.logits)
     assert described["top"][0]["confidence"] == pytest.approx(given.max())
     for picture, logits in zip(described["pictures"], shown.picture_logits):
@@ -293,8 +349,12 @@ def test_nothing_of_users_reaches_html_unescaped(client):
 
 def test_other_sites_hosts_and_paths_are_refused(explorer, client):
   view = json.dumps(explorer.first_view().to_json())
-  assert client.post("/show", data=view,
-                     headers={"Origin": "http://evil.example"}).status_code == 403
+  assert (
+    client.post(
+      "/show", data=view, headers={"Origin": "http://evil.example"}
+    ).status_code
+    == 403
+  )
   assert client.get("/view.py").status_code == 404
   assert client.get("/../server.py").status_code == 404
   assert client.get("/show").status_code == 405
@@ -319,8 +379,9 @@ def test_a_missing_module_is_told_and_the_others_shown(folders, tmp_path, explor
   broken = tmp_path / "broken"
   broken.mkdir()
   (broken / "inversion.json").write_text("{")
-  some = server.Explorer([("good", folders[0]), ("", str(tmp_path / "gone")),
-                          ("", plain), ("", str(broken))])
+  some = server.Explorer(
+    [("good", folders[0]), ("", str(tmp_path / "gone")), ("", plain), ("", str(broken))]
+  )
   assert list(some.inverters) == ["good"]
   assert list(some.problems) == ["gone", "plain", "broken"]
   page = server.create_app(some).test_client().get("/").get_data(as_text=True)
@@ -334,9 +395,13 @@ def test_without_any_module_the_page_says_so_and_stays_up(tmp_path):
   client = server.create_app(none).test_client()
   assert "holds no inversion.json" in client.get("/").get_data(as_text=True)
   assert client.post("/show", json=none.first_view().to_json()).json == {"modules": []}
-  for answer in (client.post("/photo", data=_png((8, 8))),
-                 client.post("/save/png", json=none.first_view().to_json())):
-    assert answer.status_code == 400 and "no module could be loaded" in answer.json["error"]
+  for answer in (
+    client.post("/photo", data=_png((8, 8))),
+    client.post("/save/png", json=none.first_view().to_json()),
+  ):
+    assert (
+      answer.status_code == 400 and "no module could be loaded" in answer.json["error"]
+    )
 
 
 @pytest.fixture
@@ -350,9 +415,11 @@ def port(explorer):
 def _request(port, path, body=b"", read=True):
   """A POST over a plain socket: the whole answer, or at once the open socket."""
   connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-  connection.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-                     f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-                     .encode() + body)
+  connection.sendall(
+    f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+    f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    + body
+  )
   if not read:
     return connection
   with connection:
@@ -367,7 +434,12 @@ def test_photos_large_small_and_none_over_the_wire(port, monkeypatch):
   def refuse(*_, **__):
     raise AssertionError("a temporary file was asked for")
 
-  for name in ("TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile", "mkstemp"):
+  for name in (
+    "TemporaryFile",
+    "NamedTemporaryFile",
+    "SpooledTemporaryFile",
+    "mkstemp",
+  ):
     monkeypatch.setattr(tempfile, name, refuse)
   status, answer = _request(port, "/photo", _png((8660, 5774)))
   assert status == 200 and view_lib.decode(answer["photo"]).shape == (32, 32, 1)
@@ -384,13 +456,19 @@ def test_photos_large_small_and_none_over_the_wire(port, monkeypatch):
 
 
 def test_many_at_once_get_their_own(explorer, port):
-  views = [dataclasses.replace(explorer.first_view(), shift=shift, samples=1,
-                               photo=explorer.examples[i][0])
-           for i, shift in enumerate(np.linspace(-1, 1, 12).round(2).tolist())]
+  views = [
+    dataclasses.replace(
+      explorer.first_view(), shift=shift, samples=1, photo=explorer.examples[i][0]
+    )
+    for i, shift in enumerate(np.linspace(-1, 1, 12).round(2).tolist())
+  ]
   expected = [explorer.show(view)["robust"].pictures[0, ..., 0] for view in views]
   with concurrent.futures.ThreadPoolExecutor(12) as pool:
-    answers = list(pool.map(
-        lambda view: _request(port, "/show", json.dumps(view.to_json()).encode()), views))
+    answers = list(
+      pool.map(
+        lambda view: _request(port, "/show", json.dumps(view.to_json()).encode()), views
+      )
+    )
   for (status, answer), picture in zip(answers, expected):
     assert status == 200
     got = view_lib.decode(answer["modules"][0]["pictures"][0]["image"])[..., 0]
@@ -425,13 +503,19 @@ def test_closed_tabs_cost_nothing_and_break_nothing(explorer, port, monkeypatch)
 
 
 def _run(*arguments):
-  return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
-                        text=True, check=False, timeout=120)
+  return subprocess.run(
+    [sys.executable, TOOL, *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=120,
+  )
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (("what",), "what is 'what'"),
-    (("--open", "gone.json"), "cannot read gone.json")])
+@pytest.mark.parametrize(
+  "arguments, words",
+  [(("what",), "what is 'what'"), (("--open", "gone.json"), "cannot read gone.json")],
+)
 def test_wrong_commands_end_in_one_sentence(arguments, words):
   done = _run(*arguments)
   assert done.returncode == 1 and words in done.stderr
@@ -445,9 +529,12 @@ def test_the_command_opens_a_view_and_writes_nothing(explorer, folders, tmp_path
   file.write_text(saving.to_json({"mine": folders[0]}, view))
   temporary.mkdir()
   with subprocess.Popen(
-      [sys.executable, TOOL, "--open", str(file), "--port", "0"], text=True,
-      stdout=subprocess.PIPE, cwd=temporary,
-      env={**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(temporary)}) as process:
+    [sys.executable, TOOL, "--open", str(file), "--port", "0"],
+    text=True,
+    stdout=subprocess.PIPE,
+    cwd=temporary,
+    env={**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(temporary)},
+  ) as process:
     try:
       line = process.stdout.readline()
       resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))
@@ -455,12 +542,14 @@ def test_the_command_opens_a_view_and_writes_nothing(explorer, folders, tmp_path
       assert address.startswith("http://127.0.0.1:")
       page = urllib.request.urlopen(address, timeout=60).read().decode()
       start = page.index('id="config">') + len('id="config">')
-      config = json.loads(page[start:page.index("</script>", start)])
+      config = json.loads(page[start : page.index("</script>", start)])
       assert View.from_json(config["view"]) == view
       assert [module["name"] for module in config["modules"]] == ["mine"]
       port = int(address.rstrip("/").rpartition(":")[2])
       noisy = io.BytesIO()
-      Image.fromarray(RNG.integers(0, 256, [1000, 1000, 3], np.uint8)).save(noisy, "PNG")
+      Image.fromarray(RNG.integers(0, 256, [1000, 1000, 3], np.uint8)).save(
+        noisy, "PNG"
+      )
       status, answer = _request(port, "/photo", noisy.getvalue())  # 3 MB
       assert status == 200
       uploaded = json.dumps({**view.to_json(), "photo": answer["photo"]}).encode()
@@ -484,7 +573,12 @@ try:
   runpy.run_path({TOOL!r}, run_name="__main__")
 finally:
   print([name for name in ("tensorflow", "matplotlib") if name in sys.modules])"""
-  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                        env={**os.environ, "PYTHONPATH": ROOT}, timeout=120)
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    env={**os.environ, "PYTHONPATH": ROOT},
+    timeout=120,
+  )
   assert done.returncode == 1 and done.stdout == "[]\n"
   assert "choose another --port" in done.stderr and done.stderr.count("\n") == 1

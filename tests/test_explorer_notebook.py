@@ -19,12 +19,14 @@ def test_the_notebook_runs(tmp_path):
   pytest.importorskip("ipykernel")
   nbclient, notebook = pytest.importorskip("nbclient"), _read()
   assert all(not cell.get("outputs") for cell in notebook.cells)
-  parameters = [cell for cell in notebook.cells
-                if "parameters" in cell.metadata.get("tags", [])]
+  parameters = [
+    cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
+  ]
   assert len(parameters) == 1 and "runs/quickstart" in parameters[0].source
   parameters[0].source = f"MODULE = {explorer_modules.write(str(tmp_path), 'tiny')!r}"
-  client = nbclient.NotebookClient(notebook, timeout=170, resources={
-      "metadata": {"path": os.path.dirname(PATH)}})
+  client = nbclient.NotebookClient(
+    notebook, timeout=170, resources={"metadata": {"path": os.path.dirname(PATH)}}
+  )
   started = time.monotonic()
   client.execute()
   assert time.monotonic() - started < 180
@@ -57,8 +59,10 @@ def form(tmp_path, monkeypatch):
 
   def execute(**fields):
     commands.clear()
-    lines = [f"{name} = {fields[name]!r}" if (name := line.split(" ")[0]) in fields
-             else line for line in cell.splitlines()]
+    lines = [
+      f"{name} = {fields[name]!r}" if (name := line.split(" ")[0]) in fields else line
+      for line in cell.splitlines()
+    ]
     exec("\n".join(lines), {})
     return list(commands)
 
@@ -71,10 +75,14 @@ def test_the_form_for_colab_installs_the_package_first(form, tmp_path, monkeypat
     form()
   clone = str(tmp_path / "compare_gan_logits_clone")
   fetch, install, train = form(REPOSITORY="https://a.b/c", TRAIN=True)
-  assert fetch == (str(tmp_path), ["git", "clone", "--depth=1", "https://a.b/c",
-                                   os.path.basename(clone)])
-  assert install == (clone, [sys.executable, "-m", "pip", "install", "--quiet", "-e",
-                             ".[explore]"])
+  assert fetch == (
+    str(tmp_path),
+    ["git", "clone", "--depth=1", "https://a.b/c", os.path.basename(clone)],
+  )
+  assert install == (
+    clone,
+    [sys.executable, "-m", "pip", "install", "--quiet", "-e", ".[explore]"],
+  )
   assert train[0] == clone and "gin_configs/quickstart.gin" in train[1]
   assert os.path.exists(os.path.join(ROOT, "gin_configs", "quickstart.gin"))
   # After a restart of the session the package is there, but the folder has changed back.

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from compare_gan_logits.apps import web
-from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.apps.explorer import controls
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import server
 from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.apps.explorer.view import View
+from compare_gan_logits.classifiers import zoo
 
 
 DESKTOP, PHONE = (1280, 800, 1), (390, 844, 3)
@@ -32,8 +32,9 @@ SETTLED = """
 @pytest.fixture(scope="module")
 def explorer(tmp_path_factory):
   folder = str(tmp_path_factory.mktemp("modules"))
-  return server.Explorer([("", explorer_modules.write(folder, name))
-                          for name in ("robust", "<i>standard")])
+  return server.Explorer(
+    [("", explorer_modules.write(folder, name)) for name in ("robust", "<i>standard")]
+  )
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,10 @@ def browser(tmp_path_factory):
   options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
   with webdriver.Chrome(options, webdriver.ChromeService(driver)) as opened:
     downloads = tmp_path_factory.mktemp("downloads")
-    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {
-        "behavior": "allow", "downloadPath": str(downloads)})
+    opened.execute_cdp_cmd(
+      "Browser.setDownloadBehavior",
+      {"behavior": "allow", "downloadPath": str(downloads)},
+    )
     opened.downloads = downloads
     yield opened
 
@@ -72,20 +75,26 @@ def page(browser, port):
   settle(browser)
   yield browser
   # The server's refusals (status 400) are meant; whatever else is logged is not.
-  assert [entry for entry in browser.get_log("browser")
-          if "status of 400" not in entry["message"]] == []
+  assert [
+    entry
+    for entry in browser.get_log("browser")
+    if "status of 400" not in entry["message"]
+  ] == []
 
 
 def resize(browser, width, height, ratio):
-  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-      "width": width, "height": height, "deviceScaleFactor": ratio,
-      "mobile": ratio > 1})
+  browser.execute_cdp_cmd(
+    "Emulation.setDeviceMetricsOverride",
+    {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": ratio > 1},
+  )
 
 
 def wait_for(browser, script, *arguments):
   from selenium.webdriver.support.ui import WebDriverWait
+
   return WebDriverWait(browser, 60, poll_frequency=0.02).until(
-      lambda b: b.execute_script(script, *arguments))
+    lambda b: b.execute_script(script, *arguments)
+  )
 
 
 def settle(browser):
@@ -94,10 +103,14 @@ def settle(browser):
 
 def put(browser, name, value):
   """Moves a control as a hand would, and waits for the pictures."""
-  browser.execute_script("""
+  browser.execute_script(
+    """
     const input = document.getElementById(arguments[0]);
     input.value = arguments[1];
-    input.dispatchEvent(new Event("input", {bubbles: true}));""", name, str(value))
+    input.dispatchEvent(new Event("input", {bubbles: true}));""",
+    name,
+    str(value),
+  )
   settle(browser)
 
 
@@ -107,11 +120,14 @@ def present(browser):
 
 def pictures(browser, module):
   """uint8 [samples, h, w] of the pictures that the page has on screen."""
-  sources = browser.execute_script("""
+  sources = browser.execute_script(
+    """
     return Array.from(document.querySelectorAll("#stage article")).filter(
         (article) => article.dataset.module === arguments[0])[0]
       .querySelectorAll("figure:not(.seen) img").values().map((i) => i.src).toArray();
-    """, module)
+    """,
+    module,
+  )
   return np.stack([view_lib.decode(source.split(",")[1])[..., 0] for source in sources])
 
 
@@ -119,8 +135,9 @@ def check(browser, explorer):
   """What is on screen is what `compute` gives for the page's view."""
   view = present(browser)
   for name, shown in explorer.show(view).items():
-    np.testing.assert_array_equal(pictures(browser, name),
-                                  np.round(shown.pictures[..., 0] * 255))
+    np.testing.assert_array_equal(
+      pictures(browser, name), np.round(shown.pictures[..., 0] * 255)
+    )
   return view
 
 
@@ -144,8 +161,11 @@ def test_every_slider_is_live_and_can_be_reset(page, explorer):
     assert getattr(view, control.name) == pytest.approx(value)
     after = pictures(page, "robust")
     assert before.shape != after.shape or np.any(before != after), control.name
-    page.execute_script("""document.getElementById(arguments[0]).closest(".control")
-                           .querySelector(".reset").click()""", control.name)
+    page.execute_script(
+      """document.getElementById(arguments[0]).closest(".control")
+                           .querySelector(".reset").click()""",
+      control.name,
+    )
     settle(page)
     assert check(page, explorer) == plain
 
@@ -171,6 +191,7 @@ def test_only_the_newest_waiting_change_is_computed(page, explorer, monkeypatch)
 def test_keyboard_alone(page, explorer):
   from selenium.webdriver.common.action_chains import ActionChains
   from selenium.webdriver.common.keys import Keys
+
   for _ in range(100):
     ActionChains(page, duration=0).send_keys(Keys.TAB).perform()
     if page.switch_to.active_element.get_attribute("id") == "shift":
@@ -179,7 +200,8 @@ def test_keyboard_alone(page, explorer):
   settle(page)
   assert check(page, explorer).shift == pytest.approx(0.15)
   outline = page.execute_script(
-      "return getComputedStyle(document.activeElement).outlineStyle")
+    "return getComputedStyle(document.activeElement).outlineStyle"
+  )
   assert outline != "none"
 
 
@@ -189,7 +211,9 @@ def test_single_classes(page, explorer):
   put(page, "class-8", 6)
   put(page, "class-0", -2.4)
   assert check(page, explorer).raised == ((names[8], 6.0), (names[0], -2.4))
-  page.execute_script("""document.querySelectorAll(".row:not(.head) .reset")[8].click()""")
+  page.execute_script(
+    """document.querySelectorAll(".row:not(.head) .reset")[8].click()"""
+  )
   settle(page)
   put(page, "keep", 2)
   put(page, "swap0", names[1])
@@ -197,7 +221,10 @@ def test_single_classes(page, explorer):
   put(page, "swap1", names[7])
   view = check(page, explorer)
   assert (view.raised, view.keep, view.swapped) == (
-      ((names[0], -2.4),), 2, (names[1], names[7]))
+    ((names[0], -2.4),),
+    2,
+    (names[1], names[7]),
+  )
   opinions = page.execute_script("""
     return Array.from(document.querySelectorAll("#stage article:first-child figcaption"))
       .map((caption) => caption.textContent);""")
@@ -218,14 +245,17 @@ def test_photos_by_file_paste_drop_and_test_image(page, explorer, tmp_path):
   check(page, explorer)
   page.execute_script("document.querySelector('[data-slot=second]').click()")
   for event in ("paste", "drop"):
-    page.execute_script("""
+    page.execute_script(
+      """
       const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
       const data = new DataTransfer();
       data.items.add(new File([bytes], "photo.png", {type: "image/png"}));
       document.dispatchEvent(arguments[0] === "drop"
         ? new DragEvent("drop", {dataTransfer: data, cancelable: true})
-        : new ClipboardEvent("paste", {clipboardData: data}));""", event,
-                        base64.b64encode(path.read_bytes()).decode())
+        : new ClipboardEvent("paste", {clipboardData: data}));""",
+      event,
+      base64.b64encode(path.read_bytes()).decode(),
+    )
     wait_for(page, "return view.second === arguments[0]", expected)
     page.execute_script("document.querySelectorAll('#examples button')[6].click()")
     settle(page)
@@ -238,8 +268,10 @@ def test_what_is_no_photo_is_told_and_the_page_lives_on(page, explorer, tmp_path
   path.write_text("no photo")
   page.find_element("id", "file").send_keys(str(path))
   wait_for(page, "return !document.getElementById('message').hidden")
-  assert message(page) == (f"{path.name} cannot be read as an image (JPEG, PNG, GIF, WebP, "
-                           "BMP and TIFF can); replace or remove it")
+  assert message(page) == (
+    f"{path.name} cannot be read as an image (JPEG, PNG, GIF, WebP, "
+    "BMP and TIFF can); replace or remove it"
+  )
   put(page, "shift", 0.5)
   assert not message(page) and check(page, explorer).shift == 0.5
   wrong = tmp_path / "view.json"
@@ -250,7 +282,9 @@ def test_what_is_no_photo_is_told_and_the_page_lives_on(page, explorer, tmp_path
 
 
 def _save(page, kind):
-  page.execute_script("document.querySelector(`[data-save=${arguments[0]}]`).click()", kind)
+  page.execute_script(
+    "document.querySelector(`[data-save=${arguments[0]}]`).click()", kind
+  )
   path = page.downloads / f"view.{kind}"
   for _ in range(600):
     if path.exists() and path.stat().st_size:
@@ -332,8 +366,16 @@ def _rows(page):
 
 def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
   """ImageNet's names, on a phone."""
-  explorer = server.Explorer([("", explorer_modules.write_many(
-      str(tmp_path), "many", list(zoo.imagenet_class_names())))])
+  explorer = server.Explorer(
+    [
+      (
+        "",
+        explorer_modules.write_many(
+          str(tmp_path), "many", list(zoo.imagenet_class_names())
+        ),
+      )
+    ]
+  )
   with contextlib.closing(server.open_server(explorer, web.listen())) as running:
     threading.Thread(target=running.run, daemon=True).start()
     resize(browser, *PHONE)
@@ -348,7 +390,10 @@ def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
                 && stage.scrollWidth <= stage.clientWidth,
               document.querySelector("#other").list.options.length,
               Math.max(...all("select").map((s) => s.options.length)) < 50];""") == [
-                  True, 1000, True]
+      True,
+      1000,
+      True,
+    ]
     # The start of a name, then the slider that has the focus.
     _type(browser, "other", "black-footed f")
     slider = browser.switch_to.active_element
@@ -357,8 +402,12 @@ def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
     settle(browser)
     assert check(browser, explorer).raised == ((_rows(browser)[-1], 2.0),)
     # A part of a name; the start of two names; none.
-    for text, found in (("FRILLED", "frilled lizard"), ("mustela ni", "black-footed"),
-                        ("crane", "crane (bird)"), ("crane (m", "crane (machine)")):
+    for text, found in (
+      ("FRILLED", "frilled lizard"),
+      ("mustela ni", "black-footed"),
+      ("crane", "crane (bird)"),
+      ("crane (m", "crane (machine)"),
+    ):
       _type(browser, "other", text)
       assert any(row.startswith(found) for row in _rows(browser))
     rows = _rows(browser)
@@ -368,7 +417,9 @@ def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
     _type(browser, "swap0", "tench")
     _type(browser, "swap1", "goldfish")
     assert [name.split(",")[0] for name in check(browser, explorer).swapped] == [
-        "tench", "goldfish"]
+      "tench",
+      "goldfish",
+    ]
     assert not message(browser)
     # A new photo has its own largest; what was chosen stays.
     browser.execute_script("document.querySelectorAll('#examples button')[5].click()")
@@ -393,8 +444,10 @@ def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
     assert browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize("width, height, ratio", [DESKTOP, PHONE, (1920, 1080, 1.5),
-                                                  (844, 390, 3), (768, 1024, 2)])
+@pytest.mark.parametrize(
+  "width, height, ratio",
+  [DESKTOP, PHONE, (1920, 1080, 1.5), (844, 390, 3), (768, 1024, 2)],
+)
 def test_the_page_fits_and_pictures_are_sharp(page, width, height, ratio):
   resize(page, width, height, ratio)
   settle(page)
@@ -414,11 +467,14 @@ def test_the_page_fits_and_pictures_are_sharp(page, width, height, ratio):
 def test_on_a_phone_the_pictures_stay_in_sight(page, explorer):
   resize(page, *PHONE)
   for name in ("mix", "variance", "class-9", "epsilon"):
-    top, bottom, slider = page.execute_script("""
+    top, bottom, slider = page.execute_script(
+      """
       const input = document.getElementById(arguments[0]);
       input.scrollIntoView({block: "end"});
       const stage = document.getElementById("stage").getBoundingClientRect();
-      return [stage.top, stage.bottom, input.getBoundingClientRect().top];""", name)
+      return [stage.top, stage.bottom, input.getBoundingClientRect().top];""",
+      name,
+    )
     assert top >= 0 and bottom < slider < PHONE[1]
   put(page, "epsilon", 0.1)
   assert check(page, explorer).epsilon == 0.1
@@ -431,6 +487,7 @@ def test_names_and_descriptions_for_those_who_hear_the_page(page):
                || e.querySelector("img[alt]:not([alt=''])"))).map((e) => e.outerHTML);""")
   assert missing == []
   alternatives = page.execute_script(
-      "return Array.from(document.querySelectorAll('#stage img')).map((i) => i.alt);")
+    "return Array.from(document.querySelectorAll('#stage img')).map((i) => i.alt);"
+  )
   assert all("which its classifier calls" in text for text in alternatives)
   assert json.dumps(alternatives).count("<i>standard") == 5

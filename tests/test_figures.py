@@ -15,7 +15,7 @@ def test_tiles_put_every_pixel_in_its_place():
   assert canvas.shape == (2 * 6 - 2, 3 * 7 - 2, 3) and canvas.dtype == np.uint8
   for i in range(2):
     for j in range(3):
-      tile = canvas[6 * i:6 * i + 4, 7 * j:7 * j + 5]
+      tile = canvas[6 * i : 6 * i + 4, 7 * j : 7 * j + 5]
       np.testing.assert_array_equal(tile, np.round(images[i, j] * 255))
   assert (canvas[4:6] == 255).all() and (canvas[:, 5:7] == 255).all()
 
@@ -28,15 +28,22 @@ def test_grey_is_shown_as_rgb_and_values_are_clipped():
 def test_saved_image_is_pixel_for_pixel(tmp_path):
   image = RNG.integers(0, 256, [6, 7, 3]) / 255.0
   figures.save_image(image, tmp_path / "a.png")
-  np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")),
-                                np.round(image * 255))
+  np.testing.assert_array_equal(
+    np.asarray(Image.open(tmp_path / "a.png")), np.round(image * 255)
+  )
 
 
 def test_grid_shows_the_colours_in_order(tmp_path):
   colors = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
   images = np.tile(colors[:, None, None], [1, 8, 8, 1]).reshape(2, 2, 8, 8, 3)
-  figures.grid(images, tmp_path / "a.png", ["one", "two"], ["left", "right"],
-               [["", "x"], ["y", ""]], "title")
+  figures.grid(
+    images,
+    tmp_path / "a.png",
+    ["one", "two"],
+    ["left", "right"],
+    [["", "x"], ["y", ""]],
+    "title",
+  )
   shown = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
   centres = []
   for color in (colors * 255).astype(int):
@@ -59,8 +66,15 @@ def test_rows_of_different_sizes_and_empty_cells(tmp_path):
 def test_same_values_give_the_same_bytes(tmp_path):
   x = np.arange(5)
   for name in ("a", "b"):
-    figures.curves(tmp_path / f"{name}.png", x, {"one": (x, x - 1, x + 1)}, "factor",
-                   "shift", "title", mark=1)
+    figures.curves(
+      tmp_path / f"{name}.png",
+      x,
+      {"one": (x, x - 1, x + 1)},
+      "factor",
+      "shift",
+      "title",
+      mark=1,
+    )
     figures.grid(np.zeros([1, 1, 8, 8, 1]), tmp_path / f"grid_{name}.png", ["r"])
   for stem in ("", "grid_"):
     first = (tmp_path / f"{stem}a.png").read_bytes()

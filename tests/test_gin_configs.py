@@ -16,8 +16,9 @@ from compare_gan_logits.classifiers import training  # noqa: F401, known to gin
 from compare_gan_logits.errors import UserError
 
 
-FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                      "gin_configs")
+FOLDER = os.path.join(
+  os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "gin_configs"
+)
 # Section 14.2 of the paper, as printed there.
 SECTION_14_2 = """
 AdamOptimizer.beta1 = 0.0
@@ -100,8 +101,13 @@ def test_the_paper_s_models_bind_its_classifiers():
 def paper_s_gan(*names):
   main.parse_gin([path(name) for name in names], [])
   flags.FLAGS.data_fake_dataset = True
-  return runner_lib.Run(datasets.get_dataset(), None, runner_lib.get_options_dict(),
-                        runner_lib.get_run_settings(), "unused").gan
+  return runner_lib.Run(
+    datasets.get_dataset(),
+    None,
+    runner_lib.get_options_dict(),
+    runner_lib.get_run_settings(),
+    "unused",
+  ).gan
 
 
 @pytest.mark.long
@@ -110,13 +116,18 @@ def test_the_paper_s_training_step_builds_at_its_size():
   gan = paper_s_gan("paper.gin")
   with tf.Graph().as_default():
     tf.train.get_or_create_global_step()
-    features = {"images": tf.placeholder(tf.float32, [3 * 2048, 64, 64, 3]),
-                "labels": tf.placeholder(tf.int32, [3 * 2048])}
+    features = {
+      "images": tf.placeholder(tf.float32, [3 * 2048, 64, 64, 3]),
+      "labels": tf.placeholder(tf.int32, [3 * 2048]),
+    }
     spec = gan.model_fn(features, None, {"batch_size": 2048}, "train")
     assert spec.train_op is not None
     names = {v.op.name for v in tf.trainable_variables()}
-    averages = {v.op.name for v in tf.global_variables()
-                if v.op.name.endswith("ExponentialMovingAverage")}
+    averages = {
+      v.op.name
+      for v in tf.global_variables()
+      if v.op.name.endswith("ExponentialMovingAverage")
+    }
   assert "discriminator/embedding_fc/kernel" in names
   assert "generator/B1/bn1/condition/gamma/kernel" in names
   assert len(averages) == len([n for n in names if n.startswith("generator/")])

@@ -11,9 +11,16 @@ from compare_gan_logits import hooks
 from compare_gan_logits.errors import UserError
 
 
-@pytest.mark.parametrize("seconds, text", [
-    (12.3, "12 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (442800, "5 d 03 h"),
-    (math.inf, "unknown")])
+@pytest.mark.parametrize(
+  "seconds, text",
+  [
+    (12.3, "12 s"),
+    (185, "3 min 05 s"),
+    (7800, "2 h 10 min"),
+    (442800, "5 d 03 h"),
+    (math.inf, "unknown"),
+  ],
+)
 def test_times_are_readable(seconds, text):
   assert hooks.format_seconds(seconds) == text
 
@@ -32,10 +39,16 @@ def train(folder, bad_loss_at=None, bad_weight_at=None, steps=6):
     with tf.control_dependencies([loss]):
       update = tf.group(step.assign_add(1), weight.assign(tf.fill([2], new)))
     saver = tf.train.CheckpointSaverHook(
-        str(folder), save_steps=2, listeners=[hooks.WeightGuard(str(folder))])
-    with tf.train.MonitoredSession(hooks=[
-        tf.train.StopAtStepHook(last_step=steps), saver,
-        hooks.NanGuard(loss, str(folder)), hooks.ProgressHook(steps, 0)]) as session:
+      str(folder), save_steps=2, listeners=[hooks.WeightGuard(str(folder))]
+    )
+    with tf.train.MonitoredSession(
+      hooks=[
+        tf.train.StopAtStepHook(last_step=steps),
+        saver,
+        hooks.NanGuard(loss, str(folder)),
+        hooks.ProgressHook(steps, 0),
+      ]
+    ) as session:
       while not session.should_stop():
         session.run(update)
 
@@ -67,9 +80,12 @@ def test_training_time_adds_up_over_resumes_and_ends_training(tmp_path):
   def train_for(minutes):
     with tf.Graph().as_default():
       update = tf.train.get_or_create_global_step().assign_add(1)
-      with tf.train.MonitoredSession(hooks=[
+      with tf.train.MonitoredSession(
+        hooks=[
           tf.train.StopAtStepHook(last_step=10000),
-          hooks.TrainingTime(folder, minutes, seconds=0.1)]) as session:
+          hooks.TrainingTime(folder, minutes, seconds=0.1),
+        ]
+      ) as session:
         while not session.should_stop():
           session.run(update)
           time.sleep(0.001)

@@ -37,8 +37,9 @@ def _expected(logits, noise):
 
 def test_generate_is_the_module_in_any_number_of_batches(inverter):
   logits, noise = RNG.normal(size=[13, 4]), RNG.normal(size=[13, 3])
-  np.testing.assert_allclose(inverter.generate(logits, noise),
-                             _expected(logits, noise), atol=1e-6)
+  np.testing.assert_allclose(
+    inverter.generate(logits, noise), _expected(logits, noise), atol=1e-6
+  )
   assert inverter.generate(np.zeros([0, 4])).shape == (0, 8, 8, 1)
 
 
@@ -56,8 +57,9 @@ def test_reconstruct_gives_each_sample_its_own_noise(inverter):
   pictures = inverter.reconstruct(images, samples=2, seed=3)
   assert pictures.shape == (6, 2, 8, 8, 1)
   for k in range(2):
-    np.testing.assert_allclose(pictures[:, k], _expected(logits, noise[:, k]),
-                               atol=1e-5)
+    np.testing.assert_allclose(
+      pictures[:, k], _expected(logits, noise[:, k]), atol=1e-5
+    )
   again = inverter.reconstruct(images, samples=2, seed=3)
   np.testing.assert_array_equal(pictures, again)
 
@@ -80,16 +82,26 @@ def test_one_resize_for_files_numbers_and_tensors(colors, size, tmp_path):
   """
   image = RNG.integers(64, 192, size=[40, 50, colors], dtype=np.uint8)
   path = _save(Image.fromarray(image.squeeze()), tmp_path / "image.png")
-  inverter = Inverter("", {"image_size": size, "colors": colors, "z_dim": 1,
-                           "num_logits": 1, "class_names": []}, None)
+  inverter = Inverter(
+    "",
+    {
+      "image_size": size,
+      "colors": colors,
+      "z_dim": 1,
+      "num_logits": 1,
+      "class_names": [],
+    },
+    None,
+  )
   whole = inverter.prepare(image[None])[0]
   np.testing.assert_array_equal(inversion.read_image(path, size, colors), whole)
   exact = inverter.prepare(image[None] / 255.0)[0]
   np.testing.assert_allclose(exact, whole, atol=1.2 / 255)
   with tf.Graph().as_default(), tf.Session() as session:
     square = tf.constant(image[:, 5:45] / np.float32(255))
-    expected = session.run(tf2.image.resize(square, [size, size], "bicubic",
-                                            antialias=True))
+    expected = session.run(
+      tf2.image.resize(square, [size, size], "bicubic", antialias=True)
+    )
   np.testing.assert_allclose(exact, np.clip(expected, 0, 1), atol=1e-4)
 
 
@@ -135,7 +147,7 @@ def test_gradient_of_the_graph_generator(inverter):
   with tf.Graph().as_default():
     z, logits = tf.zeros([1, 3]), tf.zeros([1, 4])
     picture = inverter.graph_generator(z, logits)
-    gradient, = tf.gradients(picture[0, 2, 5, 0], logits)
+    (gradient,) = tf.gradients(picture[0, 2, 5, 0], logits)
     assert not tf.trainable_variables() and not tf.global_variables()
     with tf.Session() as session:
       session.run(tf.local_variables_initializer())
@@ -165,7 +177,9 @@ def _save(image, path, **options):
   return str(path)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize(
+  "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"]
+)
 @pytest.mark.parametrize("colors", [1, 3])
 def test_a_grey_image_reads_the_same_in_every_mode(mode, colors, tmp_path):
   # Half black, half white survives every mode but for its representation.
@@ -203,7 +217,9 @@ def test_orientation_tag_turns_the_image(tmp_path):
 def test_animation_gives_its_first_frame(tmp_path):
   frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
   path = _save(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-  np.testing.assert_allclose(inversion.read_image(path, 8, 3)[0, 0], [1, 0, 0], atol=0.02)
+  np.testing.assert_allclose(
+    inversion.read_image(path, 8, 3)[0, 0], [1, 0, 0], atol=0.02
+  )
 
 
 def test_single_pixel_and_long_strip(tmp_path):

@@ -22,17 +22,25 @@ def softplus(x):
 
 
 EXPECTED = {  # d_loss, d_loss_real, d_loss_fake, g_loss
-    "hinge": (np.maximum(0, 1 - REAL).mean() + np.maximum(0, 1 + FAKE).mean(),
-              np.maximum(0, 1 - REAL).mean(), np.maximum(0, 1 + FAKE).mean(),
-              -FAKE.mean()),
-    "wasserstein": (FAKE.mean() - REAL.mean(), -REAL.mean(), FAKE.mean(), -FAKE.mean()),
-    "non_saturating": (softplus(-REAL).mean() + softplus(FAKE).mean(),
-                       softplus(-REAL).mean(), softplus(FAKE).mean(),
-                       softplus(-FAKE).mean()),
-    "least_squares": (
-        0.5 * (((sigmoid(REAL) - 1)**2).mean() + (sigmoid(FAKE)**2).mean()),
-        ((sigmoid(REAL) - 1)**2).mean(), (sigmoid(FAKE)**2).mean(),
-        0.5 * ((sigmoid(FAKE) - 1)**2).mean()),
+  "hinge": (
+    np.maximum(0, 1 - REAL).mean() + np.maximum(0, 1 + FAKE).mean(),
+    np.maximum(0, 1 - REAL).mean(),
+    np.maximum(0, 1 + FAKE).mean(),
+    -FAKE.mean(),
+  ),
+  "wasserstein": (FAKE.mean() - REAL.mean(), -REAL.mean(), FAKE.mean(), -FAKE.mean()),
+  "non_saturating": (
+    softplus(-REAL).mean() + softplus(FAKE).mean(),
+    softplus(-REAL).mean(),
+    softplus(FAKE).mean(),
+    softplus(-FAKE).mean(),
+  ),
+  "least_squares": (
+    0.5 * (((sigmoid(REAL) - 1) ** 2).mean() + (sigmoid(FAKE) ** 2).mean()),
+    ((sigmoid(REAL) - 1) ** 2).mean(),
+    (sigmoid(FAKE) ** 2).mean(),
+    0.5 * ((sigmoid(FAKE) - 1) ** 2).mean(),
+  ),
 }
 
 
@@ -47,8 +55,11 @@ def graph():
 def test_loss_by_gin(name):
   gin.parse_config(f"loss.fn = @{name}")
   losses = loss_lib.get_losses(
-      d_real=tf.sigmoid(REAL), d_fake=tf.sigmoid(FAKE), d_real_logits=tf.constant(REAL),
-      d_fake_logits=tf.constant(FAKE))
+    d_real=tf.sigmoid(REAL),
+    d_fake=tf.sigmoid(FAKE),
+    d_real_logits=tf.constant(REAL),
+    d_fake_logits=tf.constant(FAKE),
+  )
   with tf.Session() as session:
     np.testing.assert_allclose(session.run(losses), EXPECTED[name], rtol=1e-5)
 
@@ -60,8 +71,7 @@ def test_the_paper_s_l_d_is_the_hinge_loss_up_to_a_constant():
 
 
 def linear_discriminator(weights):
-  return lambda x: tf.reshape(
-      tf.reduce_sum(x * weights, axis=[1, 2, 3]), [-1, 1])
+  return lambda x: tf.reshape(tf.reduce_sum(x * weights, axis=[1, 2, 3]), [-1, 1])
 
 
 @pytest.mark.parametrize("name", ["wgangp_penalty", "dragan_penalty"])
@@ -72,10 +82,12 @@ def test_gradient_penalty_of_a_linear_discriminator(name):
   weights = rng.normal(size=[4, 4, 3]).astype(np.float32)
   x, x_fake = (tf.constant(rng.uniform(size=[5, 4, 4, 3]), tf.float32) for _ in "ab")
   penalty = penalty_lib.get_penalty_loss(
-      discriminator=linear_discriminator(weights), x=x, x_fake=x_fake, kernels=[])
+    discriminator=linear_discriminator(weights), x=x, x_fake=x_fake, kernels=[]
+  )
   with tf.Session() as session:
     assert session.run(penalty) == pytest.approx(
-        (np.sqrt((weights**2).sum()) - 1)**2, rel=1e-4)
+      (np.sqrt((weights**2).sum()) - 1) ** 2, rel=1e-4
+    )
 
 
 def test_l2_penalty_and_none():

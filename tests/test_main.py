@@ -30,11 +30,21 @@ run_config.save_summary_steps = 2
 
 def command(*args, check=True, **kwargs):
   """Runs the program as a user does, on one thread, so that sums have one order."""
-  environment = dict(os.environ, PYTHONPATH=ROOT, OMP_NUM_THREADS="1",
-                     TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+  environment = dict(
+    os.environ,
+    PYTHONPATH=ROOT,
+    OMP_NUM_THREADS="1",
+    TF_NUM_INTRAOP_THREADS="1",
+    TF_NUM_INTEROP_THREADS="1",
+  )
   result = subprocess.run(
-      [sys.executable, "-m", "compare_gan_logits.main", *args], env=environment,
-      capture_output=True, text=True, timeout=500, **kwargs)
+    [sys.executable, "-m", "compare_gan_logits.main", *args],
+    env=environment,
+    capture_output=True,
+    text=True,
+    timeout=500,
+    **kwargs,
+  )
   if check:
     assert result.returncode == 0, result.stderr
   return result
@@ -48,8 +58,15 @@ def folder(tmp_path_factory):
 
 
 def arguments(folder, name, steps, *more):
-  return ["--gin_config", str(folder / "tiny.gin"), "--model_dir", str(folder / name),
-          "--gin_bindings", f"options.training_steps = {steps}", *more]
+  return [
+    "--gin_config",
+    str(folder / "tiny.gin"),
+    "--model_dir",
+    str(folder / name),
+    "--gin_bindings",
+    f"options.training_steps = {steps}",
+    *more,
+  ]
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +114,12 @@ def test_every_checkpoint_has_one_row_of_scores(whole, folder):
   with open(folder / "whole" / "scores.csv", newline="", encoding="utf-8") as f:
     rows = list(csv.DictReader(f))
   assert [row["step"] for row in rows] == ["2", "4"]
-  assert all(0 <= float(row["agreement"]) <= 1 and float(row["psnr"]) > 0
-             and row["num_images"] == "50" for row in rows)
+  assert all(
+    0 <= float(row["agreement"]) <= 1
+    and float(row["psnr"]) > 0
+    and row["num_images"] == "50"
+    for row in rows
+  )
 
 
 def test_summaries_are_written(whole, folder):
@@ -109,8 +130,14 @@ def test_summaries_are_written(whole, folder):
   for path in (folder / "whole").glob("events*"):
     for event in tf.train.summary_iterator(str(path)):
       tags |= {value.tag for value in event.summary.value}
-  assert {"global_step/sec", "loss/d_loss", "loss/g_loss", "scores/d_real_mean", "scores/d_fake_mean",
-          "originals_and_reconstructions"} <= tags
+  assert {
+    "global_step/sec",
+    "loss/d_loss",
+    "loss/g_loss",
+    "scores/d_real_mean",
+    "scores/d_fake_mean",
+    "originals_and_reconstructions",
+  } <= tags
 
 
 def test_the_operative_configuration_is_saved(whole, folder):
@@ -160,9 +187,14 @@ def test_the_module_holds_the_averaged_weights(whole, folder):
 def test_the_module_s_discriminator_answers(whole, folder):
   with tf.Graph().as_default(), tf.Session() as session:
     module = hub.Module(str(folder / "whole" / "module"))
-    output = module({"images": np.zeros([3, 32, 32, 1], np.float32),
-                     "logits": np.zeros([3, 10], np.float32)},
-                    signature="discriminator", as_dict=True)
+    output = module(
+      {
+        "images": np.zeros([3, 32, 32, 1], np.float32),
+        "logits": np.zeros([3, 10], np.float32),
+      },
+      signature="discriminator",
+      as_dict=True,
+    )
     session.run(tf.global_variables_initializer())
     assert session.run(output["prediction"]).shape == (3, 1)
 
@@ -179,13 +211,23 @@ def test_inversion_json_says_what_the_module_is(whole, folder):
 
 @pytest.mark.long
 def test_without_a_classifier_it_is_a_class_conditional_gan(folder):
-  command(*arguments(folder, "labels", 1, "--gin_bindings", "classifier.handle = None",
-                     "--data_fake_dataset"))
+  command(
+    *arguments(
+      folder,
+      "labels",
+      1,
+      "--gin_bindings",
+      "classifier.handle = None",
+      "--data_fake_dataset",
+    )
+  )
   info = json.loads((folder / "labels" / "module" / "inversion.json").read_text())
   assert info["conditioning"] == "labels" and info["classifier"] is None
 
 
-@pytest.mark.parametrize("bindings, part", [
+@pytest.mark.parametrize(
+  "bindings, part",
+  [
     (["options.batch_sise = 4"], "batch_sise"),
     (["optoins.batch_size = 4"], "did you mean 'options'"),
     (["options.batch_size = -4"], "options.batch_size is -4"),
@@ -196,10 +238,17 @@ def test_without_a_classifier_it_is_a_class_conditional_gan(folder):
     (["classifier.handle = '/nowhere'"], "/nowhere"),
     (["options.architecture = 'resnet_bigan_arch'"], "resnet_biggan_arch"),
     (["resnet_biggan.Generator.embed_y = True"], "two names of the same thing"),
-    (["ModularGAN.conditional = False", "ModularGAN.g_inputs = []",
-      "ModularGAN.d_inputs = []"], "conditional is False"),
+    (
+      [
+        "ModularGAN.conditional = False",
+        "ModularGAN.g_inputs = []",
+        "ModularGAN.d_inputs = []",
+      ],
+      "conditional is False",
+    ),
     (["options.z_dim = 9"], "options.z_dim 9 is not a multiple"),
-])
+  ],
+)
 def test_wrong_bindings_end_in_one_sentence(folder, bindings, part):
   more = [word for binding in bindings for word in ("--gin_bindings", binding)]
   result = command(*arguments(folder, "wrong", 1, *more), check=False)
@@ -210,13 +259,20 @@ def test_wrong_bindings_end_in_one_sentence(folder, bindings, part):
   assert not list((folder / "wrong").glob("model.ckpt*"))
 
 
-@pytest.mark.parametrize("args, code, part", [
+@pytest.mark.parametrize(
+  "args, code, part",
+  [
     (["--gin_config", "nowhere.gin"], 1, "no gin file nowhere.gin"),
     ([], 1, "--gin_config"),
     (["--gin_cofnig", "x"], 2, "gin_cofnig"),
     (["--schedule", "trian"], 2, "schedule"),
-    (["--gin_config", PAPER, "--schedule", "export", "--data_fake_dataset"], 1,
-     "no checkpoint in")])
+    (
+      ["--gin_config", PAPER, "--schedule", "export", "--data_fake_dataset"],
+      1,
+      "no checkpoint in",
+    ),
+  ],
+)
 def test_wrong_flags_end_in_one_sentence(tmp_path, args, code, part):
   result = command(*args, check=False, cwd=tmp_path)
   assert result.returncode == code

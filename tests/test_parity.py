@@ -21,8 +21,14 @@ from compare_gan_logits.gans import modular_gan
 
 
 DATA = os.path.join(os.path.dirname(__file__), "data")
-RECORDINGS = ["biggan32_ch4", "biggan32_normal_init", "biggan64_ch4",
-              "h_movingavg_ns", "h_noembed_flatz", "h_nosn_uncond_proj"]
+RECORDINGS = [
+  "biggan32_ch4",
+  "biggan32_normal_init",
+  "biggan64_ch4",
+  "h_movingavg_ns",
+  "h_noembed_flatz",
+  "h_nosn_uncond_proj",
+]
 
 
 def load(name):
@@ -34,15 +40,20 @@ def make_gan(meta):
   gin.clear_config()
   gin.parse_config(meta["gin"])
   dataset = types.SimpleNamespace(
-      resolution=meta["resolution"], colors=meta["colors"], num_classes=meta["y_dim"])
-  parameters = {"architecture": "resnet_biggan_arch", "lamba": 1,
-                "disc_iters": meta["disc_iters"], "z_dim": meta["z_dim"]}
+    resolution=meta["resolution"], colors=meta["colors"], num_classes=meta["y_dim"]
+  )
+  parameters = {
+    "architecture": "resnet_biggan_arch",
+    "lamba": 1,
+    "disc_iters": meta["disc_iters"],
+    "z_dim": meta["z_dim"],
+  }
   return modular_gan.ModularGAN(dataset, parameters, model_dir=None)
 
 
 def set_all(variables, recording, prefix):
   """Ops that set every recorded variable; what is recorded must be there."""
-  recorded = {key[len(prefix):] for key in recording.files if key.startswith(prefix)}
+  recorded = {key[len(prefix) :] for key in recording.files if key.startswith(prefix)}
   # Adam's powers carry the names of the reference's name scopes; they start alike.
   recorded = {key for key in recorded if not key.endswith("_power")}
   assert recorded <= set(variables)
@@ -59,8 +70,10 @@ def replay(request):
   recording, meta = load(request.param)
   gan = make_gan(meta)
   with tf.Graph().as_default():
-    inputs = [tf.placeholder(tf.float32, recording[f"step0/{key}"].shape)
-              for key in ("images", "z", "y")]
+    inputs = [
+      tf.placeholder(tf.float32, recording[f"step0/{key}"].shape)
+      for key in ("images", "z", "y")
+    ]
     x, z, y = inputs
     step, losses = gan.train_step(x, z, y, y)
     forward_inputs = [tf.constant(recording[f"forward/{key}"]) for key in "zyx"]
@@ -68,7 +81,8 @@ def replay(request):
       generated = gan.generator(*forward_inputs[:2], is_training=True)
     with arch_ops.network_pass():
       _, d_logit, d_features = gan.discriminator(
-          forward_inputs[2], forward_inputs[1], is_training=True)
+        forward_inputs[2], forward_inputs[1], is_training=True
+      )
     forward = {"generated": generated, "d_logit": d_logit, "d_features": d_features}
     variables = {v.op.name: v for v in tf.global_variables()}
     assign = set_all(variables, recording, "init/")
@@ -78,8 +92,10 @@ def replay(request):
       forward = sess.run(forward)
       all_losses, after = [], []
       for t in range(meta["steps"]):
-        feed = {tensor: recording[f"step{t}/{key}"] for tensor, key
-                in zip(inputs, ("images", "z", "y"))}
+        feed = {
+          tensor: recording[f"step{t}/{key}"]
+          for tensor, key in zip(inputs, ("images", "z", "y"))
+        }
         all_losses.append(sess.run((step, losses), feed)[1])
         after.append(sess.run(variables))
   return recording, meta, forward, all_losses, after
@@ -105,7 +121,8 @@ def is_followed_by_batch_norm(name):
   reference's own are up to 0.7 lr. Nothing depends on them.
   """
   return name.startswith("generator/B") and name.split("/ExponentialM")[0].endswith(
-      ("conv1/bias", "conv2/bias", "conv_shortcut/bias"))
+    ("conv1/bias", "conv2/bias", "conv_shortcut/bias")
+  )
 
 
 def test_every_variable_after_each_step(replay):
@@ -131,11 +148,18 @@ def test_moving_averages_after_a_step():
   gan = make_gan(meta)
   moments = []
   with tf.Graph().as_default():
-    for z, y in zip(np.split(recording["step0/z"], 3), np.split(recording["step0/y"], 3)):
+    for z, y in zip(
+      np.split(recording["step0/z"], 3), np.split(recording["step0/y"], 3)
+    ):
       with arch_ops.network_pass() as g_pass:
         gan.generator(tf.constant(z), tf.constant(y), is_training=True)
-      moments.append([u for u in g_pass.updates if u.op.type == "AssignSubVariableOp"
-                      or "AssignSub" in u.op.name])
+      moments.append(
+        [
+          u
+          for u in g_pass.updates
+          if u.op.type == "AssignSubVariableOp" or "AssignSub" in u.op.name
+        ]
+      )
     variables = {v.op.name: v for v in gan.generator.variables}
     moving = {k: v for k, v in variables.items() if "/moving_" in k}
     weights = [v.assign(recording["init/" + k]) for k, v in variables.items()]

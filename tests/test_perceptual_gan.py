@@ -37,16 +37,24 @@ def make_gan(monkeypatch, classifier=True, **kwargs):
   network = tiny.LinearClassifier(KERNEL)
   monkeypatch.setattr(perceptual_gan, "get_comparator", lambda: network)
   dataset = types.SimpleNamespace(resolution=16, colors=1, num_classes=3)
-  parameters = {"architecture": "dosovitskiy_brox_arch", "disc_iters": 1, "lamba": 1,
-                "z_dim": 1}
+  parameters = {
+    "architecture": "dosovitskiy_brox_arch",
+    "disc_iters": 1,
+    "lamba": 1,
+    "z_dim": 1,
+  }
   return perceptual_gan.PerceptualGAN(
-      dataset, parameters, "unused", network if classifier else None, **kwargs)
+    dataset, parameters, "unused", network if classifier else None, **kwargs
+  )
 
 
 def inputs():
   rng = np.random.default_rng(1)
-  return (tf.constant(rng.uniform(size=[4, 16, 16, 1]), tf.float32), tf.zeros([4, 1]),
-          tf.constant(rng.normal(size=[4, 3]), tf.float32))
+  return (
+    tf.constant(rng.uniform(size=[4, 16, 16, 1]), tf.float32),
+    tf.zeros([4, 1]),
+    tf.constant(rng.normal(size=[4, 3]), tf.float32),
+  )
 
 
 def test_the_published_generator_at_256_px():
@@ -56,12 +64,21 @@ def test_the_published_generator_at_256_px():
   assert images.shape.as_list() == [2, 256, 256, 3]
   shapes = {v.op.name: v.shape.as_list() for v in generator.trainable_variables}
   assert shapes["generator/fc1/kernel"] == [4096, 4096]
-  widths = [shapes[f"generator/{name}/kernel"] for name in (
-      "up0", "conv0", "up1", "conv1", "up2", "conv2", "up3", "up4", "image")]
+  widths = [
+    shapes[f"generator/{name}/kernel"]
+    for name in ("up0", "conv0", "up1", "conv1", "up2", "conv2", "up3", "up4", "image")
+  ]
   assert widths == [
-      [4, 4, 256, 256], [3, 3, 256, 512], [4, 4, 256, 512], [3, 3, 256, 256],
-      [4, 4, 128, 256], [3, 3, 128, 128], [4, 4, 64, 128], [4, 4, 32, 64],
-      [4, 4, 3, 32]]
+    [4, 4, 256, 256],
+    [3, 3, 256, 512],
+    [4, 4, 256, 512],
+    [3, 3, 256, 256],
+    [4, 4, 128, 256],
+    [3, 3, 128, 128],
+    [4, 4, 64, 128],
+    [4, 4, 32, 64],
+    [4, 4, 3, 32],
+  ]
 
 
 @pytest.mark.parametrize("resolution", [16, 32, 64, 128])
@@ -76,7 +93,8 @@ def test_smaller_pictures(resolution):
 def test_other_sizes_are_refused():
   with pytest.raises(UserError, match="no 48 px"):
     dosovitskiy_brox.Generator(image_shape=(48, 48, 3))(
-        tf.zeros([1, 1]), tf.zeros([1, 9]), is_training=False)
+      tf.zeros([1, 1]), tf.zeros([1, 9]), is_training=False
+    )
 
 
 def test_losses_by_their_formulas(monkeypatch):
@@ -90,11 +108,12 @@ def test_losses_by_their_formulas(monkeypatch):
     values, g, real = session.run([losses, painted, x])
   difference = (g - real).reshape(4, -1)
   image = 0.5 * (difference**2).sum(1).mean()
-  features = 0.5 * ((difference @ KERNEL)**2).sum(1).mean()
+  features = 0.5 * ((difference @ KERNEL) ** 2).sum(1).mean()
   assert values["image"] == pytest.approx(image, rel=1e-4)
   assert values["features"] == pytest.approx(features, rel=1e-3)
   assert values["g_loss"] == pytest.approx(
-      0.01 * features + 100 * values["adversarial"] + 0.13 * image, rel=1e-4)
+    0.01 * features + 100 * values["adversarial"] + 0.13 * image, rel=1e-4
+  )
 
 
 def changed_networks(gan):
@@ -106,14 +125,21 @@ def changed_networks(gan):
     session.run(step)
     after = session.run(tf.trainable_variables())
     assert session.run(tf.train.get_global_step()) == 1
-  return {v.op.name.split("/")[0] for v, a, b in
-          zip(tf.trainable_variables(), before, after) if not np.array_equal(a, b)}
+  return {
+    v.op.name.split("/")[0]
+    for v, a, b in zip(tf.trainable_variables(), before, after)
+    if not np.array_equal(a, b)
+  }
 
 
-@pytest.mark.parametrize("settings, expected", [
+@pytest.mark.parametrize(
+  "settings, expected",
+  [
     ({}, {"generator", "discriminator"}),
     ({"min_loss_ratio": 1e6}, {"generator"}),  # the discriminator is far ahead
-    ({"lambda_feat": 0, "lambda_adv": 0}, {"generator"})])
+    ({"lambda_feat": 0, "lambda_adv": 0}, {"generator"}),
+  ],
+)
 def test_who_is_updated(monkeypatch, settings, expected):
   assert changed_networks(make_gan(monkeypatch, **settings)) == expected
 
@@ -122,8 +148,10 @@ def test_the_2016b_variant_is_a_decoder_on_pixels(monkeypatch):
   gan = make_gan(monkeypatch, lambda_feat=0, lambda_adv=0)
   x, z, y = inputs()
   _, losses = gan.train_step(x, z, y, y)
-  gradients = [tf.gradients(losses[name], gan.generator.trainable_variables)
-               for name in ("g_loss", "image")]
+  gradients = [
+    tf.gradients(losses[name], gan.generator.trainable_variables)
+    for name in ("g_loss", "image")
+  ]
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
     for g, pixels in zip(*session.run(gradients)):

@@ -18,8 +18,9 @@ from compare_gan_logits.inversion import Inverter
 
 
 RNG = np.random.default_rng(0)
-TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
-                    "reconstruct.py")
+TOOL = os.path.join(
+  os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "reconstruct.py"
+)
 # With orthonormal columns, the module paints the image's projection on them.
 KERNEL = np.linalg.qr(RNG.normal(size=[256, 4]))[0]
 
@@ -27,10 +28,15 @@ KERNEL = np.linalg.qr(RNG.normal(size=[256, 4]))[0]
 @pytest.fixture(scope="module")
 def module_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp("modules")
-  classifier = classifiers.load(tiny.write_classifier(folder / "classifier", KERNEL, 16))
-  return tiny.write_module(folder / "module",
-                           tiny.linear(KERNEL.T, 0.01 * np.ones([3, 256]), offset=0.0), size=16,
-                           classifier=classifier.describe())
+  classifier = classifiers.load(
+    tiny.write_classifier(folder / "classifier", KERNEL, 16)
+  )
+  return tiny.write_module(
+    folder / "module",
+    tiny.linear(KERNEL.T, 0.01 * np.ones([3, 256]), offset=0.0),
+    size=16,
+    classifier=classifier.describe(),
+  )
 
 
 @pytest.fixture(scope="module")
@@ -38,27 +44,42 @@ def photos(tmp_path_factory):
   folder = tmp_path_factory.mktemp("photos")
   for i in range(100):
     Image.fromarray(RNG.integers(0, 256, [16, 16]).astype(np.uint8)).save(
-        folder / f"{i:03d}.png")
+      folder / f"{i:03d}.png"
+    )
   return folder
 
 
 def _run(*arguments):
-  return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
-                        text=True, timeout=120)
+  return subprocess.run(
+    [sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=120
+  )
 
 
 def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
   out = tmp_path / "out"
   started = time.time()
-  done = _run("--module", module_dir, "--module", module_dir, "--images", str(photos),
-              "--samples", "2", "--seed", "5", "--output", str(out))
+  done = _run(
+    "--module",
+    module_dir,
+    "--module",
+    module_dir,
+    "--images",
+    str(photos),
+    "--samples",
+    "2",
+    "--seed",
+    "5",
+    "--output",
+    str(out),
+  )
   assert done.returncode == 0, done.stderr
   assert time.time() - started < 60  # 15 s on an idle machine
   results = json.loads((out / "results.json").read_text())["modules"]
   assert len(results) == 2 and len(results[0]["images"]) == 100
 
-  pixels = np.stack([np.asarray(Image.open(photos / f"{i:03d}.png")) / 255
-                     for i in range(100)])
+  pixels = np.stack(
+    [np.asarray(Image.open(photos / f"{i:03d}.png")) / 255 for i in range(100)]
+  )
   logits = pixels.reshape(100, 256) @ KERNEL
   saved = np.load(out / "logits.npz")
   np.testing.assert_allclose(saved["classifier"], logits, atol=1e-4)
@@ -78,15 +99,19 @@ def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
   assert "mean of 100" in done.stdout and "003.png" in done.stdout
 
 
-@pytest.mark.parametrize("arguments, words", [
+@pytest.mark.parametrize(
+  "arguments, words",
+  [
     ([], "--images"),
     (["--module", "nowhere", "--images", "PHOTOS"], "inversion.json"),
     (["--module", "MODULE", "--images", "PHOTOS/*.jpg"], "no images at"),
     (["--module", "MODULE", "--images", "PHOTOS", "--output", "PHOTOS"], "not empty"),
     (["--module", "MODULE", "--images", "TEXT"], "note.png"),
-])
-def test_a_wrong_input_ends_in_one_sentence(arguments, words, module_dir, photos,
-                                            tmp_path):
+  ],
+)
+def test_a_wrong_input_ends_in_one_sentence(
+  arguments, words, module_dir, photos, tmp_path
+):
   note = tmp_path / "note.png"
   note.write_text("no picture")
   places = {"MODULE": module_dir, "PHOTOS": str(photos), "TEXT": str(note)}
@@ -105,7 +130,11 @@ def test_two_modules_beside_each_other_from_python(module_dir, photos, tmp_path)
   paths = [str(photos / "000.png"), str(photos / "001.png")]
   made = reconstruction.of_files(inverter, paths)
   reconstruction.write([made, made], str(tmp_path))
-  assert set(np.load(tmp_path / "logits.npz")) == {"files", "classifier", "classifier_2"}
+  assert set(np.load(tmp_path / "logits.npz")) == {
+    "files",
+    "classifier",
+    "classifier_2",
+  }
 
 
 def test_unique():
@@ -118,12 +147,17 @@ def test_without_a_module_the_shipped_inverter_takes_photographs(tmp_path):
   out = tmp_path / "out"
   done = _run("--images", photos, "--output", str(out))
   assert done.returncode == 0, done.stderr
-  result, = json.loads((out / "results.json").read_text())["modules"]
+  (result,) = json.loads((out / "results.json").read_text())["modules"]
   assert result["name"] == "photographs_robust" and len(result["images"]) == 20
   originals, pictures = (
-      np.stack([np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
-                for path in sorted((out / "images").glob(pattern))])
-      for pattern in ("*_original.png", "*_photographs_robust_*.png"))
+    np.stack(
+      [
+        np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
+        for path in sorted((out / "images").glob(pattern))
+      ]
+    )
+    for pattern in ("*_original.png", "*_photographs_robust_*.png")
+  )
   errors = np.square(originals[:, None] - pictures[None]).mean((2, 3, 4))
   own, others = np.diag(errors), (errors.sum(1) - np.diag(errors)) / 19
   # None of these photographs was seen in training; by chance half would be closer.

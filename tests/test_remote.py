@@ -39,7 +39,9 @@ def test_train_resume_export_score_and_load(configured):
   runner_lib.run_with_schedule("eval_after_train", trained)
   assert trained.last_step() == 3
   assert [row["step"] for row in runner_lib.TaskManager("ram://run").scores()] == [
-      "2", "3"]
+    "2",
+    "3",
+  ]
   runner_lib.run_with_schedule("export", trained)  # in place of the one that is there
   inverter = inversion.Inverter.load("ram://run/module")
   assert inverter.info["step"] == 3
@@ -67,8 +69,16 @@ def test_logits_are_cached_and_mapped(configured):
   dataset = datasets.get_dataset("fake:7@32")
   logits = np.random.default_rng(0).normal(size=[128, 7]).astype(np.float32)
   for worker in (1, 0):
-    logit_cache.write(Classifier(), dataset, "validation", "ram://logits", 3,
-                      logits=logits, worker=worker, num_workers=2)
+    logit_cache.write(
+      Classifier(),
+      dataset,
+      "validation",
+      "ram://logits",
+      3,
+      logits=logits,
+      worker=worker,
+      num_workers=2,
+    )
   cached = logit_cache.open("ram://logits", Classifier(), dataset, "validation")
   np.testing.assert_array_equal(cached[:], logits)
   assert all(isinstance(shard.base, np.memmap) for shard in cached._shards)
@@ -96,5 +106,8 @@ def test_a_folder_appears_whole_or_without_its_voucher(monkeypatch):
   monkeypatch.undo()
   write("n")
   assert files.read_text("ram://folder/x/a") == "n"
-  with pytest.raises(UserError, match="is not empty"), files.atomic_dir("ram://folder/x"):
+  with (
+    pytest.raises(UserError, match="is not empty"),
+    files.atomic_dir("ram://folder/x"),
+  ):
     pass

@@ -23,14 +23,16 @@ RNG = np.random.default_rng(0)
 SIZE = 16
 KERNEL = np.linalg.qr(RNG.normal(size=[SIZE * SIZE, 4]))[0]
 NAMES = ("comparison", "class_spread", "brightness_sharpness", "out_of_distribution")
-TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
-                    "reproduce.py")
+TOOL = os.path.join(
+  os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "reproduce.py"
+)
 
 
 @pytest.fixture(autouse=True)
 def _cheap_distance(monkeypatch):
-  monkeypatch.setattr(measures, "perceptual",
-                      lambda a, b: np.abs(a - b).mean(axis=(1, 2, 3)))
+  monkeypatch.setattr(
+    measures, "perceptual", lambda a, b: np.abs(a - b).mean(axis=(1, 2, 3))
+  )
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,9 @@ def inverters(tmp_path_factory):
     def describe(self):
       return {"name": "<linear> & co", "digest": "0123456789abcdef"}
 
-  return {label: Inverter.load(path, Described(KERNEL))
-          for label in ("robust", "standard")}
+  return {
+    label: Inverter.load(path, Described(KERNEL)) for label in ("robust", "standard")
+  }
 
 
 @pytest.fixture(scope="module")
@@ -68,31 +71,41 @@ def _run(inverters, data, folder):
 def finished(inverters, data, tmp_path_factory):
   folder = tmp_path_factory.mktemp("report")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(measures, "perceptual",
-                  lambda a, b: np.abs(a - b).mean(axis=(1, 2, 3)))
+    patch.setattr(
+      measures, "perceptual", lambda a, b: np.abs(a - b).mean(axis=(1, 2, 3))
+    )
     _run(inverters, data, folder)
   return folder
 
 
 def test_equal_runs_give_equal_bytes(inverters, data, finished, tmp_path):
   _run(inverters, data, tmp_path)
-  for name in ("results.json", "comparison/arrays.npz", "comparison/comparison.png",
-               "brightness_sharpness/brightness_shift_robust.png"):
+  for name in (
+    "results.json",
+    "comparison/arrays.npz",
+    "comparison/comparison.png",
+    "brightness_sharpness/brightness_shift_robust.png",
+  ):
     assert (tmp_path / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 def test_every_number_has_its_size_and_interval(finished):
   results = files.read_json(str(finished / "results.json"))
   assert set(results["experiments"]) == set(NAMES)
-  numbers = [entry for experiment in results["experiments"].values()
-             for of_model in experiment["summary"].values()
-             for entry in of_model.values()]
+  numbers = [
+    entry
+    for experiment in results["experiments"].values()
+    for of_model in experiment["summary"].values()
+    for entry in of_model.values()
+  ]
   assert len(numbers) > 20
   for entry in numbers:
     assert entry["n"] > 0 and entry["low"] <= entry["value"] <= entry["high"]
   # Strict JSON: no NaN and no Infinity.
-  json.loads((finished / "results.json").read_text(),
-             parse_constant=lambda name: pytest.fail(name))
+  json.loads(
+    (finished / "results.json").read_text(),
+    parse_constant=lambda name: pytest.fail(name),
+  )
 
 
 def test_a_finished_experiment_is_not_run_again(inverters, data, tmp_path, monkeypatch):
@@ -113,8 +126,9 @@ def test_what_cannot_be_run_says_why(inverters, tmp_path):
   strange = data_lib.Data(tiny.Images(images, np.zeros(9), num_classes=7))
   for _ in range(2):  # The second time it is read from the folder.
     lines = []
-    done = study.run(["misclassified"], inverters, strange, str(tmp_path),
-                     log=lines.append)
+    done = study.run(
+      ["misclassified"], inverters, strange, str(tmp_path), log=lines.append
+    )
     assert "nobody knows" in done["misclassified"]["notes"][0]
     assert "nobody knows" in lines[-1]
   report.write(done, study.describe(inverters, strange, None), str(tmp_path))
@@ -143,18 +157,24 @@ def test_page_holds_everything(finished):
 def browser():
   webdriver = pytest.importorskip("selenium.webdriver")
   import shutil
+
   program = shutil.which("chromium") or shutil.which("chromium-browser")
   driver = shutil.which("chromedriver")
   if not (program and driver):
     pytest.skip("no chromium with its driver: apt-get install chromium chromium-driver")
   options = webdriver.ChromeOptions()
   options.binary_location = program
-  for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage",
-                   "--disable-gpu"):
+  for argument in (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+  ):
     options.add_argument(argument)
   options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-  opened = webdriver.Chrome(options=options,
-                            service=webdriver.ChromeService(executable_path=driver))
+  opened = webdriver.Chrome(
+    options=options, service=webdriver.ChromeService(executable_path=driver)
+  )
   yield opened
   opened.quit()
 
@@ -164,28 +184,34 @@ def test_in_a_real_browser(width, browser, finished):
   """It loads, every picture has a size, the console is silent, nothing overflows."""
   browser.set_window_size(width, 900)
   # A phone's viewport is narrower than any window may be.
-  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-      "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})
+  browser.execute_cdp_cmd(
+    "Emulation.setDeviceMetricsOverride",
+    {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+  )
   browser.get(f"file://{finished}/report.html")
   assert browser.title == "What the logits keep"
   sizes = browser.execute_script(
-      "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])")
+    "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])"
+  )
   assert len(sizes) == len(list(finished.glob("*/*.png")))
   assert all(done and natural > 0 and shown > 100 for done, natural, shown in sizes)
   overflow = browser.execute_script(
-      "return document.documentElement.scrollWidth - window.innerWidth")
+    "return document.documentElement.scrollWidth - window.innerWidth"
+  )
   assert overflow <= 0
   broken = browser.execute_script(
-      "return [...document.querySelectorAll('a[href^=\"#\"]')].filter("
-      "a => !document.getElementById(a.getAttribute('href').slice(1))).length")
+    "return [...document.querySelectorAll('a[href^=\"#\"]')].filter("
+    "a => !document.getElementById(a.getAttribute('href').slice(1))).length"
+  )
   assert broken == 0
   assert browser.get_log("browser") == []
 
 
 def test_command_lists_and_refuses():
   def run(*arguments):
-    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
-                          text=True, timeout=300)
+    return subprocess.run(
+      [sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=300
+    )
 
   listed = run("--list")
   assert listed.returncode == 0, listed.stderr
@@ -194,6 +220,12 @@ def test_command_lists_and_refuses():
   wrong = run("--list", "--only", "rotations")
   assert wrong.returncode == 1 and "did you mean 'rotation'" in wrong.stderr
   assert "--module" in run().stderr
-  absent = run("--module", "nowhere", "--only", "comparison",
-               "--gin_bindings", "rotation.images = 4")
+  absent = run(
+    "--module",
+    "nowhere",
+    "--only",
+    "comparison",
+    "--gin_bindings",
+    "rotation.images = 4",
+  )
   assert absent.returncode == 1 and "nowhere" in absent.stderr

@@ -67,10 +67,18 @@ def outputs_of(scope):
 def test_tables_3_and_4():
   _, _, images, (_, _, features) = build(64)
   assert outputs_of("generator") == {
-      "B1": [8, 8, 1536], "B2": [16, 16, 768], "B3": [32, 32, 384], "B4": [64, 64, 192]}
+    "B1": [8, 8, 1536],
+    "B2": [16, 16, 768],
+    "B3": [32, 32, 384],
+    "B4": [64, 64, 192],
+  }
   assert outputs_of("discriminator") == {
-      "B1": [32, 32, 192], "B2": [16, 16, 384], "B3": [8, 8, 768], "B4": [4, 4, 1536],
-      "B5": [4, 4, 1536]}
+    "B1": [32, 32, 192],
+    "B2": [16, 16, 384],
+    "B3": [8, 8, 768],
+    "B4": [4, 4, 1536],
+    "B5": [4, 4, 1536],
+  }
   variables = {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
   assert variables["generator/fc_noise/bias"] == [4 * 4 * 1536]
   assert variables["generator/non_local_block/conv2d_attn_g/kernel"][-1] == 192
@@ -86,21 +94,31 @@ def test_eq_2_projects_the_features_on_the_logits():
   rng = np.random.default_rng(0)
   y = rng.normal(size=[3, 11]).astype(np.float32)
   _, score, features = discriminator(
-      tf.constant(rng.uniform(size=[3, 32, 32, 3]), tf.float32), tf.constant(y), False)
+    tf.constant(rng.uniform(size=[3, 32, 32, 3]), tf.float32), tf.constant(y), False
+  )
   variables = {v.op.name: v for v in tf.trainable_variables()}
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
-    score, psi, w1, bias, w2 = session.run([
-        score, features, variables["discriminator/final_fc/kernel"],
+    score, psi, w1, bias, w2 = session.run(
+      [
+        score,
+        features,
+        variables["discriminator/final_fc/kernel"],
         variables["discriminator/final_fc/bias"],
-        variables["discriminator/embedding_fc/kernel"]])
+        variables["discriminator/embedding_fc/kernel"],
+      ]
+    )
   expected = ((w1[:, 0] + y @ w2) * psi).sum(1, keepdims=True) + bias
   np.testing.assert_allclose(score, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("network, public, papers", [
+@pytest.mark.parametrize(
+  "network, public, papers",
+  [
     ("Generator", "embed_y", "embed_labels"),
-    ("Discriminator", "project_y", "project_labels")])
+    ("Discriminator", "project_y", "project_labels"),
+  ],
+)
 def test_both_names_of_one_thing_are_an_error(network, public, papers):
   gin.bind_parameter(f"resnet_biggan.{network}.{public}", True)
   gin.bind_parameter(f"resnet_biggan.{network}.{papers}", True)
@@ -118,13 +136,18 @@ def test_either_name_turns_the_embedding_off(name):
 def test_three_norms_a_block_by_gin():
   gin.bind_parameter("resnet_biggan.Generator.shortcut_norm", True)
   generator, _, _, _ = build(32)
-  norms = {v.op.name.split("/")[2] for v in generator.trainable_variables
-           if v.op.name.startswith("generator/B1/bn")}
+  norms = {
+    v.op.name.split("/")[2]
+    for v in generator.trainable_variables
+    if v.op.name.startswith("generator/B1/bn")
+  }
   assert norms == {"bn1", "bn2", "bn_shortcut"}
 
 
-@pytest.mark.parametrize("call, part", [
-    (lambda: build(48), "48 px"), (lambda: build(64, z_dim=121), "z_dim 121")])
+@pytest.mark.parametrize(
+  "call, part",
+  [(lambda: build(48), "48 px"), (lambda: build(64, z_dim=121), "z_dim 121")],
+)
 def test_what_does_not_fit_is_refused(call, part):
   with pytest.raises(UserError, match=part):
     call()
@@ -132,8 +155,9 @@ def test_what_does_not_fit_is_refused(call, part):
 
 def test_orthogonal_initialisation_is_orthogonal():
   gin.bind_parameter("weights.initializer", "orthogonal")
-  kernel = tf.get_variable("kernel", [3, 3, 8, 16],
-                           initializer=arch_ops.weight_initializer())
+  kernel = tf.get_variable(
+    "kernel", [3, 3, 8, 16], initializer=arch_ops.weight_initializer()
+  )
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     matrix = session.run(kernel).reshape(-1, 16)

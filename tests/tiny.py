@@ -10,8 +10,11 @@ import tensorflow_hub as hub
 from compare_gan_logits import files
 
 
-_PAPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                      "gin_configs", "paper.gin")
+_PAPER = os.path.join(
+  os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+  "gin_configs",
+  "paper.gin",
+)
 _TRAINING = """
 include 'paper.gin'
 dataset.name = 'embedded'
@@ -80,15 +83,30 @@ def write_module(path, picture, size=8, colors=1, z_dim=3, num_logits=4, **info)
     flat = tf.clip_by_value(picture(z, logits) * one, 0.0, 1.0)
     generated = tf.reshape(flat, [-1, size, size, colors])
     for name in ("generator", None):
-      hub.add_signature(name, inputs={"z": z, "logits": logits},
-                        outputs={"generated": generated, "default": generated})
+      hub.add_signature(
+        name,
+        inputs={"z": z, "logits": logits},
+        outputs={"generated": generated, "default": generated},
+      )
 
   export(path, build)
-  files.write_json(os.path.join(path, "inversion.json"), {
-      "format": 1, "classifier": None, "dataset": "tiny", "image_size": size,
-      "colors": colors, "z_dim": z_dim, "num_logits": num_logits,
-      "conditioning": "logits", "step": 7, "gin_config": "",
-      "class_names": [f"class {i}" for i in range(num_logits)], **info})
+  files.write_json(
+    os.path.join(path, "inversion.json"),
+    {
+      "format": 1,
+      "classifier": None,
+      "dataset": "tiny",
+      "image_size": size,
+      "colors": colors,
+      "z_dim": z_dim,
+      "num_logits": num_logits,
+      "conditioning": "logits",
+      "step": 7,
+      "gin_config": "",
+      "class_names": [f"class {i}" for i in range(num_logits)],
+      **info,
+    },
+  )
   return str(path)
 
 
@@ -109,8 +127,9 @@ def write_classifier(path, kernel, size=8, colors=1):
 
   def build():
     images = tf.placeholder(tf.float32, [None, size, size, colors])
-    weights = tf.get_variable("kernel", use_resource=True,
-                              initializer=tf.constant(kernel, tf.float32))
+    weights = tf.get_variable(
+      "kernel", use_resource=True, initializer=tf.constant(kernel, tf.float32)
+    )
     logits = tf.reshape(images, [-1, size * size * colors]) @ weights
     hub.add_signature(inputs={"images": images}, outputs={"logits": logits})
 
@@ -142,7 +161,8 @@ class Images:
   def load(self, split):
     del split
     return tf.data.Dataset.from_tensor_slices(
-        {"image": self._images, "label": self._labels})
+      {"image": self._images, "label": self._labels}
+    )
 
   def fingerprint(self, split):
     return f"{split} {float(self._images.sum()):.6g}"

@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from compare_gan_logits.cli import command
 from compare_gan_logits import main as program
+from compare_gan_logits.cli import command
 from compare_gan_logits.distribution import Distribution
 
 

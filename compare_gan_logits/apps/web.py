@@ -26,11 +26,14 @@ def listen(host="127.0.0.1", port=0):
     UserError: the address cannot be bound.
   """
   try:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
+      0
+    ]
     return socket.create_server(address[:2], family=family)
   except (OSError, UnicodeError, OverflowError) as error:
-    raise UserError(f"cannot serve at {host} port {port} ({error}); choose another "
-                    "--port or --host") from None
+    raise UserError(
+      f"cannot serve at {host} port {port} ({error}); choose another --port or --host"
+    ) from None
 
 
 def secure(app, host, form_action="'none'", referrer="no-referrer"):
@@ -46,19 +49,20 @@ def secure(app, host, form_action="'none'", referrer="no-referrer"):
   """
   app.config["TRUSTED_HOSTS"] = _LOCAL_NAMES if host in LOCAL else None
   headers = {
-      "Content-Security-Policy":
-          "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; "
-          f"form-action {form_action}; base-uri 'none'",
-      "X-Content-Type-Options": "nosniff",
-      "Referrer-Policy": referrer,
-      "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; "
+    f"form-action {form_action}; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": referrer,
+    "Cache-Control": "no-store",
   }
 
   @app.before_request
   def refuse_other_sites():
     origin = flask.request.headers.get("Origin")
     if flask.request.method == "POST" and origin not in (
-        None, flask.request.host_url.rstrip("/")):
+      None,
+      flask.request.host_url.rstrip("/"),
+    ):
       flask.abort(403, "This was sent from another site.")
 
   @app.after_request

@@ -42,8 +42,9 @@ class AbstractGenerator(_Module):
     spectral_norm: normalise every kernel but the embedding of y.
   """
 
-  def __init__(self, name="generator", image_shape=None, batch_norm_fn=None,
-               spectral_norm=False):
+  def __init__(
+    self, name="generator", image_shape=None, batch_norm_fn=None, spectral_norm=False
+  ):
     super().__init__(name)
     self._image_shape = image_shape
     self._batch_norm_fn = batch_norm_fn
@@ -58,7 +59,8 @@ class AbstractGenerator(_Module):
     if self._batch_norm_fn is None:
       return inputs
     return utils.call_with_accepted_args(
-        self._batch_norm_fn, inputs=inputs, use_sn=self._spectral_norm, **kwargs)
+      self._batch_norm_fn, inputs=inputs, use_sn=self._spectral_norm, **kwargs
+    )
 
   @abc.abstractmethod
   def apply(self, z, y, is_training):
@@ -76,8 +78,13 @@ class AbstractDiscriminator(_Module):
     spectral_norm: normalise every kernel.
   """
 
-  def __init__(self, name="discriminator", batch_norm_fn=None, layer_norm=False,
-               spectral_norm=False):
+  def __init__(
+    self,
+    name="discriminator",
+    batch_norm_fn=None,
+    layer_norm=False,
+    spectral_norm=False,
+  ):
     super().__init__(name)
     self._batch_norm_fn = batch_norm_fn
     self._layer_norm = layer_norm
@@ -103,7 +110,8 @@ class AbstractDiscriminator(_Module):
     if self._batch_norm_fn is None:
       return inputs
     return utils.call_with_accepted_args(
-        self._batch_norm_fn, inputs=inputs, use_sn=self._spectral_norm, **kwargs)
+      self._batch_norm_fn, inputs=inputs, use_sn=self._spectral_norm, **kwargs
+    )
 
   @abc.abstractmethod
   def apply(self, x, y, is_training):

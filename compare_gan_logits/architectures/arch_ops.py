@@ -23,17 +23,26 @@ def weight_initializer(initializer="normal", stddev=0.02):
     return tf.truncated_normal_initializer(stddev=stddev)
   if initializer == "orthogonal":
     return tf.orthogonal_initializer()
-  raise UserError(f"weights.initializer {initializer!r} is not one of normal, "
-                  "truncated, orthogonal")
+  raise UserError(
+    f"weights.initializer {initializer!r} is not one of normal, truncated, orthogonal"
+  )
 
 
 def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
   """A resource variable; one that is only assigned keeps the first replica's value."""
   return tf.get_variable(
-      name, shape, dtype=dtype, initializer=initializer, trainable=trainable,
-      use_resource=True,
-      aggregation=(tf.VariableAggregation.NONE if trainable else
-                   tf.VariableAggregation.ONLY_FIRST_REPLICA))
+    name,
+    shape,
+    dtype=dtype,
+    initializer=initializer,
+    trainable=trainable,
+    use_resource=True,
+    aggregation=(
+      tf.VariableAggregation.NONE
+      if trainable
+      else tf.VariableAggregation.ONLY_FIRST_REPLICA
+    ),
+  )
 
 
 # Spectral norm ---------------------------------------------------------------
@@ -113,19 +122,24 @@ def spectral_norm(kernel, name, is_training, epsilon=1e-12, singular_value="left
   if singular_value == "auto":
     singular_value = "left" if rows <= columns else "right"
   left = singular_value == "left"
-  u_var = variable(f"{name}/u_var", [rows, 1] if left else [1, columns],
-                    tf.random_normal_initializer(), trainable=False)
+  u_var = variable(
+    f"{name}/u_var",
+    [rows, 1] if left else [1, columns],
+    tf.random_normal_initializer(),
+    trainable=False,
+  )
 
   constant = tf.stop_gradient(matrix)
   if left:
     v = tf.math.l2_normalize(
-        tf.matmul(constant, u_var, transpose_a=True), epsilon=epsilon)
+      tf.matmul(constant, u_var, transpose_a=True), epsilon=epsilon
+    )
     u = tf.math.l2_normalize(tf.matmul(constant, v), epsilon=epsilon)
   else:
     u = tf.math.l2_normalize(
-        tf.matmul(constant, u_var, transpose_b=True), epsilon=epsilon)
-    v = tf.math.l2_normalize(
-        tf.matmul(constant, u, transpose_a=True), epsilon=epsilon)
+      tf.matmul(constant, u_var, transpose_b=True), epsilon=epsilon
+    )
+    v = tf.math.l2_normalize(tf.matmul(constant, u, transpose_a=True), epsilon=epsilon)
   sigma = tf.reduce_sum(u * tf.matmul(matrix, v))
   # Times the reciprocal: the gradient of a division passes over the kernel thrice more.
   normalized = kernel * (1.0 / sigma)
@@ -161,20 +175,28 @@ def compute_dtype(dtype="float32"):
   return tf.as_dtype(dtype)
 
 
-def linear(inputs, output_size, scope, is_training, use_sn=False, use_bias=True,
-           initializer=None):
+def linear(
+  inputs, output_size, scope, is_training, use_sn=False, use_bias=True, initializer=None
+):
   """[batch, n] -> [batch, output_size]."""
   with tf.variable_scope(scope):
-    kernel = _kernel([inputs.shape[-1], output_size], use_sn, is_training,
-                     initializer)
+    kernel = _kernel([inputs.shape[-1], output_size], use_sn, is_training, initializer)
     outputs = tf.matmul(inputs, kernel)
     if use_bias:
       outputs += variable("bias", [output_size], tf.zeros_initializer())
     return outputs
 
 
-def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
-           use_sn=False, use_bias=True):
+def conv2d(
+  inputs,
+  output_dim,
+  kernel_size,
+  scope,
+  is_training,
+  scaling="same",
+  use_sn=False,
+  use_bias=True,
+):
   """A convolution with padding SAME, with the reference's scaling folded in.
 
   The reference upsamples before the convolution by inserting zeros and
@@ -196,8 +218,9 @@ def conv2d(inputs, output_dim, kernel_size, scope, is_training, scaling="same",
     [batch, h', w', output_dim] of compute.dtype.
   """
   with tf.variable_scope(scope):
-    kernel = _kernel([kernel_size, kernel_size, inputs.shape[-1], output_dim],
-                     use_sn, is_training)
+    kernel = _kernel(
+      [kernel_size, kernel_size, inputs.shape[-1], output_dim], use_sn, is_training
+    )
     dtype = compute_dtype()
     outputs = CONVOLUTIONS[scaling](tf.cast(inputs, dtype), tf.cast(kernel, dtype))
     if use_bias:
@@ -234,21 +257,30 @@ def conv_up(inputs, kernel):
   _, height, width, _ = inputs.shape.as_list()
   if inputs.dtype == tf.bfloat16:
     # oneDNN has no kernel for it with explicit padding: cut off what starts early.
-    early = _transposed_conv(inputs, flipped, [2 * height + 1, 2 * width + 1],
-                             padding="VALID")
+    early = _transposed_conv(
+      inputs, flipped, [2 * height + 1, 2 * width + 1], padding="VALID"
+    )
     # Not [:, 1:, 1:], whose gradient is slow.
     return tf.slice(early, [0, 1, 1, 0], [-1, -1, -1, -1])
-  return _transposed_conv(inputs, flipped, [2 * height, 2 * width],
-                          padding="EXPLICIT",
-                          explicit_paddings=[0, 0, 1, 0, 1, 0, 0, 0])
+  return _transposed_conv(
+    inputs,
+    flipped,
+    [2 * height, 2 * width],
+    padding="EXPLICIT",
+    explicit_paddings=[0, 0, 1, 0, 1, 0, 0, 0],
+  )
 
 
 def _transposed_conv(inputs, kernel, size, **padding):
   """The transposed convolution of stride 2: [b, h, w, c] -> [b, *size, c']."""
   output_dim = kernel.shape[2]
   outputs = tf.raw_ops.Conv2DBackpropInput(
-      input_sizes=tf.stack([tf.shape(inputs)[0], *size, output_dim]), filter=kernel,
-      out_backprop=inputs, strides=[1, 2, 2, 1], **padding)
+    input_sizes=tf.stack([tf.shape(inputs)[0], *size, output_dim]),
+    filter=kernel,
+    out_backprop=inputs,
+    strides=[1, 2, 2, 1],
+    **padding,
+  )
   outputs.set_shape([inputs.shape[0], *size, output_dim])
   return outputs
 
@@ -256,8 +288,10 @@ def _transposed_conv(inputs, kernel, size, **padding):
 def _insert_zeros(inputs):
   """[b, h, w, c] -> [b, 2h, 2w, c]: values at even positions, zeros at odd ones."""
   _, height, width, channels = inputs.shape.as_list()
-  spread = tf.pad(tf.reshape(inputs, [-1, height, 1, width, channels]),
-                  [[0, 0], [0, 0], [0, 1], [0, 0], [0, channels]])
+  spread = tf.pad(
+    tf.reshape(inputs, [-1, height, 1, width, channels]),
+    [[0, 0], [0, 0], [0, 1], [0, 0], [0, channels]],
+  )
   return tf.reshape(spread, [-1, 2 * height, 2 * width, channels])
 
 
@@ -309,8 +343,14 @@ CONVOLUTIONS = {"same": _conv_same, "up": conv_up, "down": conv_down}
 
 
 @gin.configurable(denylist=["inputs", "is_training"])
-def standardize_batch(inputs, is_training, decay=0.999, epsilon=1e-3,
-                      use_cross_replica_mean=None, use_moving_averages=True):
+def standardize_batch(
+  inputs,
+  is_training,
+  decay=0.999,
+  epsilon=1e-3,
+  use_cross_replica_mean=None,
+  use_moving_averages=True,
+):
   """Zero mean and unit variance per channel.
 
   Args:
@@ -347,10 +387,12 @@ def _moments(inputs, axis):
 
 
 def _moving_moments(mean, variance, channels, decay, is_training):
-  moving_mean = variable("moving_mean", [channels], tf.zeros_initializer(),
-                          trainable=False)
-  moving_variance = variable("moving_variance", [channels], tf.ones_initializer(),
-                              trainable=False)
+  moving_mean = variable(
+    "moving_mean", [channels], tf.zeros_initializer(), trainable=False
+  )
+  moving_variance = variable(
+    "moving_variance", [channels], tf.ones_initializer(), trainable=False
+  )
   if not is_training:
     return tf.convert_to_tensor(moving_mean), tf.convert_to_tensor(moving_variance)
   for moving, value in ((moving_mean, mean), (moving_variance, variance)):
@@ -360,24 +402,30 @@ def _moving_moments(mean, variance, channels, decay, is_training):
 
 def _accumulated_moments(mean, variance, channels, is_training):
   with tf.variable_scope("accu"):
-    accu_mean = variable("accu_mean", [channels], tf.zeros_initializer(),
-                          trainable=False)
-    accu_variance = variable("accu_variance", [channels], tf.zeros_initializer(),
-                              trainable=False)
+    accu_mean = variable(
+      "accu_mean", [channels], tf.zeros_initializer(), trainable=False
+    )
+    accu_variance = variable(
+      "accu_variance", [channels], tf.zeros_initializer(), trainable=False
+    )
     # Not zero, so that inference before any accumulation is no division by zero.
-    accu_counter = variable("accu_counter", [], tf.constant_initializer(1e-12),
-                             trainable=False)
-    update_accus = variable("update_accus", [], tf.zeros_initializer(),
-                             trainable=False, dtype=tf.int32)
+    accu_counter = variable(
+      "accu_counter", [], tf.constant_initializer(1e-12), trainable=False
+    )
+    update_accus = variable(
+      "update_accus", [], tf.zeros_initializer(), trainable=False, dtype=tf.int32
+    )
   if is_training:
     return mean, variance
   updates = []
   current = _current_pass.get()
   if current is not None and current.accumulate:
     update = tf.cast(update_accus, tf.float32)
-    updates = [accu_mean.assign_add(update * mean),
-               accu_variance.assign_add(update * variance),
-               accu_counter.assign_add(update)]
+    updates = [
+      accu_mean.assign_add(update * mean),
+      accu_variance.assign_add(update * variance),
+      accu_counter.assign_add(update),
+    ]
   # The layers above see what this batch adds, as in the reference.
   with tf.control_dependencies(updates):
     counter = accu_counter.read_value()
@@ -413,23 +461,38 @@ def batch_norm(inputs, is_training, center=True, scale=True, name="batch_norm", 
     channels = inputs.shape[-1]
     gamma = variable("gamma", [channels], tf.ones_initializer()) if scale else None
     beta = variable("beta", [channels], tf.zeros_initializer()) if center else None
-    return _scale_and_shift(inputs, *moments,
-                            gamma=None if gamma is None else tf.convert_to_tensor(gamma),
-                            beta=None if beta is None else tf.convert_to_tensor(beta))
+    return _scale_and_shift(
+      inputs,
+      *moments,
+      gamma=None if gamma is None else tf.convert_to_tensor(gamma),
+      beta=None if beta is None else tf.convert_to_tensor(beta),
+    )
 
 
 @gin.configurable(
-    denylist=["inputs", "z", "is_training", "use_sn", "center", "scale", "name"])
-def self_modulated_batch_norm(inputs, z, is_training, use_sn, center=True, scale=True,
-                              name="batch_norm", num_hidden=32, **_):
+  denylist=["inputs", "z", "is_training", "use_sn", "center", "scale", "name"]
+)
+def self_modulated_batch_norm(
+  inputs,
+  z,
+  is_training,
+  use_sn,
+  center=True,
+  scale=True,
+  name="batch_norm",
+  num_hidden=32,
+  **_,
+):
   """Chen et al. 2018: gamma and beta are functions of the noise z.
 
   Args:
     num_hidden: width of the one hidden layer they share; 0 for none.
   """
   if z is None:
-    raise UserError("self_modulated_batch_norm needs the noise z, which this layer "
-                    "of the architecture does not have")
+    raise UserError(
+      "self_modulated_batch_norm needs the noise z, which this layer "
+      "of the architecture does not have"
+    )
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("sbn"):
@@ -443,9 +506,20 @@ def self_modulated_batch_norm(inputs, z, is_training, use_sn, center=True, scale
 
 
 @gin.configurable(
-    denylist=["inputs", "y", "is_training", "use_sn", "center", "scale", "name"])
-def conditional_batch_norm(inputs, y, is_training, use_sn, center=True, scale=True,
-                           name="batch_norm", use_bias=False, center_gamma=False, **_):
+  denylist=["inputs", "y", "is_training", "use_sn", "center", "scale", "name"]
+)
+def conditional_batch_norm(
+  inputs,
+  y,
+  is_training,
+  use_sn,
+  center=True,
+  scale=True,
+  name="batch_norm",
+  use_bias=False,
+  center_gamma=False,
+  **_,
+):
   """The reference's: gamma and beta are linear maps of the condition y.
 
   Args:
@@ -456,8 +530,10 @@ def conditional_batch_norm(inputs, y, is_training, use_sn, center=True, scale=Tr
       small condition then multiplies every channel by almost nothing.
   """
   if y is None:
-    raise UserError("conditional_batch_norm needs a condition: bind "
-                    "ModularGAN.conditional = True, or G.batch_norm_fn = @batch_norm")
+    raise UserError(
+      "conditional_batch_norm needs a condition: bind "
+      "ModularGAN.conditional = True, or G.batch_norm_fn = @batch_norm"
+    )
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("condition"):
@@ -472,9 +548,19 @@ def conditional_batch_norm(inputs, y, is_training, use_sn, center=True, scale=Tr
 
 
 @gin.configurable(
-    denylist=["inputs", "y", "is_training", "use_sn", "center", "scale", "name"])
-def logit_conditional_batch_norm(inputs, y, is_training, use_sn, center=True,
-                                 scale=True, name="batch_norm", num_hidden=128, **_):
+  denylist=["inputs", "y", "is_training", "use_sn", "center", "scale", "name"]
+)
+def logit_conditional_batch_norm(
+  inputs,
+  y,
+  is_training,
+  use_sn,
+  center=True,
+  scale=True,
+  name="batch_norm",
+  num_hidden=128,
+  **_,
+):
   """Eq. 3 of the paper: gamma(z) and beta(z) are two-layer MLPs of the logits.
 
   Both start as the identity, gamma = 1 and beta = 0: the last layers are zero,
@@ -488,8 +574,10 @@ def logit_conditional_batch_norm(inputs, y, is_training, use_sn, center=True,
     num_hidden: width of the hidden layer of each MLP.
   """
   if y is None:
-    raise UserError("logit_conditional_batch_norm needs a condition: bind "
-                    "classifier.handle and ModularGAN.conditional = True")
+    raise UserError(
+      "logit_conditional_batch_norm needs a condition: bind "
+      "classifier.handle and ModularGAN.conditional = True"
+    )
   with tf.variable_scope(name):
     moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("condition"):
@@ -503,8 +591,9 @@ def logit_conditional_batch_norm(inputs, y, is_training, use_sn, center=True,
 def _mlp(inputs, num_hidden, output_size, scope, is_training, use_sn):
   with tf.variable_scope(scope):
     hidden = tf.nn.relu(linear(inputs, num_hidden, "hidden", is_training, use_sn))
-    return linear(hidden, output_size, "output", is_training,
-                  initializer=tf.zeros_initializer())
+    return linear(
+      hidden, output_size, "output", is_training, initializer=tf.zeros_initializer()
+    )
 
 
 @gin.configurable(denylist=["inputs", "scope"])
@@ -518,8 +607,9 @@ def layer_norm(inputs, scope="layer_norm", epsilon=1e-12):
     gamma = variable("gamma", [channels], tf.ones_initializer())
     beta = variable("beta", [channels], tf.zeros_initializer())
     return tf.cast(
-        tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon),
-        inputs.dtype)
+      tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon),
+      inputs.dtype,
+    )
 
 
 # Attention -------------------------------------------------------------------
@@ -574,11 +664,17 @@ def _attend_in_training(queries, keys, values):
   outputs = tf.matmul(attention, values)
 
   def gradient(d_outputs):
-    sums = tf.reduce_sum(tf.cast(d_outputs, tf.float32) * tf.cast(outputs, tf.float32),
-                         axis=-1, keepdims=True)
+    sums = tf.reduce_sum(
+      tf.cast(d_outputs, tf.float32) * tf.cast(outputs, tf.float32),
+      axis=-1,
+      keepdims=True,
+    )
     d_attention = tf.matmul(d_outputs, values, transpose_b=True)
     d_scores = attention * (d_attention - tf.cast(sums, queries.dtype))
-    return (tf.matmul(d_scores, keys), tf.matmul(d_scores, queries, transpose_a=True),
-            tf.matmul(attention, d_outputs, transpose_a=True))
+    return (
+      tf.matmul(d_scores, keys),
+      tf.matmul(d_scores, queries, transpose_a=True),
+      tf.matmul(attention, d_outputs, transpose_a=True),
+    )
 
   return outputs, gradient

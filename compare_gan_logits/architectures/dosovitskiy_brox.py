@@ -29,8 +29,9 @@ def _activate(x):
 def _up_conv(x, channels, scope):
   """4x4 up-convolution of stride 2."""
   with tf.variable_scope(scope):
-    kernel = arch_ops.variable("kernel", [4, 4, channels, x.shape[-1]],
-                               arch_ops.weight_initializer())
+    kernel = arch_ops.variable(
+      "kernel", [4, 4, channels, x.shape[-1]], arch_ops.weight_initializer()
+    )
     bias = arch_ops.variable("bias", [channels], tf.zeros_initializer())
     _, height, width, _ = x.shape.as_list()
     shape = [tf.shape(x)[0], 2 * height, 2 * width, channels]
@@ -55,15 +56,18 @@ class Generator(abstract_arch.AbstractGenerator):
     resolution, _, colors = self._image_shape
     num_ups = (resolution // _SEED_SIZE).bit_length() - 1
     if resolution != _SEED_SIZE * 2**num_ups or not 2 <= num_ups <= len(_UP) + 1:
-      raise UserError(f"dosovitskiy_brox has no {resolution} px images, only 16, 32, "
-                      "64, 128 and 256; choose another dataset.name")
+      raise UserError(
+        f"dosovitskiy_brox has no {resolution} px images, only 16, 32, "
+        "64, 128 and 256; choose another dataset.name"
+      )
     seed_channels = _UP[0][0] * self._ch
     net = y
     for index, size in enumerate(
-        (self._fc_dim, self._fc_dim, _SEED_SIZE**2 * seed_channels)):
+      (self._fc_dim, self._fc_dim, _SEED_SIZE**2 * seed_channels)
+    ):
       net = _activate(arch_ops.linear(net, size, f"fc{index}", is_training))
     net = tf.reshape(net, [-1, _SEED_SIZE, _SEED_SIZE, seed_channels])
-    for index, (up, conv) in enumerate(_UP[:num_ups - 1]):
+    for index, (up, conv) in enumerate(_UP[: num_ups - 1]):
       net = _activate(_up_conv(net, up * self._ch, f"up{index}"))
       if conv:
         net = arch_ops.conv2d(net, conv * self._ch, 3, f"conv{index}", is_training)
@@ -89,13 +93,19 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
     ch = self._ch
     # (size, stride, channels); pictures below 64 px are not halved four times.
     large = x.shape[1] >= 64
-    layers = ((7, 4 if large else 2, ch), (5, 1, 2 * ch), (3, 2, 4 * ch),
-              (3, 1, 8 * ch), (3, 2, 8 * ch))
+    layers = (
+      (7, 4 if large else 2, ch),
+      (5, 1, 2 * ch),
+      (3, 2, 4 * ch),
+      (3, 1, 8 * ch),
+      (3, 2, 8 * ch),
+    )
     net = x
     for index, (size, stride, channels) in enumerate(layers):
       with tf.variable_scope(f"conv{index}"):
-        kernel = arch_ops.variable("kernel", [size, size, net.shape[-1], channels],
-                                   arch_ops.weight_initializer())
+        kernel = arch_ops.variable(
+          "kernel", [size, size, net.shape[-1], channels], arch_ops.weight_initializer()
+        )
         bias = arch_ops.variable("bias", [channels], tf.zeros_initializer())
         net = _activate(tf.nn.bias_add(tf.nn.conv2d(net, kernel, stride, "SAME"), bias))
     features = tf.reduce_mean(net, axis=[1, 2])

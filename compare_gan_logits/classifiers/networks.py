@@ -18,11 +18,26 @@ import tensorflow_hub
 SCOPE = "classifier"
 
 # EfficientNet-B0: kernel, stride, expansion, channels, repeats (Tan and Le, 2019).
-_B0 = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
-       (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))
+_B0 = (
+  (3, 1, 1, 16, 1),
+  (3, 2, 6, 24, 2),
+  (5, 2, 6, 40, 2),
+  (3, 2, 6, 80, 3),
+  (5, 1, 6, 112, 3),
+  (5, 2, 6, 192, 4),
+  (3, 1, 6, 320, 1),
+)
 # SqueezeNet-1.1: squeeze and expand channels of fire2 to fire9.
-_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256),
-          (64, 256))
+_FIRES = (
+  (16, 64),
+  (16, 64),
+  (32, 128),
+  (32, 128),
+  (48, 192),
+  (48, 192),
+  (64, 256),
+  (64, 256),
+)
 
 
 @gin.configurable("convnet")
@@ -45,8 +60,9 @@ def efficientnet_lite0(images, num_classes=1000):
   number = 0
   for kernel, stride, expansion, channels, repeats in _B0:
     for repeat in range(repeats):
-      x = _inverted_residual(x, channels, kernel, stride if repeat == 0 else 1,
-                             expansion, f"block{number}")
+      x = _inverted_residual(
+        x, channels, kernel, stride if repeat == 0 else 1, expansion, f"block{number}"
+      )
       number += 1
   x = tf.nn.relu6(_conv(x, 1280, 1, "head"))
   x = tf.reduce_mean(x, axis=[1, 2])
@@ -73,15 +89,20 @@ def squeezenet1_1(images, num_classes=1000):
     if number in (3, 5):
       x = tf.nn.max_pool2d(x, 3, 2, "VALID")
   logits = _conv(x, num_classes, 1, "conv10")
-  return {"features": tf.reduce_mean(x, axis=[1, 2]),
-          "logits": tf.reduce_mean(logits, axis=[1, 2])}
+  return {
+    "features": tf.reduce_mean(x, axis=[1, 2]),
+    "logits": tf.reduce_mean(logits, axis=[1, 2]),
+  }
 
 
 def _fire(x, squeeze, expand, name):
   with tf.variable_scope(name):
     x = tf.nn.relu(_conv(x, squeeze, 1, "squeeze1x1"))
-    return tf.nn.relu(tf.concat([_conv(x, expand, 1, "expand1x1"),
-                                 _conv(x, expand, 3, "expand3x3")], axis=-1))
+    return tf.nn.relu(
+      tf.concat(
+        [_conv(x, expand, 1, "expand1x1"), _conv(x, expand, 3, "expand3x3")], axis=-1
+      )
+    )
 
 
 def resnet152(images, num_classes=1000, blocks=(3, 8, 36, 3)):
@@ -112,23 +133,30 @@ def _bottleneck(x, width, stride, name):
 
 def _conv(x, width, kernel, name, stride=1, padding="SAME"):
   with tf.variable_scope(name):
-    weights = tf.get_variable("kernel", [kernel, kernel, x.shape[-1], width],
-                              initializer=tf.initializers.variance_scaling(2.0))
+    weights = tf.get_variable(
+      "kernel",
+      [kernel, kernel, x.shape[-1], width],
+      initializer=tf.initializers.variance_scaling(2.0),
+    )
     return tf.nn.conv2d(x, weights, strides=stride, padding=padding) + _bias(width)
 
 
 def _depthwise(x, kernel, stride, name):
   with tf.variable_scope(name):
-    weights = tf.get_variable("kernel", [kernel, kernel, x.shape[-1], 1],
-                              initializer=tf.initializers.variance_scaling(2.0))
+    weights = tf.get_variable(
+      "kernel",
+      [kernel, kernel, x.shape[-1], 1],
+      initializer=tf.initializers.variance_scaling(2.0),
+    )
     x = tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], "SAME")
     return x + _bias(x.shape[-1])
 
 
 def _linear(x, width, name):
   with tf.variable_scope(name):
-    weights = tf.get_variable("kernel", [x.shape[-1], width],
-                              initializer=tf.initializers.variance_scaling(1.0))
+    weights = tf.get_variable(
+      "kernel", [x.shape[-1], width], initializer=tf.initializers.variance_scaling(1.0)
+    )
     return x @ weights + _bias(width)
 
 
@@ -142,7 +170,7 @@ def assign(values):
   Raises:
     ValueError: a name or a shape does not fit the network.
   """
-  variables = {v.op.name[len(SCOPE) + 1:]: v for v in tf.global_variables(SCOPE + "/")}
+  variables = {v.op.name[len(SCOPE) + 1 :]: v for v in tf.global_variables(SCOPE + "/")}
   unknown = set(values) - set(variables)
   if unknown:
     raise ValueError(f"the network has no {sorted(unknown)}")
@@ -153,8 +181,9 @@ def shapes(build, shape):
   """{variable name: shape (list)} of a network, from the images to the logits."""
   with tf.Graph().as_default():
     _build(build, shape)
-    return {v.op.name[len(SCOPE) + 1:]: v.shape.as_list()
-            for v in tf.global_variables()}
+    return {
+      v.op.name[len(SCOPE) + 1 :]: v.shape.as_list() for v in tf.global_variables()
+    }
 
 
 def _build(build, shape):
@@ -182,13 +211,19 @@ def export(build, shape, checkpoint, folder):
     checkpoint: path of one with the network's variables.
     folder: outputs are "logits" (also as "default"), "probabilities", "features".
   """
+
   def module():
     images = tf.placeholder(tf.float32, [None] + list(shape), "images")
     with tf.variable_scope(SCOPE):
       outputs = build(images)
-    tensorflow_hub.add_signature(inputs={"images": images}, outputs={
-        **outputs, "probabilities": tf.nn.softmax(outputs["logits"]),
-        "default": outputs["logits"]})
+    tensorflow_hub.add_signature(
+      inputs={"images": images},
+      outputs={
+        **outputs,
+        "probabilities": tf.nn.softmax(outputs["logits"]),
+        "default": outputs["logits"],
+      },
+    )
 
   tensorflow_hub.create_module_spec(module).export(folder, checkpoint_path=checkpoint)
 

@@ -35,9 +35,9 @@ def _box(x):
 
 # Kernel and its half width in source pixels, before it is widened to antialias.
 KERNELS = {
-    "bilinear": (_triangle, 1.0),
-    "bicubic": (_keys_cubic, 2.0),
-    "area": (_box, 0.5),
+  "bilinear": (_triangle, 1.0),
+  "bicubic": (_keys_cubic, 2.0),
+  "area": (_box, 0.5),
 }
 RESIZE_METHODS = tuple(sorted(KERNELS)) + ("none",)
 
@@ -72,8 +72,9 @@ class Preprocessing:
 
   def __post_init__(self):
     if self.resize not in RESIZE_METHODS:
-      raise UserError(f"unknown resize {self.resize!r}: "
-                      f"{nearest(self.resize, RESIZE_METHODS)}")
+      raise UserError(
+        f"unknown resize {self.resize!r}: {nearest(self.resize, RESIZE_METHODS)}"
+      )
     if self.channel_order not in ("rgb", "bgr"):
       raise UserError(f"channel_order is 'rgb' or 'bgr', not {self.channel_order!r}")
     if self.colors not in (1, 3):
@@ -83,8 +84,10 @@ class Preprocessing:
       value = (value,) if np.isscalar(value) else value
       value = tuple(float(v) for v in value)
       if len(value) not in (1, self.colors):
-        raise UserError(f"{name} has {len(value)} values for {self.colors} channels; "
-                        f"give one or {self.colors}")
+        raise UserError(
+          f"{name} has {len(value)} values for {self.colors} channels; "
+          f"give one or {self.colors}"
+        )
       object.__setattr__(self, name, value)
 
   def apply(self, images):
@@ -113,8 +116,9 @@ def resize_weights(source, target, method):
   widen = max(ratio, 1.0)
   centres = (np.arange(target) + 0.5) * ratio
   distance = (np.arange(source) + 0.5)[None, :] - centres[:, None]
-  weights = np.where(np.abs(distance) <= half_width * widen,
-                     kernel(distance / widen), 0.0)
+  weights = np.where(
+    np.abs(distance) <= half_width * widen, kernel(distance / widen), 0.0
+  )
   return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -130,8 +134,10 @@ def resize(images, size, method="bilinear"):
   """
   height, width, channels = images.shape.as_list()[1:]
   if None in (height, width, channels):
-    raise UserError("a resize needs the images' height, width and colours in "
-                    f"advance, not {images.shape}; set their shape first")
+    raise UserError(
+      "a resize needs the images' height, width and colours in "
+      f"advance, not {images.shape}; set their shape first"
+    )
   if height != size:
     rows = tf.constant(resize_weights(height, size, method))
     images = tf.reshape(images, [-1, height, width * channels])
@@ -151,8 +157,9 @@ def convert_colors(images, colors):
   """
   channels = images.shape[-1]
   if channels not in (1, 3):
-    raise UserError(f"images have {channels} channels; a classifier takes grey (1) "
-                    "or RGB (3) images")
+    raise UserError(
+      f"images have {channels} channels; a classifier takes grey (1) or RGB (3) images"
+    )
   if channels == colors:
     return images
   if colors == 3:

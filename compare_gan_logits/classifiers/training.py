@@ -64,8 +64,16 @@ class Attack:
     step_size = self.step_size
     if step_size is None:
       step_size = 2.5 * self.epsilon / self.steps
-    return attacks.pgd(logits_fn, images, labels, self.epsilon, step_size, self.steps,
-                       self.norm, seed=tpu_random.step_seed(0, "attack", step))
+    return attacks.pgd(
+      logits_fn,
+      images,
+      labels,
+      self.epsilon,
+      step_size,
+      self.steps,
+      self.norm,
+      seed=tpu_random.step_seed(0, "attack", step),
+    )
 
   def single_step(self):
     """The "fast" one: one step, of 1.25 epsilon."""
@@ -107,8 +115,11 @@ def _network(dataset, init, size):
   if init is None:
     size = size or dataset.resolution
     return Network(
-        functools.partial(networks.convnet, num_classes=dataset.num_classes),
-        Preprocessing(size=size, colors=dataset.colors), {}, 3e-3)
+      functools.partial(networks.convnet, num_classes=dataset.num_classes),
+      Preprocessing(size=size, colors=dataset.colors),
+      {},
+      3e-3,
+    )
   if init != "efficientnet_lite0":
     raise UserError(f"--init takes 'efficientnet_lite0', not {init!r}")
   preprocessing = zoo.get(init).preprocessing
@@ -120,14 +131,32 @@ def _network(dataset, init, size):
       values[name] = value[..., dataset.imagenet_indices]
   # Without batch norms to hold them, larger steps kill the features for good.
   return Network(
-      functools.partial(networks.efficientnet_lite0, num_classes=dataset.num_classes),
-      dataclasses.replace(preprocessing, size=size or preprocessing.size), values, 3e-5)
+    functools.partial(networks.efficientnet_lite0, num_classes=dataset.num_classes),
+    dataclasses.replace(preprocessing, size=size or preprocessing.size),
+    values,
+    3e-5,
+  )
 
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
-def train(dataset, output, robust=False, init=None, size=None, method="pgd", steps=900,
-          batch_size=64, learning_rate=None, warmup_steps=0, replays=4, eval_every=300,
-          eval_examples=500, test_examples=None, seed=0, log=print):
+def train(
+  dataset,
+  output,
+  robust=False,
+  init=None,
+  size=None,
+  method="pgd",
+  steps=900,
+  batch_size=64,
+  learning_rate=None,
+  warmup_steps=0,
+  replays=4,
+  eval_every=300,
+  eval_examples=500,
+  test_examples=None,
+  seed=0,
+  log=print,
+):
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
 
   A killed run goes on from the checkpoints in `<output>-checkpoints`, which are
@@ -163,8 +192,9 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
     UserError: output is taken, or checkpoints were made with other settings.
   """
   if method not in METHODS:
-    raise UserError(f"unknown train_classifier.method {method!r}: "
-                    f"{nearest(method, METHODS)}")
+    raise UserError(
+      f"unknown train_classifier.method {method!r}: {nearest(method, METHODS)}"
+    )
   if robust and method == "free" and Attack().norm != "linf":
     raise UserError("train_classifier.method 'free' is for attack.norm 'linf' only")
   if os.path.isdir(output) and os.listdir(output):
@@ -172,16 +202,29 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
   network = _network(dataset, init, size)
   method = method if robust else None
   settings = dict(
-      dataset=dataset.name, method=method, init=init, steps=steps, seed=seed,
-      batch_size=batch_size, learning_rate=learning_rate or network.learning_rate,
-      warmup_steps=warmup_steps,
-      preprocessing=dataclasses.asdict(network.preprocessing),
-      attack=dataclasses.asdict(Attack()))
+    dataset=dataset.name,
+    method=method,
+    init=init,
+    steps=steps,
+    seed=seed,
+    batch_size=batch_size,
+    learning_rate=learning_rate or network.learning_rate,
+    warmup_steps=warmup_steps,
+    preprocessing=dataclasses.asdict(network.preprocessing),
+    attack=dataclasses.asdict(Attack()),
+  )
   settings = json.loads(json.dumps(settings))  # As a checkpoint's record reads.
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
-    trainer = _Trainer(dataset, network, method, steps, batch_size,
-                       settings["learning_rate"], warmup_steps)
+    trainer = _Trainer(
+      dataset,
+      network,
+      method,
+      steps,
+      batch_size,
+      settings["learning_rate"],
+      warmup_steps,
+    )
     with tf.Session() as session, files.locked(_checkpoint_folder(output), "training"):
       checkpoints = _Checkpoints(output, settings, session, trainer)
       step = checkpoints.restore()
@@ -196,11 +239,15 @@ def train(dataset, output, robust=False, init=None, size=None, method="pgd", ste
           checkpoints.save(step)
           clean, attacked = trainer.evaluate(session, eval_examples)
           speed = (step - first) / (time.time() - started)
-          log(f"step {step}/{steps}  loss {loss:.3f}  clean {clean:.1%}  "
-              f"attacked {attacked:.1%}  {speed:.1f} steps/s")
+          log(
+            f"step {step}/{steps}  loss {loss:.3f}  clean {clean:.1%}  "
+            f"attacked {attacked:.1%}  {speed:.1f} steps/s"
+          )
       clean, attacked = trainer.evaluate(session, test_examples)
-      log(f"{dataset.name} validation: clean {clean:.2%}, under attack "
-          f"({Attack().for_evaluation()}) {attacked:.2%}")
+      log(
+        f"{dataset.name} validation: clean {clean:.2%}, under attack "
+        f"({Attack().for_evaluation()}) {attacked:.2%}"
+      )
       result = {"clean_accuracy": clean, "attacked_accuracy": attacked}
       _export(dataset, network, checkpoints.latest(), output, {**settings, **result})
       checkpoints.remove()
@@ -227,15 +274,20 @@ def accuracy(classifier, dataset, limit=None):
   if classifier.num_logits == dataset.num_classes:
     indices = np.arange(dataset.num_classes)
   elif indices is None or classifier.num_logits != 1000:
-    raise UserError(f"{classifier.spec.name} has {classifier.num_logits} logits and "
-                    f"{dataset.name} {dataset.num_classes} classes; name a data set "
-                    "of the classifier's classes")
+    raise UserError(
+      f"{classifier.spec.name} has {classifier.num_logits} logits and "
+      f"{dataset.name} {dataset.num_classes} classes; name a data set "
+      "of the classifier's classes"
+    )
   counts = np.zeros(3, int)
   with contextlib.closing(_validation_batches(dataset, limit)) as batches:
     for images, labels in batches:
       logits = classifier.predict(images)
-      counts += [len(images), np.sum(logits[:, indices].argmax(axis=1) == labels),
-                 np.sum(logits.argmax(axis=1) == indices[labels])]
+      counts += [
+        len(images),
+        np.sum(logits[:, indices].argmax(axis=1) == labels),
+        np.sum(logits.argmax(axis=1) == indices[labels]),
+      ]
   result = {"images": int(counts[0]), "top1": counts[1] / counts[0]}
   if len(indices) < classifier.num_logits:
     result["top1_of_1000"] = counts[2] / counts[0]
@@ -262,8 +314,9 @@ def _validation_batches(dataset, limit, batch_size=256):
 class _Trainer:
   """Graph of one training step and of the accuracies."""
 
-  def __init__(self, dataset, network, method, steps, batch_size, learning_rate,
-               warmup_steps):
+  def __init__(
+    self, dataset, network, method, steps, batch_size, learning_rate, warmup_steps
+  ):
     self._dataset = dataset
     self._batch_size = batch_size
     shape = [dataset.resolution, dataset.resolution, dataset.colors]
@@ -286,8 +339,9 @@ class _Trainer:
     else:
       self._loss, self._update = self._step(logits_fn, method)
     attacked = Attack().for_evaluation().perturb(self._images, self._labels, logits_fn)
-    self._correct = [tf.nn.in_top_k(logits_fn(x), self._labels, 1)
-                     for x in (self._images, attacked)]
+    self._correct = [
+      tf.nn.in_top_k(logits_fn(x), self._labels, 1) for x in (self._images, attacked)
+    ]
 
   def _step(self, logits_fn, method):
     """An ordinary step, or one on attacked images."""
@@ -303,20 +357,23 @@ class _Trainer:
     if self._warmup_steps:
       progress = tf.cast(self.global_step, tf.float32) / self._warmup_steps
       attack = dataclasses.replace(
-          attack, epsilon=attack.epsilon * tf.minimum(progress, 1.0))
+        attack, epsilon=attack.epsilon * tf.minimum(progress, 1.0)
+      )
     return attack.single_step() if method == "fast" else attack
 
   def _free_step(self, logits_fn, shape):
     """One backward pass moves the weights down and the perturbation up."""
     epsilon = Attack().epsilon
-    kept = tf.get_variable("perturbation", shape, trainable=False,
-                           initializer=tf.zeros_initializer())
+    kept = tf.get_variable(
+      "perturbation", shape, trainable=False, initializer=tf.zeros_initializer()
+    )
     attacked = tf.clip_by_value(self._images + kept, 0.0, 1.0)
     loss = tf.reduce_mean(cross_entropy(logits_fn(attacked), self._labels))
     gradients = self._optimizer.compute_gradients(loss, self.variables)
-    towards, = tf.gradients(loss, attacked)
+    (towards,) = tf.gradients(loss, attacked)
     moved = kept.assign(
-        tf.clip_by_value(kept + epsilon * tf.sign(towards), -epsilon, epsilon))
+      tf.clip_by_value(kept + epsilon * tf.sign(towards), -epsilon, epsilon)
+    )
     update = self._optimizer.apply_gradients(gradients, self.global_step)
     return loss, tf.group(update, moved)
 
@@ -326,8 +383,9 @@ class _Trainer:
 
   def batches(self, session, start, replays):
     """Endless (images, labels), each batch `replays` times, from step `start` on."""
-    data = self._dataset.train(self._batch_size,
-                               start=start // replays * self._batch_size)
+    data = self._dataset.train(
+      self._batch_size, start=start // replays * self._batch_size
+    )
     element = tf.data.make_one_shot_iterator(data).get_next()
     following = element["image"], element["label"]
     done = start % replays
@@ -340,8 +398,9 @@ class _Trainer:
   def step(self, session, batch):
     """Updates the weights; returns the loss."""
     images, labels = batch
-    loss, _ = session.run([self._loss, self._update],
-                          {self._images: images, self._labels: labels})
+    loss, _ = session.run(
+      [self._loss, self._update], {self._images: images, self._labels: labels}
+    )
     return loss
 
   def evaluate(self, session, limit=None):
@@ -375,8 +434,10 @@ class _Checkpoints:
     if not checkpoint_lib.of_run(self._folder, self._BASE):  # nothing to be lost
       files.write_json(record, settings)
     elif files.read_json(record) != settings:
-      raise UserError(f"{self._folder} holds a run with other settings; remove it, or "
-                      "name another output folder")
+      raise UserError(
+        f"{self._folder} holds a run with other settings; remove it, or "
+        "name another output folder"
+      )
 
   def restore(self):
     """Restores or initialises the variables; returns the step to go on from.
@@ -388,7 +449,8 @@ class _Checkpoints:
     self._trainer.initialize(self._session)
     if step:
       self._saver.recover_last_checkpoints(
-          [path for _, path in checkpoint_lib.of_run(self._folder, self._BASE)])
+        [path for _, path in checkpoint_lib.of_run(self._folder, self._BASE)]
+      )
       self._saver.restore(self._session, self.latest())
     return step
 
@@ -402,15 +464,20 @@ class _Checkpoints:
     for variable, value in zip(variables, self._session.run(variables)):
       if not np.all(np.isfinite(value)):
         self.give_up(variable.op.name, step)
-    self._saver.save(self._session, os.path.join(self._folder, self._BASE[:-1]), step,
-                     write_meta_graph=False)
+    self._saver.save(
+      self._session,
+      os.path.join(self._folder, self._BASE[:-1]),
+      step,
+      write_meta_graph=False,
+    )
 
   def give_up(self, what, step):
     """Says where training broke and what is left."""
     raise UserError(
-        f"{what} is not finite at step {step}; last good checkpoint: "
-        f"{self.latest() or 'none'}; try a smaller train_classifier.learning_rate or "
-        "attack.epsilon in another --output")
+      f"{what} is not finite at step {step}; last good checkpoint: "
+      f"{self.latest() or 'none'}; try a smaller train_classifier.learning_rate or "
+      "attack.epsilon in another --output"
+    )
 
   def latest(self):
     return tf.train.latest_checkpoint(self._folder)
@@ -423,15 +490,22 @@ def _export(dataset, network, checkpoint, output, facts):
   """Writes the TF-Hub module and, in it, classifier.json."""
   wanted = network.preprocessing
   spec = hub.Spec(
-      name=os.path.basename(os.path.abspath(output)), handle="", output="logits",
-      preprocessing=wanted, class_names=tuple(dataset.class_names),
-      licence="that of its training set",
-      source="compare_gan_logits/classifiers/training.py",
-      verified=f"validation accuracy {facts['clean_accuracy']:.4f}, under attack "
-               f"({Attack().for_evaluation()}) {facts['attacked_accuracy']:.4f}")
+    name=os.path.basename(os.path.abspath(output)),
+    handle="",
+    output="logits",
+    preprocessing=wanted,
+    class_names=tuple(dataset.class_names),
+    licence="that of its training set",
+    source="compare_gan_logits/classifiers/training.py",
+    verified=f"validation accuracy {facts['clean_accuracy']:.4f}, under attack "
+    f"({Attack().for_evaluation()}) {facts['attacked_accuracy']:.4f}",
+  )
   with files.atomic_dir(output) as folder:
     os.rmdir(folder)  # TF-Hub makes it.
-    networks.export(network.build, [wanted.size, wanted.size, wanted.colors],
-                    checkpoint, folder)
-    files.write_json(os.path.join(folder, "classifier.json"),
-                     {"spec": dataclasses.asdict(spec), "training": facts})
+    networks.export(
+      network.build, [wanted.size, wanted.size, wanted.colors], checkpoint, folder
+    )
+    files.write_json(
+      os.path.join(folder, "classifier.json"),
+      {"spec": dataclasses.asdict(spec), "training": facts},
+    )

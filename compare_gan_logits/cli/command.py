@@ -48,8 +48,12 @@ def _excepthook(kind, error, trace):
 def _exit_interrupted(error):
   """Ends the process now: threads of TensorFlow may have work for a long time."""
   terminated = isinstance(error, _Terminated)
-  print(f"{'terminated' if terminated else 'interrupted'}: nothing is half written, and "
-        "the same command goes on from what was saved", file=sys.stderr, flush=True)
+  print(
+    f"{'terminated' if terminated else 'interrupted'}: nothing is half written, and "
+    "the same command goes on from what was saved",
+    file=sys.stderr,
+    flush=True,
+  )
   _flush_or_drop_stdout()
   os._exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
 

@@ -10,13 +10,13 @@ from compare_gan_logits.cli import command
 
 # Command -> module with `command_line`.
 COMMANDS = {
-    "train": "compare_gan_logits.main",
-    "reconstruct": "compare_gan_logits.cli.reconstruct",
-    "reproduce": "compare_gan_logits.cli.reproduce",
-    "explore": "compare_gan_logits.cli.explore",
-    "cache-logits": "compare_gan_logits.cli.cache_logits",
-    "train-classifier": "compare_gan_logits.cli.train_classifier",
-    "two-afc": "compare_gan_logits.cli.two_afc",
+  "train": "compare_gan_logits.main",
+  "reconstruct": "compare_gan_logits.cli.reconstruct",
+  "reproduce": "compare_gan_logits.cli.reproduce",
+  "explore": "compare_gan_logits.cli.explore",
+  "cache-logits": "compare_gan_logits.cli.cache_logits",
+  "train-classifier": "compare_gan_logits.cli.train_classifier",
+  "two-afc": "compare_gan_logits.cli.two_afc",
 }
 
 
@@ -32,14 +32,17 @@ def main() -> None:
     sys.argv[:2] = [f"compare-gan-logits {name}"]
     importlib.import_module(COMMANDS[name]).command_line()
   else:
-    print(f"error: no command {name!r}; {errors.nearest(name, COMMANDS)}",
-          file=sys.stderr)
+    print(
+      f"error: no command {name!r}; {errors.nearest(name, COMMANDS)}", file=sys.stderr
+    )
     sys.exit(2)
 
 
 def usage() -> str:
-  return ("usage: compare-gan-logits COMMAND [--flag=value ...]\n\ncommands: "
-          f"{', '.join(COMMANDS)}\n\nEach command describes itself with --help.")
+  return (
+    "usage: compare-gan-logits COMMAND [--flag=value ...]\n\ncommands: "
+    f"{', '.join(COMMANDS)}\n\nEach command describes itself with --help."
+  )
 
 
 if __name__ == "__main__":

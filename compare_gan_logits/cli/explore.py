@@ -9,7 +9,6 @@ JSON (--open shows it again) and as Python.
       --module standard=runs/quickstart/standard/module
 """
 
-import os
 import sys
 
 from absl import flags
@@ -19,16 +18,26 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "Folder of an exported module, or name=folder. "
-                          "Give the flag once for each module to see them side by side. "
-                          "Default: the inverter of photographs that comes with the "
-                          "program.")
-flags.DEFINE_string("open", None, "View (JSON) to begin with, saved from the page; its "
-                    "modules are shown unless --module names others.")
-flags.DEFINE_string("host", "127.0.0.1", "Address to bind; 0.0.0.0 lets other machines "
-                    "of the network in.")
-flags.DEFINE_integer("port", 8001, "Port; 0 takes any that is free.", lower_bound=0,
-                     upper_bound=65535)
+flags.DEFINE_multi_string(
+  "module",
+  [],
+  "Folder of an exported module, or name=folder. "
+  "Give the flag once for each module to see them side by side. "
+  "Default: the inverter of photographs that comes with the "
+  "program.",
+)
+flags.DEFINE_string(
+  "open",
+  None,
+  "View (JSON) to begin with, saved from the page; its "
+  "modules are shown unless --module names others.",
+)
+flags.DEFINE_string(
+  "host", "127.0.0.1", "Address to bind; 0.0.0.0 lets other machines of the network in."
+)
+flags.DEFINE_integer(
+  "port", 8001, "Port; 0 takes any that is free.", lower_bound=0, upper_bound=65535
+)
 
 
 def main(argv):
@@ -38,18 +47,21 @@ def main(argv):
   try:
     from compare_gan_logits.apps import web
   except ModuleNotFoundError as error:
-    raise errors.UserError(f"the page needs {error.name}: pip install 'flask>=3.1,<4' "
-                            "'waitress>=3,<4'") from None
+    raise errors.UserError(
+      f"the page needs {error.name}: pip install 'flask>=3.1,<4' 'waitress>=3,<4'"
+    ) from None
   # Before the seconds that TensorFlow and the modules take: a port may be taken.
   listener = web.listen(FLAGS.host, FLAGS.port)
   from compare_gan_logits import inversion
   from compare_gan_logits.apps.explorer import saving
   from compare_gan_logits.apps.explorer import server
+
   saved, view = saving.from_json(text) if text is not None else ({}, None)
   modules = [_named(module) for module in FLAGS.module] or list(saved.items())
   modules = modules or [("photographs", inversion.SHIPPED)]
-  print(f"loading {', '.join(folder for _, folder in modules)}", file=sys.stderr,
-        flush=True)
+  print(
+    f"loading {', '.join(folder for _, folder in modules)}", file=sys.stderr, flush=True
+  )
   explorer = server.Explorer(modules)
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)
@@ -71,8 +83,9 @@ def _read(path):
     with open(path, encoding="utf-8") as f:
       return f.read()
   except (OSError, UnicodeDecodeError) as error:
-    raise errors.UserError(f"cannot read {path} ({error}); --open names a view saved "
-                            "from the page") from None
+    raise errors.UserError(
+      f"cannot read {path} ({error}); --open names a view saved from the page"
+    ) from None
 
 
 def command_line():

@@ -10,29 +10,35 @@ Without --module it takes the small inverter of photographs that comes with the
 program (docs/photographs.md).
 """
 
-import os
-import sys
-
 from absl import flags
 
 from compare_gan_logits import errors
-from compare_gan_logits.cli import command
 from compare_gan_logits import files
+from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "Folder of an exported module. Give the flag "
-                          "once for each module to see them side by side. Default: the "
-                          "inverter of photographs that comes with the program.")
+flags.DEFINE_multi_string(
+  "module",
+  [],
+  "Folder of an exported module. Give the flag "
+  "once for each module to see them side by side. Default: the "
+  "inverter of photographs that comes with the program.",
+)
 flags.DEFINE_string("images", None, "Folder, file, or quoted glob of images.")
-flags.DEFINE_integer("samples", 1, "Reconstructions of each image, with different "
-                     "noise.", lower_bound=1)
+flags.DEFINE_integer(
+  "samples", 1, "Reconstructions of each image, with different noise.", lower_bound=1
+)
 flags.DEFINE_integer("seed", 0, "Seed of the noise.", lower_bound=0)
 flags.DEFINE_string("output", "reconstructions", "Folder to write.")
-flags.DEFINE_string("classifier", None, "Classifier in place of the recorded one: a "
-                    "name in the zoo, a folder or a URL.")
-flags.DEFINE_integer("grid_rows", 40, "Images shown in the grid, at most.",
-                     lower_bound=1)
+flags.DEFINE_string(
+  "classifier",
+  None,
+  "Classifier in place of the recorded one: a name in the zoo, a folder or a URL.",
+)
+flags.DEFINE_integer(
+  "grid_rows", 40, "Images shown in the grid, at most.", lower_bound=1
+)
 _TABLE_ROWS = 40
 
 
@@ -43,11 +49,14 @@ def main(argv):
     raise errors.UserError("--images names a folder or a quoted glob of images")
   from compare_gan_logits import inversion
   from compare_gan_logits import reconstruction
+
   paths = inversion.find_images(FLAGS.images)
   inverters = _load(FLAGS.module or [inversion.SHIPPED])
   with files.atomic_dir(FLAGS.output) as folder:
-    made = [reconstruction.of_files(inverter, paths, FLAGS.samples, FLAGS.seed)
-            for inverter in inverters]
+    made = [
+      reconstruction.of_files(inverter, paths, FLAGS.samples, FLAGS.seed)
+      for inverter in inverters
+    ]
     reconstruction.write(made, folder, FLAGS.grid_rows)
   reconstruction.print_table(made, _TABLE_ROWS)
   print(f"\nwritten to {FLAGS.output}: grid.png, images/, logits.npz, results.json")
@@ -55,9 +64,11 @@ def main(argv):
 
 def _load(modules):
   from compare_gan_logits import inversion
+
   classifier = None
   if FLAGS.classifier:
     from compare_gan_logits import classifiers
+
     classifier = classifiers.load(FLAGS.classifier)
   return [inversion.Inverter.load(module, classifier) for module in modules]
 

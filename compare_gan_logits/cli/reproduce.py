@@ -9,7 +9,6 @@ with "robust" in it is the robust side of the paper's statements. Settings by gi
 """
 
 import os
-import sys
 
 from absl import flags
 
@@ -18,19 +17,30 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "Folder of an exported module, or label=folder. "
-                          "Once for each module.")
-flags.DEFINE_string("dataset", None, "Data set whose validation images are used; by "
-                    "default the one that the first module was trained on.")
-flags.DEFINE_multi_string("outside", [], "Set for the out-of-distribution experiment: "
-                          "[name=] data set, folder, glob or IDX file of images.")
+flags.DEFINE_multi_string(
+  "module", [], "Folder of an exported module, or label=folder. Once for each module."
+)
+flags.DEFINE_string(
+  "dataset",
+  None,
+  "Data set whose validation images are used; by "
+  "default the one that the first module was trained on.",
+)
+flags.DEFINE_multi_string(
+  "outside",
+  [],
+  "Set for the out-of-distribution experiment: "
+  "[name=] data set, folder, glob or IDX file of images.",
+)
 flags.DEFINE_string("output", "report", "Folder to write.")
 flags.DEFINE_list("only", [], "Experiments to run, separated by commas.")
-flags.DEFINE_integer("limit", None, "Images of an experiment, at most: a quick look.",
-                     lower_bound=4)
+flags.DEFINE_integer(
+  "limit", None, "Images of an experiment, at most: a quick look.", lower_bound=4
+)
 flags.DEFINE_integer("seed", 0, "Seed of everything drawn.", lower_bound=0)
-flags.DEFINE_integer("batch_size", 64, "Images per pass; bounds the memory.",
-                     lower_bound=1)
+flags.DEFINE_integer(
+  "batch_size", 64, "Images per pass; bounds the memory.", lower_bound=1
+)
 flags.DEFINE_bool("list", False, "List the experiments and stop.")
 flags.DEFINE_multi_string("gin_config", [], "gin files.")
 flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
@@ -40,6 +50,7 @@ _OUTSIDE_IMAGES = 2000
 def _define_flags():
   # The data sets' own; and gin has to know the data sets before it is read.
   from compare_gan_logits import datasets  # noqa: F401
+
   for name in ("tfds_data_dir", "data_fake_dataset"):
     flags.declare_key_flag(name)
 
@@ -50,6 +61,7 @@ def main(argv):
   if not FLAGS.module and not FLAGS.list:
     raise errors.UserError("--module names the folder of an exported module")
   from compare_gan_logits import experiments
+
   names = FLAGS.only or experiments.EXPERIMENTS
   modules = [experiments.get(name) for name in names]
   for name in experiments.EXPERIMENTS:
@@ -61,6 +73,7 @@ def main(argv):
   from compare_gan_logits import configuration
   from compare_gan_logits import report
   from compare_gan_logits.experiments import study
+
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   inverters = _load()
   data = _open(next(iter(inverters.values())))
@@ -78,23 +91,26 @@ def _load():
   """{label: Inverter}, in the order of the flags."""
   from compare_gan_logits import inversion
   from compare_gan_logits import reconstruction
+
   given = [module.rpartition("=") for module in FLAGS.module]
-  loaded = [inversion.Inverter.load(path, batch_size=FLAGS.batch_size)
-            for _, _, path in given]
-  labels = [label or inverter.name
-            for (label, _, _), inverter in zip(given, loaded)]
+  loaded = [
+    inversion.Inverter.load(path, batch_size=FLAGS.batch_size) for _, _, path in given
+  ]
+  labels = [label or inverter.name for (label, _, _), inverter in zip(given, loaded)]
   return dict(zip(reconstruction.unique(labels), loaded))
 
 
 def _open(inverter):
   from compare_gan_logits import datasets
   from compare_gan_logits.experiments import data
+
   outside = {}
   for given in FLAGS.outside:
     name, _, source = given.rpartition("=")
     name = name or os.path.basename(source.rstrip("/"))
-    outside[name] = data.read_outside(source, inverter.image_size, _OUTSIDE_IMAGES,
-                                      FLAGS.seed)
+    outside[name] = data.read_outside(
+      source, inverter.image_size, _OUTSIDE_IMAGES, FLAGS.seed
+    )
   dataset = datasets.get_dataset(FLAGS.dataset or inverter.info["dataset"])
   return data.Data(dataset, seed=FLAGS.seed, outside=outside)
 
@@ -103,9 +119,11 @@ def _print_verdicts(done):
   for found in done.values():
     for verdict in found["verdicts"]:
       evidence = verdict["evidence"]
-      print(f"{verdict['outcome']:14} {verdict['statement']} ({verdict['evidence_is']}: "
-            f"{evidence['value']:.4g} [{evidence['low']:.4g}, {evidence['high']:.4g}], "
-            f"n = {evidence['n']})")
+      print(
+        f"{verdict['outcome']:14} {verdict['statement']} ({verdict['evidence_is']}: "
+        f"{evidence['value']:.4g} [{evidence['low']:.4g}, {evidence['high']:.4g}], "
+        f"n = {evidence['n']})"
+      )
 
 
 def command_line():

@@ -10,9 +10,6 @@ again.
       --evaluate efficientnet_lite0
 """
 
-import os
-import sys
-
 from absl import flags
 
 from compare_gan_logits import errors
@@ -20,14 +17,20 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("dataset", "embedded",
-                    "Name of a data set, or a folder of train/<class>/* images.")
+flags.DEFINE_string(
+  "dataset", "embedded", "Name of a data set, or a folder of train/<class>/* images."
+)
 flags.DEFINE_string("output", None, "Folder of the module to write.")
 flags.DEFINE_bool("robust", False, "Train adversarially.")
-flags.DEFINE_string("init", None, "Fine-tune from these ImageNet weights: "
-                    "efficientnet_lite0.")
-flags.DEFINE_string("evaluate", None, "Print the accuracy of this classifier (name in "
-                    "the zoo, folder, URL) on the data set, instead of training.")
+flags.DEFINE_string(
+  "init", None, "Fine-tune from these ImageNet weights: efficientnet_lite0."
+)
+flags.DEFINE_string(
+  "evaluate",
+  None,
+  "Print the accuracy of this classifier (name in "
+  "the zoo, folder, URL) on the data set, instead of training.",
+)
 flags.DEFINE_multi_string("gin_config", [], "Path of a gin file; may be repeated.")
 flags.DEFINE_multi_string("gin_bindings", [], "One gin binding; may be repeated.")
 flags.DEFINE_integer("limit", None, "Evaluate on about so many images.", lower_bound=1)
@@ -42,13 +45,16 @@ def main(argv):
   if len(argv) > 1:
     raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   if bool(FLAGS.output) == bool(FLAGS.evaluate):
-    raise errors.UserError("give --output, the folder of the module to write, or "
-                            "--evaluate and a classifier's name")
+    raise errors.UserError(
+      "give --output, the folder of the module to write, or "
+      "--evaluate and a classifier's name"
+    )
   from compare_gan_logits import allocator
   from compare_gan_logits import classifiers
   from compare_gan_logits import configuration
   from compare_gan_logits import datasets
   from compare_gan_logits.classifiers import training
+
   allocator.keep_freed_memory()
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   dataset = datasets.get_dataset(FLAGS.dataset)
@@ -61,8 +67,10 @@ def main(argv):
 def _evaluate(classifier, dataset, training):
   result = training.accuracy(classifier, dataset, FLAGS.limit)
   steps = classifier.spec.preprocessing
-  print(f"{classifier.spec.name} on {dataset.name}: {result['images']} validation "
-        f"images, {steps.resize} to {steps.size or dataset.resolution} px")
+  print(
+    f"{classifier.spec.name} on {dataset.name}: {result['images']} validation "
+    f"images, {steps.resize} to {steps.size or dataset.resolution} px"
+  )
   print(f"right among the {dataset.num_classes} classes: {result['top1']:.2%}")
   if "top1_of_1000" in result:
     print(f"right among ImageNet's 1000: {result['top1_of_1000']:.2%}")

@@ -9,41 +9,69 @@ prepare draws the trials, serve asks subjects in their browser (arrow keys, mous
 touch; they may stop and go on later), analyse prints Table 1.
 """
 
-import os
-import sys
-
 from absl import flags
 
 from compare_gan_logits import errors
-from compare_gan_logits.cli import command
 from compare_gan_logits import files
+from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("module", [], "prepare: folder of an exported module, or "
-                          "label=folder. Twice: model A, then model B.")
-flags.DEFINE_string("dataset", None, "prepare: data set whose validation images are "
-                    "the originals; by default the one that A was trained on.")
+flags.DEFINE_multi_string(
+  "module",
+  [],
+  "prepare: folder of an exported module, or "
+  "label=folder. Twice: model A, then model B.",
+)
+flags.DEFINE_string(
+  "dataset",
+  None,
+  "prepare: data set whose validation images are "
+  "the originals; by default the one that A was trained on.",
+)
 flags.DEFINE_integer("trials", 64, "prepare: number of trials.", lower_bound=1)
-flags.DEFINE_integer("catch", 4, "prepare: number of further trials that show the "
-                     "original itself as one side.", lower_bound=0)
+flags.DEFINE_integer(
+  "catch",
+  4,
+  "prepare: number of further trials that show the original itself as one side.",
+  lower_bound=0,
+)
 flags.DEFINE_integer("seed", 0, "prepare: of images, sides and noise.", lower_bound=0)
-flags.DEFINE_string("output", None, "prepare: folder to write. analyse: JSON file to "
-                    "write as well.")
-flags.DEFINE_multi_string("study", [], "serve, analyse: folder that prepare wrote; "
-                          "analyse takes several.")
-flags.DEFINE_string("host", "127.0.0.1", "serve: address to bind; 0.0.0.0 lets other "
-                    "machines of the network in.")
-flags.DEFINE_integer("port", 8000, "serve: port; 0 takes any that is free.",
-                     lower_bound=0, upper_bound=65535)
-flags.DEFINE_enum("judge", "people", ["people", "lpips"], "analyse: whose judgments. "
-                  "lpips puts the same trials to that metric.")
-flags.DEFINE_float("min_catch", 0.0, "analyse: leave out subjects with a smaller share "
-                   "of right catch trials.", lower_bound=0.0, upper_bound=1.0)
+flags.DEFINE_string(
+  "output", None, "prepare: folder to write. analyse: JSON file to write as well."
+)
+flags.DEFINE_multi_string(
+  "study", [], "serve, analyse: folder that prepare wrote; analyse takes several."
+)
+flags.DEFINE_string(
+  "host",
+  "127.0.0.1",
+  "serve: address to bind; 0.0.0.0 lets other machines of the network in.",
+)
+flags.DEFINE_integer(
+  "port",
+  8000,
+  "serve: port; 0 takes any that is free.",
+  lower_bound=0,
+  upper_bound=65535,
+)
+flags.DEFINE_enum(
+  "judge",
+  "people",
+  ["people", "lpips"],
+  "analyse: whose judgments. lpips puts the same trials to that metric.",
+)
+flags.DEFINE_float(
+  "min_catch",
+  0.0,
+  "analyse: leave out subjects with a smaller share of right catch trials.",
+  lower_bound=0.0,
+  upper_bound=1.0,
+)
 _FLAGS_OF = {
-    "prepare": ("module", "dataset", "trials", "catch", "seed", "output"),
-    "serve": ("study", "host", "port"),
-    "analyse": ("study", "judge", "min_catch", "output"),
+  "prepare": ("module", "dataset", "trials", "catch", "seed", "output"),
+  "serve": ("study", "host", "port"),
+  "analyse": ("study", "judge", "min_catch", "output"),
 }
 
 
@@ -54,34 +82,48 @@ def main(argv):
   action = argv[1]
   for name in sorted(set().union(*_FLAGS_OF.values()) - set(_FLAGS_OF[action])):
     if FLAGS[name].present:
-      raise errors.UserError(f"--{name} is not for {action}, which takes --"
-                              + ", --".join(_FLAGS_OF[action]))
+      raise errors.UserError(
+        f"--{name} is not for {action}, which takes --" + ", --".join(_FLAGS_OF[action])
+      )
   actions[action]()
 
 
 def _prepare():
   if len(FLAGS.module) != 2:
-    raise errors.UserError("--module names the folder of an exported module; give it "
-                            "twice, for A and for B")
+    raise errors.UserError(
+      "--module names the folder of an exported module; give it twice, for A and for B"
+    )
   if not FLAGS.output:
     raise errors.UserError("--output names the folder to write")
   from compare_gan_logits import datasets
   from compare_gan_logits import inversion
   from compare_gan_logits import reconstruction
   from compare_gan_logits.apps.two_afc import trials
+
   given = [module.rpartition("=") for module in FLAGS.module]
   inverters = [inversion.Inverter.load(path) for _, _, path in given]
-  labels = reconstruction.unique([label or inverter.name for (label, _, _), inverter
-                                  in zip(given, inverters)])
+  labels = reconstruction.unique(
+    [label or inverter.name for (label, _, _), inverter in zip(given, inverters)]
+  )
   dataset = datasets.get_dataset(FLAGS.dataset or inverters[0].info["dataset"])
-  ids = trials.choose(dataset.num_examples("validation"), FLAGS.trials, FLAGS.catch,
-                      FLAGS.seed)
+  ids = trials.choose(
+    dataset.num_examples("validation"), FLAGS.trials, FLAGS.catch, FLAGS.seed
+  )
   images, _ = dataset.arrays("validation", indices=ids)
-  study = trials.prepare(dict(zip(labels, inverters)), images, ids, dataset.name,
-                         FLAGS.output, FLAGS.catch, FLAGS.seed)
-  print(f"{len(study.trials)} trials, {FLAGS.catch} of them catch trials, of "
-        f"{labels[0]} (A) and {labels[1]} (B) in {FLAGS.output}; next: "
-        f"two_afc.py serve --study {FLAGS.output}")
+  study = trials.prepare(
+    dict(zip(labels, inverters)),
+    images,
+    ids,
+    dataset.name,
+    FLAGS.output,
+    FLAGS.catch,
+    FLAGS.seed,
+  )
+  print(
+    f"{len(study.trials)} trials, {FLAGS.catch} of them catch trials, of "
+    f"{labels[0]} (A) and {labels[1]} (B) in {FLAGS.output}; next: "
+    f"two_afc.py serve --study {FLAGS.output}"
+  )
 
 
 def _serve():
@@ -90,15 +132,19 @@ def _serve():
     from compare_gan_logits.apps import web
     from compare_gan_logits.apps.two_afc import server
   except ModuleNotFoundError as error:
-    raise errors.UserError(f"serve needs {error.name}: pip install 'flask>=3.1,<4' "
-                            "'waitress>=3,<4'") from None
+    raise errors.UserError(
+      f"serve needs {error.name}: pip install 'flask>=3.1,<4' 'waitress>=3,<4'"
+    ) from None
   if len(studies) > 1:
     raise errors.UserError("serve takes one --study; start one server for each")
   running = server.open_server(studies[0], web.listen(FLAGS.host, FLAGS.port))
   if FLAGS.host not in web.LOCAL:
     print("note: every machine that reaches this one can answer")
-  print(f"asking at {web.url(FLAGS.host, running)} (Ctrl-C ends it; every answer is "
-        "saved at once)", flush=True)
+  print(
+    f"asking at {web.url(FLAGS.host, running)} (Ctrl-C ends it; every answer is "
+    "saved at once)",
+    flush=True,
+  )
   running.run()
 
 
@@ -106,6 +152,7 @@ def _analyse():
   studies = _studies()
   from compare_gan_logits.apps.two_afc import analysis
   from compare_gan_logits.apps.two_afc import answers
+
   tables = []
   for study in studies:
     if FLAGS.judge == "lpips":
@@ -123,6 +170,7 @@ def _studies():
   if not FLAGS.study:
     raise errors.UserError("--study names a folder that prepare wrote")
   from compare_gan_logits.apps.two_afc import trials
+
   return [trials.Study.load(folder) for folder in FLAGS.study]
 
 

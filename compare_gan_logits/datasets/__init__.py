@@ -25,16 +25,29 @@ from compare_gan_logits.errors import nearest
 
 
 flags.DEFINE_string("tfds_data_dir", None, "Folder of prepared TensorFlow Datasets.")
-flags.DEFINE_bool("data_fake_dataset", False, "Replace the images by made-up ones of "
-                  "the same shape, for a smoke test.")
+flags.DEFINE_bool(
+  "data_fake_dataset",
+  False,
+  "Replace the images by made-up ones of the same shape, for a smoke test.",
+)
 FLAGS = flags.FLAGS
 
 _SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 _FOLDER_SPLITS = {"train": ("train",), "validation": ("validation", "val", "test")}
 _MAX_RESOLUTION = 4096
 _SHUFFLE_BUFFER = 16384  # encoded images; about 2 GB for ImageNet
-_EMBEDDED_CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal",
-                     "Shirt", "Sneaker", "Bag", "Ankle boot")
+_EMBEDDED_CLASSES = (
+  "T-shirt",
+  "Trouser",
+  "Pullover",
+  "Dress",
+  "Coat",
+  "Sandal",
+  "Shirt",
+  "Sneaker",
+  "Bag",
+  "Ankle boot",
+)
 _FAKE_EXAMPLES = {"train": 512, "validation": 128}
 
 
@@ -50,8 +63,9 @@ class ImageDataset(abc.ABC):
       1000, or None where that is not known.
   """
 
-  def __init__(self, name, resolution, colors, class_names, seed,
-               imagenet_indices=None):
+  def __init__(
+    self, name, resolution, colors, class_names, seed, imagenet_indices=None
+  ):
     self.name = name
     self.resolution = resolution
     self.colors = colors
@@ -83,8 +97,9 @@ class ImageDataset(abc.ABC):
     """
 
   @abc.abstractmethod
-  def train(self, batch_size, split="train", start=0, shard=0, num_shards=1,
-            with_logits=None):
+  def train(
+    self, batch_size, split="train", start=0, shard=0, num_shards=1, with_logits=None
+  ):
     """Endless batches, shuffled anew every epoch from the seed and the epoch.
 
     Args:
@@ -108,8 +123,10 @@ class ImageDataset(abc.ABC):
       path = self._damaged_file()
       if path is None:
         raise
-      raise UserError(f"{path} is damaged ({error.message.splitlines()[0]}); copy it "
-                      "again, or prepare the data set anew") from error
+      raise UserError(
+        f"{path} is damaged ({error.message.splitlines()[0]}); copy it "
+        "again, or prepare the data set anew"
+      ) from error
 
   def _damaged_file(self):
     """The first damaged file of records, or None."""
@@ -137,16 +154,20 @@ class ImageDataset(abc.ABC):
         if wanted is None or position in wanted:
           found[position] = value
     order = found if indices is None else [int(i) for i in indices]
-    return (np.stack([found[i]["image"] for i in order]),
-            np.asarray([found[i]["label"] for i in order], np.int32))
+    return (
+      np.stack([found[i]["image"] for i in order]),
+      np.asarray([found[i]["label"] for i in order], np.int32),
+    )
 
   def _elements(self, batched, with_logits=None):
     """Shapes and types of what `load` and `train` yield."""
     lead = [None] if batched else []
     shape = lead + [self.resolution, self.resolution, self.colors]
-    spec = {"image": tf.TensorSpec(shape, tf.float32),
-            "label": tf.TensorSpec(lead, tf.int32),
-            "id": tf.TensorSpec(lead, tf.int64)}
+    spec = {
+      "image": tf.TensorSpec(shape, tf.float32),
+      "label": tf.TensorSpec(lead, tf.int32),
+      "id": tf.TensorSpec(lead, tf.int64),
+    }
     if with_logits is not None:
       spec["logits"] = tf.TensorSpec(lead + [with_logits.shape[1]], tf.float32)
     return spec
@@ -193,12 +214,15 @@ class _RandomAccessDataset(ImageDataset):
       dataset = dataset.filter(where)
     return self._read(dataset.batch(64), split).unbatch()
 
-  def train(self, batch_size, split="train", start=0, shard=0, num_shards=1,
-            with_logits=None):
+  def train(
+    self, batch_size, split="train", start=0, shard=0, num_shards=1, with_logits=None
+  ):
     order = functools.partial(self._ids, split, batch_size, start, shard, num_shards)
     batches = tf.data.Dataset.range(np.iinfo(np.int64).max).map(
-        lambda batch: tf.ensure_shape(
-            tf.numpy_function(order, [batch], tf.int64), [batch_size]))
+      lambda batch: tf.ensure_shape(
+        tf.numpy_function(order, [batch], tf.int64), [batch_size]
+      )
+    )
     return self._read(batches, split, with_logits).prefetch(2)
 
   def _ids(self, split, batch_size, start, shard, num_shards, batch):
@@ -224,7 +248,7 @@ class _RandomAccessDataset(ImageDataset):
       return values
 
     def to_elements(batch):
-      types = [tf.uint8, tf.int32, tf.int64, tf.float32][:len(spec)]
+      types = [tf.uint8, tf.int32, tf.int64, tf.float32][: len(spec)]
       values = tf.numpy_function(read, [batch], types)
       values[0] = tf.cast(values[0], tf.float32) / 255.0
       element = {}
@@ -233,8 +257,7 @@ class _RandomAccessDataset(ImageDataset):
         element[key] = value
       return element
 
-    return ids.map(to_elements, num_parallel_calls=tf.data.AUTOTUNE,
-                   deterministic=True)
+    return ids.map(to_elements, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 @functools.lru_cache(maxsize=4)
@@ -281,8 +304,10 @@ class _FileSource:
         f.seek(offset or 0)
         encoded = f.read(size) if size is not None else f.read()
     except OSError as error:
-      raise UserError(f"{name} cannot be read ({error.strerror}); put it back, or "
-                      "start again without it") from None
+      raise UserError(
+        f"{name} cannot be read ({error.strerror}); put it back, or "
+        "start again without it"
+      ) from None
     return image_lib.read_image(encoded, self._resolution, self._colors, name)
 
   def fingerprint(self):
@@ -306,8 +331,14 @@ def _embedded(name, seed):
   for split in _FOLDER_SPLITS:
     with np.load(os.path.join(folder, f"fashion_mnist_{split}.npz")) as arrays:
       sources[split] = _ArraySource(_pad_to_32(arrays["images"]), arrays["labels"])
-  return _RandomAccessDataset(sources, name=name, resolution=32, colors=1,
-                              class_names=_EMBEDDED_CLASSES, seed=seed)
+  return _RandomAccessDataset(
+    sources,
+    name=name,
+    resolution=32,
+    colors=1,
+    class_names=_EMBEDDED_CLASSES,
+    seed=seed,
+  )
 
 
 def _pad_to_32(images):
@@ -327,24 +358,34 @@ def _fake(name, resolution, colors, class_names, seed):
     labels = np.arange(total) % classes
     center = centers[labels] + rng.normal(0, 0.05, [total, 2])
     width = rng.uniform(0.1, 0.2, [total, 1, 1])
-    squared = ((axis[None, :, None] - center[:, 0, None, None])**2 +
-               (axis[None, None, :] - center[:, 1, None, None])**2)
+    squared = (axis[None, :, None] - center[:, 0, None, None]) ** 2 + (
+      axis[None, None, :] - center[:, 1, None, None]
+    ) ** 2
     blobs = np.exp(-squared / (2 * width**2))[..., None] * tints[labels][:, None, None]
     sources[split] = _ArraySource((255 * blobs).astype(np.uint8), labels)
-  return _RandomAccessDataset(sources, name=name, resolution=resolution, colors=colors,
-                              class_names=class_names, seed=seed)
+  return _RandomAccessDataset(
+    sources,
+    name=name,
+    resolution=resolution,
+    colors=colors,
+    class_names=class_names,
+    seed=seed,
+  )
 
 
 def _parse_fake(name):
-  """"fake:1000@64" -> (1000, 64)."""
+  """ "fake:1000@64" -> (1000, 64)."""
   try:
-    classes, size = (int(number) for number in name[len("fake:"):].split("@"))
+    classes, size = (int(number) for number in name[len("fake:") :].split("@"))
   except ValueError:
-    raise UserError(f"dataset.name {name!r} is not like 'fake:1000@64', 1000 classes of "
-                    "64 px") from None
+    raise UserError(
+      f"dataset.name {name!r} is not like 'fake:1000@64', 1000 classes of 64 px"
+    ) from None
   if not 1 <= classes <= 100_000 or not 1 <= size <= _MAX_RESOLUTION:
-    raise UserError(f"dataset.name {name!r}: up to 100,000 classes and {_MAX_RESOLUTION} "
-                    "px can be made up")
+    raise UserError(
+      f"dataset.name {name!r}: up to 100,000 classes and {_MAX_RESOLUTION} "
+      "px can be made up"
+    )
   return classes, size
 
 
@@ -360,33 +401,50 @@ def _folder(name, seed, colors):
   for split, entries in names.items():
     if not entries:
       raise UserError(
-          f"dataset.name {name!r}: no images in {root}/{split}/<class>/ (or in tars of "
-          "such folders); splits are called train and validation")
+        f"dataset.name {name!r}: no images in {root}/{split}/<class>/ (or in tars of "
+        "such folders); splits are called train and validation"
+      )
   classes = sorted({class_name for class_name, _ in names["train"]})
   unknown = sorted({c for c, _ in names["validation"]} - set(classes))
   if unknown:
-    raise UserError(f"dataset.name {name!r}: class {unknown[0]} has validation images, "
-                    "but none for training")
+    raise UserError(
+      f"dataset.name {name!r}: class {unknown[0]} has validation images, "
+      "but none for training"
+    )
   colors = colors or 3
-  sources = {split: _FileSource([entry for _, entry in entries],
-                                [classes.index(c) for c, _ in entries],
-                                resolution, colors)
-             for split, entries in names.items()}
+  sources = {
+    split: _FileSource(
+      [entry for _, entry in entries],
+      [classes.index(c) for c, _ in entries],
+      resolution,
+      colors,
+    )
+    for split, entries in names.items()
+  }
   class_names, indices = _read_class_table(root, classes)
   return _RandomAccessDataset(
-      sources, name=name, resolution=resolution, colors=colors, seed=seed,
-      class_names=class_names, imagenet_indices=indices)
+    sources,
+    name=name,
+    resolution=resolution,
+    colors=colors,
+    seed=seed,
+    class_names=class_names,
+    imagenet_indices=indices,
+  )
 
 
 def _parse_folder(name):
-  path = name[len("folder:"):] if name.startswith("folder:") else name
+  path = name[len("folder:") :] if name.startswith("folder:") else name
   root, at, resolution = path.rpartition("@")
   if not at or not resolution.isdecimal() or not int(resolution):
-    raise UserError(f"dataset.name {name!r} does not say the size of the images; "
-                    f"append it: {path}@64")
+    raise UserError(
+      f"dataset.name {name!r} does not say the size of the images; append it: {path}@64"
+    )
   if int(resolution) > _MAX_RESOLUTION:
-    raise UserError(f"dataset.name {name!r}: images of more than {_MAX_RESOLUTION} px a "
-                    f"side are not trained on; append a smaller size: {root}@64")
+    raise UserError(
+      f"dataset.name {name!r}: images of more than {_MAX_RESOLUTION} px a "
+      f"side are not trained on; append a smaller size: {root}@64"
+    )
   return root, int(resolution)
 
 
@@ -397,7 +455,9 @@ def _find(root, folders):
     top = os.path.join(root, folder)
     for class_name in sorted(os.listdir(top)) if os.path.isdir(top) else []:
       class_folder = os.path.join(top, class_name)
-      for file in sorted(os.listdir(class_folder)) if os.path.isdir(class_folder) else []:
+      for file in (
+        sorted(os.listdir(class_folder)) if os.path.isdir(class_folder) else []
+      ):
         path = os.path.join(class_folder, file)
         if file.lower().endswith(image_lib.EXTENSIONS):
           found.append((class_name, (path, path, None, _size(path))))
@@ -411,8 +471,9 @@ def _size(path):
   try:
     return os.path.getsize(path)
   except OSError as error:  # a link to nowhere, or to itself
-    raise UserError(f"{path} cannot be read ({error.strerror}); put it back or remove "
-                    "it") from None
+    raise UserError(
+      f"{path} cannot be read ({error.strerror}); put it back or remove it"
+    ) from None
 
 
 def _find_in_tar(path, folders):
@@ -421,8 +482,12 @@ def _find_in_tar(path, folders):
     with tarfile.open(path, "r:") as tar:
       for member in tar:
         parts = member.name.split("/")
-        if (member.isfile() and len(parts) == 3 and parts[0] in folders and
-            parts[2].lower().endswith(image_lib.EXTENSIONS)):
+        if (
+          member.isfile()
+          and len(parts) == 3
+          and parts[0] in folders
+          and parts[2].lower().endswith(image_lib.EXTENSIONS)
+        ):
           name = f"{path}:{member.name}"
           yield parts[1], (name, path, member.offset_data, member.size)
   except tarfile.TarError as error:
@@ -436,16 +501,22 @@ def _read_class_table(root, classes):
     return classes, None
   try:
     with open(path, newline="", encoding="utf-8") as f:
-      table = {row["wnid"]: (row["name"].split(",")[0], int(row["imagenet_index"]))
-               for row in csv.DictReader(f, delimiter="\t")}
+      table = {
+        row["wnid"]: (row["name"].split(",")[0], int(row["imagenet_index"]))
+        for row in csv.DictReader(f, delimiter="\t")
+      }
     if not all(0 <= index < 1000 for _, index in table.values()):
       raise ValueError("an imagenet_index is not 0 to 999")
   except (OSError, AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
-    raise UserError(f"{path} is damaged ({error}); it has the columns wnid, name and "
-                    "imagenet_index between tabs; put it right or remove it") from None
+    raise UserError(
+      f"{path} is damaged ({error}); it has the columns wnid, name and "
+      "imagenet_index between tabs; put it right or remove it"
+    ) from None
   missing = [c for c in classes if c not in table]
   if missing:
-    raise UserError(f"{path} does not list class {missing[0]}; add it, or remove the file")
+    raise UserError(
+      f"{path} does not list class {missing[0]}; add it, or remove the file"
+    )
   names, indices = zip(*(table[c] for c in classes))
   return list(names), np.asarray(indices)
 
@@ -481,8 +552,11 @@ class _TfdsDataset(ImageDataset):
 
   def fingerprint(self, split):
     info = self._info(split)
-    return _digest(self._builder.info.full_name.encode(), split.encode(),
-                   repr(info.shard_lengths).encode())
+    return _digest(
+      self._builder.info.full_name.encode(),
+      split.encode(),
+      repr(info.shard_lengths).encode(),
+    )
 
   def load(self, split, where=None):
     files = tf.data.Dataset.from_tensor_slices(self._files(split))
@@ -491,17 +565,22 @@ class _TfdsDataset(ImageDataset):
       records = records.filter(lambda identity, record: where(identity))
     return records.map(self._decode, tf.data.AUTOTUNE, deterministic=True)
 
-  def train(self, batch_size, split="train", start=0, shard=0, num_shards=1,
-            with_logits=None):
+  def train(
+    self, batch_size, split="train", start=0, shard=0, num_shards=1, with_logits=None
+  ):
     total = self.num_examples(split)
     # Whole epochs are passed over by their number, the rest without decoding.
     lengths = self._info(split).shard_lengths
-    own = (sum(lengths[shard::num_shards]) if num_shards <= len(lengths)
-           else len(range(shard, total, num_shards)))
+    own = (
+      sum(lengths[shard::num_shards])
+      if num_shards <= len(lengths)
+      else len(range(shard, total, num_shards))
+    )
     first_epoch, rest = divmod(start, own)
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     records = epochs.flat_map(
-        lambda epoch: self._epoch(split, epoch, shard, num_shards)).skip(rest)
+      lambda epoch: self._epoch(split, epoch, shard, num_shards)
+    ).skip(rest)
     elements = records.map(self._decode, tf.data.AUTOTUNE, deterministic=True)
     elements = elements.batch(batch_size, drop_remainder=True)
     if with_logits is not None:
@@ -516,8 +595,11 @@ class _TfdsDataset(ImageDataset):
     seed = self.seed + epoch * 7919
     files = tf.data.Dataset.from_tensor_slices((names, offsets))
     records = files.shuffle(len(names), seed=seed).interleave(
-        _numbered_records, cycle_length=16, num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True)
+      _numbered_records,
+      cycle_length=16,
+      num_parallel_calls=tf.data.AUTOTUNE,
+      deterministic=True,
+    )
     if not by_file:
       records = records.shard(num_shards, shard)
     return records.shuffle(_SHUFFLE_BUFFER, seed=seed)
@@ -526,23 +608,31 @@ class _TfdsDataset(ImageDataset):
     """Paths of a split's record files, and the id of each one's first record."""
     info = self._info(split)
     lengths = info.shard_lengths
-    return ([str(path) for path in info.filepaths],
-            np.cumsum([0, *lengths[:-1]]).astype(np.int64))
+    return (
+      [str(path) for path in info.filepaths],
+      np.cumsum([0, *lengths[:-1]]).astype(np.int64),
+    )
 
   def _decode(self, identity, record):
     import tensorflow_datasets as tfds
 
     example = self._builder.info.features.deserialize_example(
-        record, decoders={"image": tfds.decode.SkipDecoding()})
+      record, decoders={"image": tfds.decode.SkipDecoding()}
+    )
     image = tf.io.decode_image(example["image"], self.colors, expand_animations=False)
-    return {"image": _central_square(image, self.resolution, self.colors),
-            "label": tf.cast(example["label"], tf.int32), "id": identity}
+    return {
+      "image": _central_square(image, self.resolution, self.colors),
+      "label": tf.cast(example["label"], tf.int32),
+      "id": identity,
+    }
 
   def _add_logits(self, batch, logits):
     values = tf.numpy_function(
-        lambda ids: np.asarray(logits[ids], np.float32), [batch["id"]], tf.float32)
-    return dict(batch, logits=tf.ensure_shape(
-        values, [batch["id"].shape[0], logits.shape[1]]))
+      lambda ids: np.asarray(logits[ids], np.float32), [batch["id"]], tf.float32
+    )
+    return dict(
+      batch, logits=tf.ensure_shape(values, [batch["id"].shape[0], logits.shape[1]])
+    )
 
 
 def _damaged_record_file(builder):
@@ -574,23 +664,25 @@ def _central_square(image, resolution, colors):
   shape = tf.shape(image)
   side = tf.minimum(shape[0], shape[1])
   image = tf.image.crop_to_bounding_box(
-      image, (shape[0] - side) // 2, (shape[1] - side) // 2, side, side)
-  image = tf2.image.resize(tf.cast(image, tf.float32) / 255.0,
-                           [resolution, resolution], antialias=True)
+    image, (shape[0] - side) // 2, (shape[1] - side) // 2, side, side
+  )
+  image = tf2.image.resize(
+    tf.cast(image, tf.float32) / 255.0, [resolution, resolution], antialias=True
+  )
   return tf.reshape(tf.clip_by_value(image, 0.0, 1.0), [resolution, resolution, colors])
 
 
 # name: (TFDS name, split for validation, resolution, colors, number of classes)
 _TFDS = {
-    "imagenet_64": ("imagenet2012", "validation", 64, 3, 1000),
-    "imagenet_128": ("imagenet2012", "validation", 128, 3, 1000),
-    "imagenet_256": ("imagenet2012", "validation", 256, 3, 1000),
-    "imagenet_512": ("imagenet2012", "validation", 512, 3, 1000),
-    "imagenet_resized_64": ("imagenet_resized/64x64", "validation", 64, 3, 1000),
-    "cifar10": ("cifar10", "test", 32, 3, 10),
-    "cifar100": ("cifar100", "test", 32, 3, 100),
-    "mnist": ("mnist", "test", 32, 1, 10),
-    "fashion_mnist": ("fashion_mnist", "test", 32, 1, 10),
+  "imagenet_64": ("imagenet2012", "validation", 64, 3, 1000),
+  "imagenet_128": ("imagenet2012", "validation", 128, 3, 1000),
+  "imagenet_256": ("imagenet2012", "validation", 256, 3, 1000),
+  "imagenet_512": ("imagenet2012", "validation", 512, 3, 1000),
+  "imagenet_resized_64": ("imagenet_resized/64x64", "validation", 64, 3, 1000),
+  "cifar10": ("cifar10", "test", 32, 3, 10),
+  "cifar100": ("cifar100", "test", 32, 3, 100),
+  "mnist": ("mnist", "test", 32, 1, 10),
+  "fashion_mnist": ("fashion_mnist", "test", 32, 1, 10),
 }
 
 
@@ -602,19 +694,27 @@ def _tfds(name, seed):
   if not builder.info.splits:
     where = FLAGS["tfds_data_dir"].value or "~/tensorflow_datasets"
     raise UserError(
-        f"dataset {name} is not prepared in {where}; on a machine with a network: "
-        f"python -c \"import tensorflow_datasets as tfds; tfds.load('{tfds_name}')\" "
-        "(imagenet2012 first wants its archives in downloads/manual), or name its "
-        "folder with --tfds_data_dir")
+      f"dataset {name} is not prepared in {where}; on a machine with a network: "
+      f"python -c \"import tensorflow_datasets as tfds; tfds.load('{tfds_name}')\" "
+      "(imagenet2012 first wants its archives in downloads/manual), or name its "
+      "folder with --tfds_data_dir"
+    )
   class_names = builder.info.features["label"].names
   indices = np.arange(1000) if num_classes == 1000 else None
-  facts = {"name": name, "resolution": resolution, "colors": colors,
-           "class_names": class_names, "seed": seed, "imagenet_indices": indices}
+  facts = {
+    "name": name,
+    "resolution": resolution,
+    "colors": colors,
+    "class_names": class_names,
+    "seed": seed,
+    "imagenet_indices": indices,
+  }
   splits = {"train": "train", "validation": validation}
   if num_classes == 1000:
     return _TfdsDataset(builder, splits, **facts)
-  sources = {split: _tfds_in_memory(builder, tfds_split)
-             for split, tfds_split in splits.items()}
+  sources = {
+    split: _tfds_in_memory(builder, tfds_split) for split, tfds_split in splits.items()
+  }
   return _RandomAccessDataset(sources, **facts)
 
 
@@ -625,9 +725,11 @@ def _tfds_in_memory(builder, split):
     with tf.Graph().as_default():
       examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
   except tf.errors.OpError as error:
-    raise UserError(f"{_damaged_record_file(builder) or builder.data_path} is damaged "
-                    f"({error.message.splitlines()[0]}); copy it again, or prepare the "
-                    "data set anew") from error
+    raise UserError(
+      f"{_damaged_record_file(builder) or builder.data_path} is damaged "
+      f"({error.message.splitlines()[0]}); copy it again, or prepare the "
+      "data set anew"
+    ) from error
   images = np.stack([example["image"] for example in examples])
   if images.shape[1] == 28:
     images = _pad_to_32(images[..., 0])
@@ -658,8 +760,9 @@ def get_dataset(name=gin.REQUIRED, seed=547, colors=None):
   """
   fake = FLAGS["data_fake_dataset"].value
   if not isinstance(name, str):
-    raise UserError(f"dataset.name is {name!r}; it must be a text in quotes, such as "
-                    "'embedded'")
+    raise UserError(
+      f"dataset.name is {name!r}; it must be a text in quotes, such as 'embedded'"
+    )
   if colors not in (None, 1, 3):
     raise UserError(f"dataset.colors is {colors!r}; it must be 1 or 3")
   if name.startswith("fake:"):
@@ -674,10 +777,13 @@ def get_dataset(name=gin.REQUIRED, seed=547, colors=None):
       return _fake(name, 32, 1, _EMBEDDED_CLASSES, seed)
     return _embedded(name, seed)
   if name not in _TFDS:
-    raise UserError(f"dataset.name {name!r}: "
-                    f"{nearest(name, [*_TFDS, 'embedded', 'folder:PATH@SIZE'])}")
+    raise UserError(
+      f"dataset.name {name!r}: "
+      f"{nearest(name, [*_TFDS, 'embedded', 'folder:PATH@SIZE'])}"
+    )
   if fake:
     _, _, resolution, channels, num_classes = _TFDS[name]
-    return _fake(name, resolution, channels,
-                 [f"class {i}" for i in range(num_classes)], seed)
+    return _fake(
+      name, resolution, channels, [f"class {i}" for i in range(num_classes)], seed
+    )
   return _tfds(name, seed)

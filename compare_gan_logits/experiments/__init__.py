@@ -12,10 +12,23 @@ from compare_gan_logits.errors import nearest
 
 
 EXPERIMENTS = (
-    "comparison", "baselines", "noise_resampling", "noise_interpolation",
-    "logit_interpolation", "misclassified", "adversarial", "logit_manipulation",
-    "class_spread", "out_of_distribution", "iterative_stability",
-    "brightness_sharpness", "rotation", "mixup", "directions", "optimisation")
+  "comparison",
+  "baselines",
+  "noise_resampling",
+  "noise_interpolation",
+  "logit_interpolation",
+  "misclassified",
+  "adversarial",
+  "logit_manipulation",
+  "class_spread",
+  "out_of_distribution",
+  "iterative_stability",
+  "brightness_sharpness",
+  "rotation",
+  "mixup",
+  "directions",
+  "optimisation",
+)
 
 
 def get(name):

@@ -14,9 +14,11 @@ from compare_gan_logits.metrics import frechet
 
 TITLE = "Inverter, retrieval, class mean"
 SECTION = "5.1 and beyond"
-QUESTION = ("Is the reconstruction closer to the original than the training image with "
-            "the nearest logits (retrieval), and than the mean training image of the "
-            "predicted class?")
+QUESTION = (
+  "Is the reconstruction closer to the original than the training image with "
+  "the nearest logits (retrieval), and than the mean training image of the "
+  "predicted class?"
+)
 _CHUNK = 512
 _WAYS = ("inverter", "retrieval", "class mean")
 
@@ -53,17 +55,29 @@ def run(inverters, data, settings):
     for way in _WAYS:
       table += measures.quality_measures(label, values[way], f": {way}")
       table.append(_frechet(label, way, originals, pictures[way]))
-      table.append(common.Measure(f"class of the original kept: {way}", label,
-                                  common.rate(kept[way])))
+      table.append(
+        common.Measure(
+          f"class of the original kept: {way}", label, common.rate(kept[way])
+        )
+      )
       arrays.update({f"{way}/{key}/{label}": v for key, v in values[way].items()})
       arrays[f"{way}/kept/{label}"] = kept[way]
     verdicts += _verdicts(label, values, kept)
     arrays[f"nearest/{label}"] = near
-    grids.append(_grid(label, inverter, data, originals, pictures, near, settings.shown))
-  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**arrays, "ids": sample.ids}, costs,
-                       ("Methods that are trained are compared at equal training time; "
-                        "the costs below say what each took.",))
+    grids.append(
+      _grid(label, inverter, data, originals, pictures, near, settings.shown)
+    )
+  return common.Result(
+    tuple(table),
+    tuple(verdicts),
+    tuple(grids),
+    {**arrays, "ids": sample.ids},
+    costs,
+    (
+      "Methods that are trained are compared at equal training time; "
+      "the costs below say what each took.",
+    ),
+  )
 
 
 @contextlib.contextmanager
@@ -74,8 +88,10 @@ def _timed(seconds, name):
 
 
 def _costs(label, inverter, seconds, images):
-  costs = {f"ms per image ({label}: {way})": 1e3 * taken / images
-           for way, taken in seconds.items()}
+  costs = {
+    f"ms per image ({label}: {way})": 1e3 * taken / images
+    for way, taken in seconds.items()
+  }
   trained = inverter.info.get("training_seconds")
   if trained is not None:
     costs[f"minutes of training ({label})"] = trained / 60
@@ -128,13 +144,23 @@ def _verdicts(label, values, kept):
   for rival in _WAYS[1:]:
     for key, sign in (("psnr", 1), ("ssim", 1), ("lpips", -1)):
       gain = sign * (values["inverter"][key] - values[rival][key])
-      verdicts.append(common.positive(
+      verdicts.append(
+        common.positive(
           f"The inverter is closer than the {rival} in {key.upper()} ({label})",
-          "not in the paper", common.mean(gain), f"gain in {key.upper()}, same images"))
+          "not in the paper",
+          common.mean(gain),
+          f"gain in {key.upper()}, same images",
+        )
+      )
     gain = kept["inverter"].astype(float) - kept[rival]
-    verdicts.append(common.positive(
+    verdicts.append(
+      common.positive(
         f"The inverter keeps the class more often than the {rival} ({label})",
-        "not in the paper", common.mean(gain), "gain in the fraction kept"))
+        "not in the paper",
+        common.mean(gain),
+        "gain in the fraction kept",
+      )
+    )
   return verdicts
 
 
@@ -142,10 +168,17 @@ def _grid(label, inverter, data, originals, pictures, near, shown):
   rows = []
   for i in range(min(shown, len(originals))):
     neighbours = inverter.prepare(data.training.read(near[i]).images)
-    rows.append([originals[i], pictures["inverter"][i], pictures["class mean"][i],
-                 *neighbours])
+    rows.append(
+      [originals[i], pictures["inverter"][i], pictures["class mean"][i], *neighbours]
+    )
   columns = ["original", "inverter", "class mean"]
   columns += [f"nearest {k + 1}" for k in range(near.shape[1])]
-  return common.Grid(f"baselines_{label}", f"{label}: the reconstruction beside the mean "
-                     "of the predicted class and the training images with the nearest "
-                     "logits.", rows, None, columns)
+  return common.Grid(
+    f"baselines_{label}",
+    f"{label}: the reconstruction beside the mean "
+    "of the predicted class and the training images with the nearest "
+    "logits.",
+    rows,
+    None,
+    columns,
+  )

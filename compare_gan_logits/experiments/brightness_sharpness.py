@@ -11,8 +11,10 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Brightness and sharpness"
 SECTION = "13, Figures 19 to 26"
-QUESTION = ("Which shift, and which scale, takes the logits of an adjusted image back to "
-            "those of the original?")
+QUESTION = (
+  "Which shift, and which scale, takes the logits of an adjusted image back to "
+  "those of the original?"
+)
 
 
 @gin.configurable("brightness_sharpness", module="experiments")
@@ -39,16 +41,27 @@ def run(inverters, data, settings):
     for fit, values in fits.items():
       table += _measures(kind, fit, values, factors)
       verdicts += _verdicts(kind, fit, values, factors)
-      pictures += [common.Curves(
-          f"{kind}_{fit}_{label}", f"{label}: best-fit {fit} of the logits against the "
+      pictures += [
+        common.Curves(
+          f"{kind}_{fit}_{label}",
+          f"{label}: best-fit {fit} of the logits against the "
           f"{kind} factor; the dashed line marks the unchanged image, the dotted ones hold "
-          "half of the images.", factors,
+          "half of the images.",
+          factors,
           {label: (*common.band(value), *np.quantile(value, [0.25, 0.75], axis=0))},
-          f"{kind} factor", f"best-fit {fit}", 1.0)
-                   for label, value in values.items()]
+          f"{kind} factor",
+          f"best-fit {fit}",
+          1.0,
+        )
+        for label, value in values.items()
+      ]
       arrays.update({f"{kind}/{fit}/{label}": v for label, v in values.items()})
-  return common.Result(tuple(table), tuple(verdicts), tuple(pictures),
-                       {**arrays, "factors": factors, "ids": sample.ids})
+  return common.Result(
+    tuple(table),
+    tuple(verdicts),
+    tuple(pictures),
+    {**arrays, "factors": factors, "ids": sample.ids},
+  )
 
 
 def brighten(images, factor):
@@ -63,8 +76,11 @@ def sharpen(images, factor):
   rows and columns stay as they are.
   """
   smooth = images.copy()
-  total = sum(images[:, 1 + i:images.shape[1] - 1 + i, 1 + j:images.shape[2] - 1 + j]
-              for i in (-1, 0, 1) for j in (-1, 0, 1))
+  total = sum(
+    images[:, 1 + i : images.shape[1] - 1 + i, 1 + j : images.shape[2] - 1 + j]
+    for i in (-1, 0, 1)
+    for j in (-1, 0, 1)
+  )
   smooth[:, 1:-1, 1:-1] = (total + 4 * images[:, 1:-1, 1:-1]) / 13
   return np.clip(smooth + np.float32(factor) * (images - smooth), 0.0, 1.0)
 
@@ -90,25 +106,38 @@ def _measures(kind, fit, values, factors):
   for label, value in values.items():
     near = _near_one(factors)
     table += [
-        common.Measure(f"slope of best-fit {fit} against {kind}", label,
-                       common.mean(measures.slope(factors, value))),
-        common.Measure(f"slope of best-fit {fit} against {kind}, around 1", label,
-                       common.mean(measures.slope(factors[near], value[:, near]))),
-        common.Measure(f"best-fit {fit} at {kind} {factors[0]:g}", label,
-                       common.mean(value[:, 0])),
-        common.Measure(f"best-fit {fit} at {kind} {factors[-1]:g}", label,
-                       common.mean(value[:, -1])),
-        common.Measure(f"deviation between images at {kind} {factors[-1]:g}, {fit}",
-                       label, _deviation(value[:, -1]))]
+      common.Measure(
+        f"slope of best-fit {fit} against {kind}",
+        label,
+        common.mean(measures.slope(factors, value)),
+      ),
+      common.Measure(
+        f"slope of best-fit {fit} against {kind}, around 1",
+        label,
+        common.mean(measures.slope(factors[near], value[:, near])),
+      ),
+      common.Measure(
+        f"best-fit {fit} at {kind} {factors[0]:g}", label, common.mean(value[:, 0])
+      ),
+      common.Measure(
+        f"best-fit {fit} at {kind} {factors[-1]:g}", label, common.mean(value[:, -1])
+      ),
+      common.Measure(
+        f"deviation between images at {kind} {factors[-1]:g}, {fit}",
+        label,
+        _deviation(value[:, -1]),
+      ),
+    ]
   return table
 
 
 def _deviation(values):
   """Standard deviation with the interval that the mean square's gives."""
   squares = common.mean(np.square(values - values.mean()))
-  return common.Estimate(*(float(np.sqrt(max(v, 0.0)))
-                           for v in (squares.value, squares.low, squares.high)),
-                         squares.n)
+  return common.Estimate(
+    *(float(np.sqrt(max(v, 0.0))) for v in (squares.value, squares.low, squares.high)),
+    squares.n,
+  )
 
 
 def _verdicts(kind, fit, values, factors):
@@ -117,22 +146,34 @@ def _verdicts(kind, fit, values, factors):
     robust = common.is_robust(label)
     evidence = f"slope of the best-fit {fit}"
     if kind == "sharpness" or (robust and fit == "shift"):
-      verdicts.append(common.positive(
-          f"Best-fit {fit} rises with {kind} ({label})", "13",
-          common.mean(measures.slope(factors, value)), evidence))
+      verdicts.append(
+        common.positive(
+          f"Best-fit {fit} rises with {kind} ({label})",
+          "13",
+          common.mean(measures.slope(factors, value)),
+          evidence,
+        )
+      )
     elif robust:
-      verdicts.append(common.positive(
-          f"Best-fit scale rises with brightness around 1 ({label})", "13",
-          common.mean(measures.slope(factors[near], value[:, near])), evidence))
+      verdicts.append(
+        common.positive(
+          f"Best-fit scale rises with brightness around 1 ({label})",
+          "13",
+          common.mean(measures.slope(factors[near], value[:, near])),
+          evidence,
+        )
+      )
     elif fit == "shift":
       verdicts += _peak(label, value, factors)
     else:
       verdicts.append(_largest_unchanged(label, value, factors))
   if kind == "sharpness":
     verdicts += common.robust_larger(
-        f"Sharpness moves the best-fit {fit} more in the robust model", "13",
-        {label: np.abs(measures.slope(factors, v)) for label, v in values.items()},
-        f"size of the slope of the best-fit {fit}")
+      f"Sharpness moves the best-fit {fit} more in the robust model",
+      "13",
+      {label: np.abs(measures.slope(factors, v)) for label, v in values.items()},
+      f"size of the slope of the best-fit {fit}",
+    )
   return verdicts
 
 
@@ -146,14 +187,24 @@ def _peak(label, value, factors):
   top, last = int(chosen.argmax()), len(factors) - 1
   statement = f"Best-fit shift peaks and then falls with brightness ({label})"
   if top in (0, last):
-    return [common.Verdict(
-        statement, "13", common.FAILS,
+    return [
+      common.Verdict(
+        statement,
+        "13",
+        common.FAILS,
         common.mean(judged[:, top] - judged[:, last - top]),
-        f"height of the maximum, at the end {factors[top]:g}, over the other end")]
+        f"height of the maximum, at the end {factors[top]:g}, over the other end",
+      )
+    ]
   higher = 0 if chosen[0] > chosen[last] else last
-  return [common.positive(
-      statement, "13", common.mean(judged[:, top] - judged[:, higher]),
-      f"height of the maximum at {factors[top]:g} over the higher end")]
+  return [
+    common.positive(
+      statement,
+      "13",
+      common.mean(judged[:, top] - judged[:, higher]),
+      f"height of the maximum at {factors[top]:g} over the higher end",
+    )
+  ]
 
 
 def _largest_unchanged(label, value, factors):
@@ -164,7 +215,9 @@ def _largest_unchanged(label, value, factors):
   changed = value[:, factors != 1.0]
   rival = int(changed[::2].mean(axis=0).argmax())
   return common.positive(
-      f"Best-fit scale is largest for unchanged brightness ({label})", "13",
-      common.mean(1.0 - changed[1::2, rival]),
-      f"1 minus the best-fit scale at its largest elsewhere, "
-      f"{factors[factors != 1.0][rival]:g}")
+    f"Best-fit scale is largest for unchanged brightness ({label})",
+    "13",
+    common.mean(1.0 - changed[1::2, rival]),
+    f"1 minus the best-fit scale at its largest elsewhere, "
+    f"{factors[factors != 1.0][rival]:g}",
+  )

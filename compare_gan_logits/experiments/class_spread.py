@@ -24,26 +24,49 @@ class Settings:
 
 
 def run(inverters, data, settings):
-  sample = data.draw_classes(settings.classes,
-                             max(2, settings.images // settings.classes), "class spread")
+  sample = data.draw_classes(
+    settings.classes, max(2, settings.images // settings.classes), "class spread"
+  )
   table, distances, relative = [], {}, {}
   for label, inverter in inverters.items():
     logits = inverter.logits(sample.images)
     distances[label] = spread(logits, sample.labels)
     relative[label] = distances[label] / spread(logits, np.zeros(len(logits))).mean()
     table += [
-        common.Measure("l2 distance of logits to their class mean", label,
-                       common.mean(distances[label]), common.paper_value(label, PAPER)),
-        common.Measure("the same over the distance to the mean of all", label,
-                       common.mean(relative[label]))]
-  verdicts = common.robust_larger("Standard logits are grouped more tightly", "5.5",
-                                  distances, "l2 distance to the class mean")
+      common.Measure(
+        "l2 distance of logits to their class mean",
+        label,
+        common.mean(distances[label]),
+        common.paper_value(label, PAPER),
+      ),
+      common.Measure(
+        "the same over the distance to the mean of all",
+        label,
+        common.mean(relative[label]),
+      ),
+    ]
+  verdicts = common.robust_larger(
+    "Standard logits are grouped more tightly",
+    "5.5",
+    distances,
+    "l2 distance to the class mean",
+  )
   verdicts += common.robust_larger(
-      "Standard logits are grouped more tightly for the size of their space",
-      "not in the paper", relative, "distance to the class mean / to the mean of all")
-  return common.Result(tuple(table), verdicts, (), {
+    "Standard logits are grouped more tightly for the size of their space",
+    "not in the paper",
+    relative,
+    "distance to the class mean / to the mean of all",
+  )
+  return common.Result(
+    tuple(table),
+    verdicts,
+    (),
+    {
       **common.stacked({"distance": distances, "relative": relative}),
-      "ids": sample.ids, "labels": sample.labels})
+      "ids": sample.ids,
+      "labels": sample.labels,
+    },
+  )
 
 
 def spread(logits, labels):

@@ -34,8 +34,12 @@ class Estimate:
   n: int
 
   def to_json(self):
-    return {"value": significant(self.value), "low": significant(self.low),
-            "high": significant(self.high), "n": self.n}
+    return {
+      "value": significant(self.value),
+      "low": significant(self.low),
+      "high": significant(self.high),
+      "n": self.n,
+    }
 
   def __str__(self):
     return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}], n = {self.n}"
@@ -120,9 +124,16 @@ class Result:
 
   def findings(self):
     """The verdicts, JSON-able."""
-    return [{"statement": v.statement, "section": v.section, "outcome": v.outcome,
-             "evidence": v.evidence.to_json(), "evidence_is": v.evidence_is}
-            for v in self.verdicts]
+    return [
+      {
+        "statement": v.statement,
+        "section": v.section,
+        "outcome": v.outcome,
+        "evidence": v.evidence.to_json(),
+        "evidence_is": v.evidence_is,
+      }
+      for v in self.verdicts
+    ]
 
 
 def significant(value, digits=5):
@@ -184,8 +195,13 @@ def negligible(statement, section, estimate, margin, evidence_is):
     outcome = FAILS
   else:
     outcome = OPEN
-  return Verdict(statement, section, outcome, estimate,
-                 f"{evidence_is}; negligible below {margin:.3g}")
+  return Verdict(
+    statement,
+    section,
+    outcome,
+    estimate,
+    f"{evidence_is}; negligible below {margin:.3g}",
+  )
 
 
 def kind(label):
@@ -236,8 +252,14 @@ def robust_larger(statement, section, values, evidence_is, sign=1):
     return ()
   robust, standard = (np.asarray(values[label], np.float64) for label in labels)
   first, second = labels if sign > 0 else labels[::-1]
-  return (positive(statement, section, mean(sign * (robust - standard)),
-                   f"{evidence_is}: {first} minus {second}, same images"),)
+  return (
+    positive(
+      statement,
+      section,
+      mean(sign * (robust - standard)),
+      f"{evidence_is}: {first} minus {second}, same images",
+    ),
+  )
 
 
 def paper_value(label, values):
@@ -247,8 +269,11 @@ def paper_value(label, values):
 
 def stacked(arrays):
   """{name: {label: array}} -> {"name/label": array}, as an npz holds it."""
-  return {f"{name}/{label}": np.asarray(value)
-          for name, of_label in arrays.items() for label, value in of_label.items()}
+  return {
+    f"{name}/{label}": np.asarray(value)
+    for name, of_label in arrays.items()
+    for label, value in of_label.items()
+  }
 
 
 def blocks(name, caption, stacks):
@@ -266,5 +291,6 @@ def blocks(name, caption, stacks):
 def band(values):
   """Mean, low and high over images of values [n, m], for figures.curves."""
   estimates = [mean(column) for column in np.asarray(values).T]
-  return tuple(np.array([getattr(e, part) for e in estimates])
-               for part in ("value", "low", "high"))
+  return tuple(
+    np.array([getattr(e, part) for e in estimates]) for part in ("value", "low", "high")
+  )

@@ -90,20 +90,25 @@ class Data:
       return self.read(order[:count])
     kept, total = [], 0
     for start in range(0, len(order), _CHUNK):
-      sample = self.read(order[start:start + _CHUNK])
+      sample = self.read(order[start : start + _CHUNK])
       mask = np.asarray(keep(sample), bool)
       kept.append(Sample(sample.ids[mask], sample.images[mask], sample.labels[mask]))
       total += int(mask.sum())
       if total >= count:
         break
-    return Sample(*(np.concatenate([getattr(part, name) for part in kept])[:count]
-                    for name in ("ids", "images", "labels")))
+    return Sample(
+      *(
+        np.concatenate([getattr(part, name) for part in kept])[:count]
+        for name in ("ids", "images", "labels")
+      )
+    )
 
   def draw_classes(self, classes, per_class, key):
     """Draws `per_class` images of each of `classes` classes, by seed."""
     order = self.order(key)
-    chosen = generator(self.seed, key + " classes").permutation(
-        np.unique(self.labels))[:classes]
+    chosen = generator(self.seed, key + " classes").permutation(np.unique(self.labels))[
+      :classes
+    ]
     ids = [order[self.labels[order] == c][:per_class] for c in chosen]
     return self.read(np.concatenate(ids))
 
@@ -119,9 +124,10 @@ class Data:
     if indices is not None and inverter.num_logits == 1000:
       return np.asarray(indices)[labels]
     raise UserError(
-        f"{inverter.path} has {inverter.num_logits} logits, {self.dataset.name} "
-        f"{self.dataset.num_classes} classes: nobody knows which is right; name the "
-        "set that its classifier was trained on")
+      f"{inverter.path} has {inverter.num_logits} logits, {self.dataset.name} "
+      f"{self.dataset.num_classes} classes: nobody knows which is right; name the "
+      "set that its classifier was trained on"
+    )
 
   def correct(self, inverter, sample):
     """Whether the inverter's classifier is right about each image: bool [n]."""
@@ -129,8 +135,9 @@ class Data:
 
   def correct_for_all(self, inverters):
     """A `keep` for draw: images that all classifiers get right."""
-    return lambda sample: np.all([self.correct(inverter, sample)
-                                  for inverter in inverters.values()], axis=0)
+    return lambda sample: np.all(
+      [self.correct(inverter, sample) for inverter in inverters.values()], axis=0
+    )
 
 
 def read_outside(source, size, limit, seed):
@@ -172,8 +179,9 @@ def _read_idx(path):
     with opener(path, "rb") as f:
       magic, total, height, width = struct.unpack(">IIII", f.read(16))
       if magic != 0x803:
-        raise UserError(f"{path} is not an IDX file of images; name the one of images, "
-                        "not of labels")
+        raise UserError(
+          f"{path} is not an IDX file of images; name the one of images, not of labels"
+        )
       values = np.frombuffer(f.read(), np.uint8)
   except (OSError, EOFError, struct.error) as error:
     raise UserError(f"{path} is damaged ({error}); copy it again") from None

@@ -11,9 +11,11 @@ from compare_gan_logits.experiments import common
 
 TITLE = "Directions that move the picture"
 SECTION = "beyond the paper (6)"
-QUESTION = ("Which directions of logit space change the picture most? The singular "
-            "vectors of the generator's Jacobian, beside the directions of a shift and "
-            "of a scale.")
+QUESTION = (
+  "Which directions of logit space change the picture most? The singular "
+  "vectors of the generator's Jacobian, beside the directions of a shift and "
+  "of a scale."
+)
 
 
 @gin.configurable("directions", module="experiments")
@@ -38,27 +40,51 @@ def run(inverters, data, settings):
     logits = inverter.logits(sample.images)
     noise = inverter.noise(len(logits), data.seed)
     deviation = float(logits.std())
-    values, vectors = singular(inverter, logits, noise, settings.step * deviation,
-                               settings.probes, data.seed)
+    values, vectors = singular(
+      inverter, logits, noise, settings.step * deviation, settings.probes, data.seed
+    )
     power = values**2
     share = power[:, 0] / power.sum(axis=1)
-    rank = power.sum(axis=1)**2 / np.sum(power**2, axis=1)
-    values, vectors = values[:, :settings.kept], vectors[:, :settings.kept]
+    rank = power.sum(axis=1) ** 2 / np.sum(power**2, axis=1)
+    values, vectors = values[:, : settings.kept], vectors[:, : settings.kept]
     ones = np.ones_like(logits) / np.sqrt(inverter.num_logits)
     table += [
-        common.Measure("largest singular value (pixel l2 per unit of logits)", label,
-                       common.mean(values[:, 0])),
-        common.Measure("share of the first direction in all movement", label,
-                       common.mean(share)),
-        common.Measure("effective number of directions", label, common.mean(rank)),
-        common.Measure("first direction's |cosine| with a shift", label,
-                       common.mean(np.abs(np.sum(vectors[:, 0] * ones, 1)))),
-        common.Measure("first direction's |cosine| with a scale", label,
-                       common.mean(np.abs(_cosine(vectors[:, 0], logits)))),
-        common.Measure("reference: |cosine| of random directions", label,
-                       common.mean(_random_cosines(inverter.num_logits, data.seed)))]
-    grids.append(_grid(label, inverter, logits, noise, vectors[:, 0],
-                       settings.travel * deviation, settings.shown))
+      common.Measure(
+        "largest singular value (pixel l2 per unit of logits)",
+        label,
+        common.mean(values[:, 0]),
+      ),
+      common.Measure(
+        "share of the first direction in all movement", label, common.mean(share)
+      ),
+      common.Measure("effective number of directions", label, common.mean(rank)),
+      common.Measure(
+        "first direction's |cosine| with a shift",
+        label,
+        common.mean(np.abs(np.sum(vectors[:, 0] * ones, 1))),
+      ),
+      common.Measure(
+        "first direction's |cosine| with a scale",
+        label,
+        common.mean(np.abs(_cosine(vectors[:, 0], logits))),
+      ),
+      common.Measure(
+        "reference: |cosine| of random directions",
+        label,
+        common.mean(_random_cosines(inverter.num_logits, data.seed)),
+      ),
+    ]
+    grids.append(
+      _grid(
+        label,
+        inverter,
+        logits,
+        noise,
+        vectors[:, 0],
+        settings.travel * deviation,
+        settings.shown,
+      )
+    )
     arrays[f"values/{label}"], arrays[f"vectors/{label}"] = values, vectors
   return common.Result(tuple(table), (), tuple(grids), {**arrays, "ids": sample.ids})
 
@@ -79,8 +105,10 @@ def singular(inverter, logits, noise, step, probes, seed=0):
   """
   size = logits.shape[1]
   if probes < size:
-    bases = [np.linalg.qr(rows.T)[0].T
-             for rows in _row_spaces(inverter, logits, noise, probes, seed)]
+    bases = [
+      np.linalg.qr(rows.T)[0].T
+      for rows in _row_spaces(inverter, logits, noise, probes, seed)
+    ]
   else:
     bases = [np.eye(size)] * len(logits)
   found = [_decompose(inverter, *one, step) for one in zip(logits, noise, bases)]
@@ -106,18 +134,24 @@ def _row_spaces(inverter, logits, noise, probes, seed):
     z = tf.placeholder(tf.float32, [None, noise.shape[1]])
     towards = tf.placeholder(tf.float32, [None, *shape])
     picture = inverter.graph_generator(z, condition)
-    gradient, = tf.gradients(picture, condition, grad_ys=towards)
+    (gradient,) = tf.gradients(picture, condition, grad_ys=towards)
     with tf.Session() as session:
       session.run(tf.local_variables_initializer())
       for one, its_noise in zip(logits, noise):
-        yield session.run(gradient, {
+        yield session.run(
+          gradient,
+          {
             condition: np.repeat(one[None], probes, axis=0),
-            z: np.repeat(its_noise[None], probes, axis=0), towards: weights})
+            z: np.repeat(its_noise[None], probes, axis=0),
+            towards: weights,
+          },
+        )
 
 
 def _cosine(a, b):
   return np.sum(a * b, 1) / np.maximum(
-      np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+    np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12
+  )
 
 
 def _random_cosines(size, seed):
@@ -130,10 +164,17 @@ def _grid(label, inverter, logits, noise, vectors, travel, shown):
   # A singular vector has no sign: let the largest entry be positive.
   largest = np.abs(vectors).argmax(axis=1)
   signs = np.sign(vectors[np.arange(len(vectors)), largest])[:, None]
-  pictures = [inverter.generate((logits + p * travel * signs * vectors)[:shown],
-                                noise[:shown]) for p in places]
+  pictures = [
+    inverter.generate((logits + p * travel * signs * vectors)[:shown], noise[:shown])
+    for p in places
+  ]
   rows = [[p[i] for p in pictures] for i in range(min(shown, len(logits)))]
-  names = [inverter.class_names[k] for k in largest[:len(rows)]]
-  return common.Grid(f"directions_{label}", f"{label}: along the first singular vector; "
-                     "on the left, the class whose logit it changes most.", rows, names,
-                     [f"{p * travel:+.3g}" for p in places])
+  names = [inverter.class_names[k] for k in largest[: len(rows)]]
+  return common.Grid(
+    f"directions_{label}",
+    f"{label}: along the first singular vector; "
+    "on the left, the class whose logit it changes most.",
+    rows,
+    names,
+    [f"{p * travel:+.3g}" for p in places],
+  )

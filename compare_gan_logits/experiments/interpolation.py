@@ -42,14 +42,22 @@ def describe(label, paths):
     (list of Measure, {"length", "ends", "unevenness", "longest": [n]}).
   """
   steps = measures.steps(paths)
-  values = {"length": steps.sum(axis=1),
-            "ends": measures.perceptual(paths[:, 0], paths[:, -1]),
-            "unevenness": unevenness(steps), "longest": steps.max(axis=1)}
-  names = {"length": "path length, LPIPS", "ends": "LPIPS between the ends",
-           "unevenness": "unevenness of the steps (0 is even)",
-           "longest": "longest step, LPIPS"}
-  return [common.Measure(names[key], label, common.mean(value))
-          for key, value in values.items()], values
+  values = {
+    "length": steps.sum(axis=1),
+    "ends": measures.perceptual(paths[:, 0], paths[:, -1]),
+    "unevenness": unevenness(steps),
+    "longest": steps.max(axis=1),
+  }
+  names = {
+    "length": "path length, LPIPS",
+    "ends": "LPIPS between the ends",
+    "unevenness": "unevenness of the steps (0 is even)",
+    "longest": "longest step, LPIPS",
+  }
+  return [
+    common.Measure(names[key], label, common.mean(value))
+    for key, value in values.items()
+  ], values
 
 
 def study(inverters, walk, shown, name, caption):

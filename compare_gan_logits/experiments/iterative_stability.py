@@ -10,10 +10,14 @@ from compare_gan_logits.experiments import common
 
 TITLE = "Iterative stability"
 SECTION = "12"
-QUESTION = ("Does the classifier give a reconstruction the class it gave the original, "
-            "and does that last when it is reconstructed again?")
-PAPER = {"right": {"robust": 0.54, "standard": 0.493},
-         "wrong": {"robust": 0.35, "standard": 0.299}}
+QUESTION = (
+  "Does the classifier give a reconstruction the class it gave the original, "
+  "and does that last when it is reconstructed again?"
+)
+PAPER = {
+  "right": {"robust": 0.54, "standard": 0.493},
+  "wrong": {"robust": 0.35, "standard": 0.299},
+}
 
 
 @gin.configurable("iterative_stability", module="experiments")
@@ -42,31 +46,52 @@ def run(inverters, data, settings):
     first_kept[label] = kept[0]
     right = predicted[0] == data.targets(inverter, labels)
     for name, mask in (("right", right), ("wrong", ~right)):
-      table.append(common.Measure(
-          f"class kept, originals classified {name}", label, common.rate(kept[0][mask]),
-          common.paper_value(label, PAPER[name])))
+      table.append(
+        common.Measure(
+          f"class kept, originals classified {name}",
+          label,
+          common.rate(kept[0][mask]),
+          common.paper_value(label, PAPER[name]),
+        )
+      )
     table += _table(label, kept, predicted)
     if 2 <= right.sum() <= len(right) - 2:
-      verdicts.append(common.positive(
-          f"Rightly classified images keep their class more often ({label})", "12",
+      verdicts.append(
+        common.positive(
+          f"Rightly classified images keep their class more often ({label})",
+          "12",
           common.unpaired_difference(kept[0][right], kept[0][~right]),
-          "fraction kept, right minus wrong"))
+          "fraction kept, right minus wrong",
+        )
+      )
     series[label] = _rates(kept)
     arrays[f"kept/{label}"], arrays[f"right/{label}"] = kept, right
-    grids.append(common.Grid(
-        f"iterated_{label}", f"{label}: the original, then each picture's "
-        "reconstruction.",
-        [[originals[i], *(p[i] for p in pictures)]
-         for i in range(min(settings.shown, len(originals)))],
-        None, ["original", *[str(r + 1) for r in range(settings.rounds)]]))
-  verdicts += common.robust_larger("The robust model is more stable", "12", first_kept,
-                                   "fraction that keeps its class")
+    grids.append(
+      common.Grid(
+        f"iterated_{label}",
+        f"{label}: the original, then each picture's reconstruction.",
+        [
+          [originals[i], *(p[i] for p in pictures)]
+          for i in range(min(settings.shown, len(originals)))
+        ],
+        None,
+        ["original", *[str(r + 1) for r in range(settings.rounds)]],
+      )
+    )
+  verdicts += common.robust_larger(
+    "The robust model is more stable", "12", first_kept, "fraction that keeps its class"
+  )
   curve = common.Curves(
-      "kept_over_rounds", "How often the k-th reconstruction still has the original's "
-      "class.", np.arange(1, settings.rounds + 1), series, "reconstructions in a row",
-      "fraction that keeps its class")
-  return common.Result(tuple(table), tuple(verdicts), (*grids, curve),
-                       {**arrays, "ids": sample.ids[order]})
+    "kept_over_rounds",
+    "How often the k-th reconstruction still has the original's class.",
+    np.arange(1, settings.rounds + 1),
+    series,
+    "reconstructions in a row",
+    "fraction that keeps its class",
+  )
+  return common.Result(
+    tuple(table), tuple(verdicts), (*grids, curve), {**arrays, "ids": sample.ids[order]}
+  )
 
 
 def iterate(inverter, images, rounds, seed):
@@ -86,15 +111,23 @@ def iterate(inverter, images, rounds, seed):
 
 
 def _table(label, kept, predicted):
-  table = [common.Measure(f"class kept after {k} rounds", label, common.rate(kept[k - 1]))
-           for k in (1, 2, 4, 6) if k <= len(kept)]
-  table.append(common.Measure(
-      "reference: class of another image of the batch", label,
-      common.rate(predicted[1] == np.roll(predicted[0], 1))))
+  table = [
+    common.Measure(f"class kept after {k} rounds", label, common.rate(kept[k - 1]))
+    for k in (1, 2, 4, 6)
+    if k <= len(kept)
+  ]
+  table.append(
+    common.Measure(
+      "reference: class of another image of the batch",
+      label,
+      common.rate(predicted[1] == np.roll(predicted[0], 1)),
+    )
+  )
   return table
 
 
 def _rates(kept):
   estimates = [common.rate(k) for k in kept]
-  return tuple(np.array([getattr(e, part) for e in estimates])
-               for part in ("value", "low", "high"))
+  return tuple(
+    np.array([getattr(e, part) for e in estimates]) for part in ("value", "low", "high")
+  )

@@ -23,27 +23,46 @@ def run(inverters, data, settings):
   points = settings.tiles - 2
 
   def walk(inverter):
-    originals = inverter.prepare(sample.images[:2 * pairs])
+    originals = inverter.prepare(sample.images[: 2 * pairs])
     logits = inverter.logits(originals)
     path = interpolation.between(logits[:pairs], logits[pairs:], points)
     noise = np.repeat(inverter.noise(pairs, data.seed)[:, None], points, axis=1)
     paths = interpolation.decode(inverter, path, noise)
-    return paths, [[originals[i], *paths[i], originals[pairs + i]]
-                   for i in range(pairs)]
+    return paths, [
+      [originals[i], *paths[i], originals[pairs + i]] for i in range(pairs)
+    ]
 
   table, grids, arrays = interpolation.study(
-      inverters, walk, settings.shown, "logit_path",
-      "upper left and lower right are the originals; between them, pictures of "
-      "interpolated logits.")
-  arrays["per_end"] = {label: length / np.maximum(arrays["ends"][label], 1e-6)
-                       for label, length in arrays["length"].items()}
-  table += [common.Measure("path length / LPIPS between the ends", label,
-                           common.mean(value))
-            for label, value in arrays["per_end"].items()]
+    inverters,
+    walk,
+    settings.shown,
+    "logit_path",
+    "upper left and lower right are the originals; between them, pictures of "
+    "interpolated logits.",
+  )
+  arrays["per_end"] = {
+    label: length / np.maximum(arrays["ends"][label], 1e-6)
+    for label, length in arrays["length"].items()
+  }
+  table += [
+    common.Measure("path length / LPIPS between the ends", label, common.mean(value))
+    for label, value in arrays["per_end"].items()
+  ]
   statement = "The robust model's sequence is smoother"
-  verdicts = common.robust_larger(f"{statement} (more even steps)", "5.5, 9",
-                                  arrays["unevenness"], "unevenness of the steps", -1)
-  verdicts += common.robust_larger(f"{statement} (shorter longest step)", "5.5, 9",
-                                   arrays["longest"], "longest step in LPIPS", -1)
-  return common.Result(tuple(table), verdicts, tuple(grids),
-                       {**common.stacked(arrays), "ids": sample.ids})
+  verdicts = common.robust_larger(
+    f"{statement} (more even steps)",
+    "5.5, 9",
+    arrays["unevenness"],
+    "unevenness of the steps",
+    -1,
+  )
+  verdicts += common.robust_larger(
+    f"{statement} (shorter longest step)",
+    "5.5, 9",
+    arrays["longest"],
+    "longest step in LPIPS",
+    -1,
+  )
+  return common.Result(
+    tuple(table), verdicts, tuple(grids), {**common.stacked(arrays), "ids": sample.ids}
+  )

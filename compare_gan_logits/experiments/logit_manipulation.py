@@ -11,10 +11,15 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Logit shift, scale and perturbation"
 SECTION = "5.5, Figure 8"
-QUESTION = ("What do a constant added to all logits, a factor on them and Gaussian noise "
-            "on them do to the picture?")
-_LOOKS = {"brightness": measures.brightness, "contrast": measures.contrast,
-          "sharpness": measures.sharpness}
+QUESTION = (
+  "What do a constant added to all logits, a factor on them and Gaussian noise "
+  "on them do to the picture?"
+)
+_LOOKS = {
+  "brightness": measures.brightness,
+  "contrast": measures.contrast,
+  "sharpness": measures.sharpness,
+}
 
 
 @gin.configurable("logit_manipulation", module="experiments")
@@ -42,12 +47,19 @@ def run(inverters, data, settings):
     logits = inverter.logits(originals)
     noise = inverter.noise(len(logits), data.seed)
     shifts = settings.shifts_robust if common.is_robust(label) else settings.shifts
-    table.append(common.Measure("deviation of the logits (what a shift compares with)",
-                                label, common.mean(logits.std(axis=1))))
+    table.append(
+      common.Measure(
+        "deviation of the logits (what a shift compares with)",
+        label,
+        common.mean(logits.std(axis=1)),
+      )
+    )
     for kind, settled in (("shift", shifts), ("scale", settings.log_scales)):
       pictures = _decode(inverter, logits, noise, kind, settled)
-      looks = {name: np.stack([look(p) for p in pictures], axis=1)
-               for name, look in _LOOKS.items()}
+      looks = {
+        name: np.stack([look(p) for p in pictures], axis=1)
+        for name, look in _LOOKS.items()
+      }
       slopes[kind][label] = {n: measures.slope(settled, v) for n, v in looks.items()}
       table += _measures(label, inverter, logits, pictures, looks, kind, settled)
       curves.setdefault(kind, {})[label] = settled, looks
@@ -56,11 +68,18 @@ def run(inverters, data, settings):
       arrays.update({f"{kind}/{n}/{label}": v for n, v in looks.items()})
     moved[label], perturbed = _perturb(inverter, logits, noise, data.seed, settings)
     arrays[f"perturbation/lpips/{label}"] = moved[label]
-    table.append(common.Measure("LPIPS moved by the perturbation", label,
-                                common.mean(moved[label])))
+    table.append(
+      common.Measure(
+        "LPIPS moved by the perturbation", label, common.mean(moved[label])
+      )
+    )
     grids.append(_perturbation_grid(label, originals, perturbed, settings))
-  return common.Result(tuple(table), _verdicts(slopes, moved),
-                       (*grids, *_curves(curves)), {**arrays, "ids": sample.ids})
+  return common.Result(
+    tuple(table),
+    _verdicts(slopes, moved),
+    (*grids, *_curves(curves)),
+    {**arrays, "ids": sample.ids},
+  )
 
 
 def manipulate(logits, kind, value):
@@ -70,20 +89,29 @@ def manipulate(logits, kind, value):
 
 def _decode(inverter, logits, noise, kind, settled):
   """A list of pictures [n, h, w, c], one per value."""
-  return [inverter.generate(manipulate(logits, kind, value), noise) for value in settled]
+  return [
+    inverter.generate(manipulate(logits, kind, value), noise) for value in settled
+  ]
 
 
 def _measures(label, inverter, logits, pictures, looks, kind, settled):
   unit = "unit of shift" if kind == "shift" else "decade of scale"
-  table = [common.Measure(f"{name} gained per {unit}", label,
-                          common.mean(measures.slope(settled, values)))
-           for name, values in looks.items()]
+  table = [
+    common.Measure(
+      f"{name} gained per {unit}", label, common.mean(measures.slope(settled, values))
+    )
+    for name, values in looks.items()
+  ]
   classes = logits.argmax(1)
   for value, of_value in ((settled[0], pictures[0]), (settled[-1], pictures[-1])):
     factor = f"shift {value:+.2g}" if kind == "shift" else f"scale 10^{value:+.2g}"
-    table.append(common.Measure(
-        f"class of the original kept at {factor}", label,
-        common.rate(inverter.predict(of_value) == classes)))
+    table.append(
+      common.Measure(
+        f"class of the original kept at {factor}",
+        label,
+        common.rate(inverter.predict(of_value) == classes),
+      )
+    )
   return table
 
 
@@ -91,12 +119,12 @@ def _perturb(inverter, logits, noise, seed, settings):
   """Mean LPIPS that perturbed logits move the picture by [n], and some pictures."""
   rng = common.generator(seed, "perturbation")
   plain = inverter.generate(logits, noise)
-  moved, shown = [], [plain[:settings.shown]]
+  moved, shown = [], [plain[: settings.shown]]
   for _ in range(settings.draws):
     added = rng.normal(0.0, np.sqrt(settings.variance), logits.shape)
     pictures = inverter.generate(logits + added, noise)
     moved.append(measures.perceptual(plain, pictures))
-    shown.append(pictures[:settings.shown])
+    shown.append(pictures[: settings.shown])
   return np.mean(moved, axis=0), np.stack(shown, axis=1)
 
 
@@ -107,34 +135,55 @@ def _verdicts(slopes, moved):
       values = {label: of_label[name] for label, of_label in slopes[kind].items()}
       for label, value in values.items():
         if common.is_robust(label):
-          verdicts.append(common.positive(
-              f"A larger {kind} raises {name} ({label})", "5.5, 6", common.mean(value),
-              f"slope of {name} against the {kind}"))
+          verdicts.append(
+            common.positive(
+              f"A larger {kind} raises {name} ({label})",
+              "5.5, 6",
+              common.mean(value),
+              f"slope of {name} against the {kind}",
+            )
+          )
       verdicts += common.robust_larger(
-          f"The {kind} acts on {name} more in the robust model", "5.5, 6",
-          {label: np.abs(value) for label, value in values.items()},
-          f"size of the slope of {name}")
+        f"The {kind} acts on {name} more in the robust model",
+        "5.5, 6",
+        {label: np.abs(value) for label, value in values.items()},
+        f"size of the slope of {name}",
+      )
   verdicts += common.robust_larger(
-      "Perturbed logits change the robust model's pictures less", "5.5", moved,
-      "LPIPS moved by the perturbation", sign=-1)
+    "Perturbed logits change the robust model's pictures less",
+    "5.5",
+    moved,
+    "LPIPS moved by the perturbation",
+    sign=-1,
+  )
   return tuple(verdicts)
 
 
 def _grid(label, kind, settled, originals, pictures, shown):
   names = [f"{v:+.2g}" if kind == "shift" else f"×{10.0**v:.2g}" for v in settled]
   return common.Grid(
-      f"{kind}_{label}", f"{label}: the original, then pictures of its logits after a "
-      f"{kind}, the noise held.",
-      [[originals[i], *(p[i] for p in pictures)]
-       for i in range(min(shown, len(originals)))], None, ["original", *names])
+    f"{kind}_{label}",
+    f"{label}: the original, then pictures of its logits after a "
+    f"{kind}, the noise held.",
+    [
+      [originals[i], *(p[i] for p in pictures)]
+      for i in range(min(shown, len(originals)))
+    ],
+    None,
+    ["original", *names],
+  )
 
 
 def _perturbation_grid(label, originals, perturbed, settings):
   columns = ["original", "unperturbed"] + ["perturbed"] * settings.draws
   return common.Grid(
-      f"perturbation_{label}", f"{label}: the original, the picture of its logits, and "
-      f"pictures of those plus Gaussian noise of variance {settings.variance:g}.",
-      [[originals[i], *perturbed[i]] for i in range(len(perturbed))], None, columns)
+    f"perturbation_{label}",
+    f"{label}: the original, the picture of its logits, and "
+    f"pictures of those plus Gaussian noise of variance {settings.variance:g}.",
+    [[originals[i], *perturbed[i]] for i in range(len(perturbed))],
+    None,
+    columns,
+  )
 
 
 def _curves(curves):
@@ -144,10 +193,17 @@ def _curves(curves):
     for name in _LOOKS:
       # Every model has shifts of its own; a curve for each.
       for label, (settled, looks) in of_kind.items():
-        x = 10.0**np.array(settled) if scale else np.array(settled)
-        pictures.append(common.Curves(
-            f"{kind}_{name}_{label}", f"{label}: {name} of the pictures against the "
-            f"{kind} of the logits.", x, {label: common.band(looks[name])},
-            "factor on the logits" if scale else "added to the logits", name,
-            1.0 if scale else 0.0, scale))
+        x = 10.0 ** np.array(settled) if scale else np.array(settled)
+        pictures.append(
+          common.Curves(
+            f"{kind}_{name}_{label}",
+            f"{label}: {name} of the pictures against the {kind} of the logits.",
+            x,
+            {label: common.band(looks[name])},
+            "factor on the logits" if scale else "added to the logits",
+            name,
+            1.0 if scale else 0.0,
+            scale,
+          )
+        )
   return pictures

@@ -11,11 +11,18 @@ from compare_gan_logits.metrics import similarity
 
 
 # Names in the tables, with the direction that is better.
-NAMES = {"lpips": "LPIPS (lower is closer)", "psnr": "PSNR, dB (higher is closer)",
-         "ssim": "SSIM (higher is closer)"}
+NAMES = {
+  "lpips": "LPIPS (lower is closer)",
+  "psnr": "PSNR, dB (higher is closer)",
+  "ssim": "SSIM (higher is closer)",
+}
 # Table 2: robust ResNet-152 by both methods, standard ResNet-152, Inception-V3.
-PAPER_LPIPS = {"robust": 0.3138, "dosovitskiy_brox": 0.3092, "standard": 0.3755,
-               "inception": 0.3881}
+PAPER_LPIPS = {
+  "robust": 0.3138,
+  "dosovitskiy_brox": 0.3092,
+  "standard": 0.3755,
+  "inception": 0.3881,
+}
 # Of equal images it is infinite, which no mean survives.
 _MAX_PSNR = 100.0
 
@@ -27,16 +34,24 @@ def perceptual(a, b):
 
 def quality(originals, pictures):
   """{"lpips", "psnr" (at most 100 dB), "ssim"}: [n] each."""
-  return {"lpips": perceptual(originals, pictures),
-          "psnr": np.minimum(similarity.psnr(originals, pictures), _MAX_PSNR),
-          "ssim": similarity.ssim(originals, pictures)}
+  return {
+    "lpips": perceptual(originals, pictures),
+    "psnr": np.minimum(similarity.psnr(originals, pictures), _MAX_PSNR),
+    "ssim": similarity.ssim(originals, pictures),
+  }
 
 
 def quality_measures(label, values, where="", paper=False):
   """Measures of what `quality` returns; `paper`: with the values of Table 2."""
-  return [Measure(name + where, label, mean(values[key]),
-                  paper_value(label, PAPER_LPIPS) if paper and key == "lpips" else None)
-          for key, name in NAMES.items()]
+  return [
+    Measure(
+      name + where,
+      label,
+      mean(values[key]),
+      paper_value(label, PAPER_LPIPS) if paper and key == "lpips" else None,
+    )
+    for key, name in NAMES.items()
+  ]
 
 
 def pairwise(samples):
@@ -80,8 +95,13 @@ def contrast(images):
 def sharpness(images):
   """Mean size of the luma's discrete Laplacian, [n]."""
   y = luma(images)
-  laplacian = (y[:, :-2, 1:-1] + y[:, 2:, 1:-1] + y[:, 1:-1, :-2] + y[:, 1:-1, 2:]
-               - 4 * y[:, 1:-1, 1:-1])
+  laplacian = (
+    y[:, :-2, 1:-1]
+    + y[:, 2:, 1:-1]
+    + y[:, 1:-1, :-2]
+    + y[:, 1:-1, 2:]
+    - 4 * y[:, 1:-1, 1:-1]
+  )
   return np.abs(laplacian).mean(axis=(1, 2))
 
 

@@ -12,8 +12,10 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Misclassified images"
 SECTION = "5.4, 11, Figures 6, 17, 18"
-QUESTION = ("Are images that the classifier gets wrong reconstructed as well as those "
-            "that it gets right?")
+QUESTION = (
+  "Are images that the classifier gets wrong reconstructed as well as those "
+  "that it gets right?"
+)
 
 
 @gin.configurable("misclassified", module="experiments")
@@ -40,22 +42,31 @@ def run(inverters, data, settings):
       arrays.setdefault(name, {})[label] = value
     table.append(common.Measure("classified right", label, common.rate(right)))
     if not 2 <= right.sum() <= len(right) - 2:
-      notes.append(f"{label}: {int((~right).sum())} of {len(right)} images are "
-                   "misclassified, too few of one kind for a comparison.")
+      notes.append(
+        f"{label}: {int((~right).sum())} of {len(right)} images are "
+        "misclassified, too few of one kind for a comparison."
+      )
       continue
     table += _compare(label, values, right)
     verdicts.append(_verdict(label, values["lpips"], right, settings.margin))
-    grids.append(_grid(label, data, sample, logits, originals, pictures, right,
-                       settings.shown))
-  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**common.stacked(arrays), "ids": sample.ids}, notes=tuple(notes))
+    grids.append(
+      _grid(label, data, sample, logits, originals, pictures, right, settings.shown)
+    )
+  return common.Result(
+    tuple(table),
+    tuple(verdicts),
+    tuple(grids),
+    {**common.stacked(arrays), "ids": sample.ids},
+    notes=tuple(notes),
+  )
 
 
 def _compare(label, values, right):
   table = []
   for where, mask in ((", right", right), (", wrong", ~right)):
     table += measures.quality_measures(
-        label, {key: value[mask] for key, value in values.items()}, where)
+      label, {key: value[mask] for key, value in values.items()}, where
+    )
   for key, value in values.items():
     name = f"Mann-Whitney p, right against wrong, {key.upper()}"
     p = float(stats.mannwhitneyu(value[right], value[~right]).pvalue)
@@ -66,8 +77,12 @@ def _compare(label, values, right):
 def _verdict(label, lpips, right, margin):
   difference = common.unpaired_difference(lpips[~right], lpips[right])
   return common.negligible(
-      f"Wrongly classified images are reconstructed as faithfully ({label})", "5.4, 6",
-      difference, margin * float(lpips[right].mean()), "LPIPS, wrong minus right")
+    f"Wrongly classified images are reconstructed as faithfully ({label})",
+    "5.4, 6",
+    difference,
+    margin * float(lpips[right].mean()),
+    "LPIPS, wrong minus right",
+  )
 
 
 def _grid(label, data, sample, logits, originals, pictures, right, shown):
@@ -75,12 +90,17 @@ def _grid(label, data, sample, logits, originals, pictures, right, shown):
   predicted = logits.argmax(1)
   names = _names(data, logits.shape[1])
   return common.Grid(
-      f"misclassified_{label}", f"{label}: misclassified originals (above, true class) "
-      "and their reconstructions (below, predicted class).",
-      [[originals[i] for i in wrong], [pictures[i] for i in wrong]],
-      ["original", "reconstruction"], None,
-      [[data.class_names[sample.labels[i]] for i in wrong],
-       [names[predicted[i]] for i in wrong]])
+    f"misclassified_{label}",
+    f"{label}: misclassified originals (above, true class) "
+    "and their reconstructions (below, predicted class).",
+    [[originals[i] for i in wrong], [pictures[i] for i in wrong]],
+    ["original", "reconstruction"],
+    None,
+    [
+      [data.class_names[sample.labels[i]] for i in wrong],
+      [names[predicted[i]] for i in wrong],
+    ],
+  )
 
 
 def _names(data, num_logits):

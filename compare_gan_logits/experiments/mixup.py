@@ -13,8 +13,10 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Semantic mixup"
 SECTION = "beyond the paper (6)"
-QUESTION = ("Do pictures of interpolated logits belong to both classes, and more so than "
-            "the average of the pixels does?")
+QUESTION = (
+  "Do pictures of interpolated logits belong to both classes, and more so than "
+  "the average of the pixels does?"
+)
 
 
 @gin.configurable("mixup", module="experiments")
@@ -33,7 +35,7 @@ def run(inverters, data, settings):
   for label, inverter in inverters.items():
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
-    apart = np.flatnonzero(logits[:half].argmax(1) != logits[half:2 * half].argmax(1))
+    apart = np.flatnonzero(logits[:half].argmax(1) != logits[half : 2 * half].argmax(1))
     a, b = logits[apart], logits[half + apart]
     noise = np.repeat(inverter.noise(len(apart), data.seed)[:, None], 3, axis=1)
     path = interpolation.decode(inverter, interpolation.between(a, b, 3), noise)
@@ -44,22 +46,42 @@ def run(inverters, data, settings):
       again = inverter.logits(pictures)
       errors[way] = soft_error(again, a, b)
       table += [
-          common.Measure(f"class is one of the two, mixed {way}", label,
-                         common.rate(one_of_two(again, a, b))),
-          common.Measure(f"distance to the mixed class probabilities, mixed {way}", label,
-                         common.mean(errors[way]))]
+        common.Measure(
+          f"class is one of the two, mixed {way}",
+          label,
+          common.rate(one_of_two(again, a, b)),
+        ),
+        common.Measure(
+          f"distance to the mixed class probabilities, mixed {way}",
+          label,
+          common.mean(errors[way]),
+        ),
+      ]
       arrays[f"{way}/error/{label}"] = errors[way]
-    ends = (measures.perceptual(path[:, 1], path[:, 0]),
-            measures.perceptual(path[:, 1], path[:, 2]))
-    table.append(common.Measure("LPIPS to the nearer end / to both", label, common.mean(
-        np.minimum(*ends) / np.maximum(sum(ends), 1e-6))))
-    verdicts.append(common.positive(
+    ends = (
+      measures.perceptual(path[:, 1], path[:, 0]),
+      measures.perceptual(path[:, 1], path[:, 2]),
+    )
+    table.append(
+      common.Measure(
+        "LPIPS to the nearer end / to both",
+        label,
+        common.mean(np.minimum(*ends) / np.maximum(sum(ends), 1e-6)),
+      )
+    )
+    verdicts.append(
+      common.positive(
         f"Mixing logits comes closer to the mixed probabilities than mixing pixels "
-        f"({label})", "not in the paper", common.mean(errors["pixels"] - errors["logits"]),
-        "total variation distance, pixels minus logits"))
+        f"({label})",
+        "not in the paper",
+        common.mean(errors["pixels"] - errors["logits"]),
+        "total variation distance, pixels minus logits",
+      )
+    )
     grids.append(_grid(label, originals, half, apart, made, settings.shown))
-  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**arrays, "ids": sample.ids})
+  return common.Result(
+    tuple(table), tuple(verdicts), tuple(grids), {**arrays, "ids": sample.ids}
+  )
 
 
 def soft_error(again, a, b):
@@ -75,8 +97,15 @@ def one_of_two(again, a, b):
 
 
 def _grid(label, originals, half, apart, made, shown):
-  rows = [[originals[i], made["logits"][k], made["pixels"][k], originals[half + i]]
-          for k, i in enumerate(apart[:shown])]
-  return common.Grid(f"mixup_{label}", f"{label}: two originals (outside) and between "
-                     "them the picture of their mean logits and their mean pixels.",
-                     rows, None, ["original", "mixed logits", "mixed pixels", "original"])
+  rows = [
+    [originals[i], made["logits"][k], made["pixels"][k], originals[half + i]]
+    for k, i in enumerate(apart[:shown])
+  ]
+  return common.Grid(
+    f"mixup_{label}",
+    f"{label}: two originals (outside) and between "
+    "them the picture of their mean logits and their mean pixels.",
+    rows,
+    None,
+    ["original", "mixed logits", "mixed pixels", "original"],
+  )

@@ -29,13 +29,26 @@ def run(inverters, data, settings):
     return paths, paths
 
   table, grids, arrays = interpolation.study(
-      inverters, walk, settings.shown, "noise_path",
-      "from one noise vector (upper left) to another (lower right), the logits held.")
+    inverters,
+    walk,
+    settings.shown,
+    "noise_path",
+    "from one noise vector (upper left) to another (lower right), the logits held.",
+  )
   verdicts = common.robust_larger(
-      "The robust model varies less along the path", "5.3, Figure 5", arrays["length"],
-      "path length in LPIPS", sign=-1)
+    "The robust model varies less along the path",
+    "5.3, Figure 5",
+    arrays["length"],
+    "path length in LPIPS",
+    sign=-1,
+  )
   verdicts += common.robust_larger(
-      "The robust model's ends differ less", "10", arrays["ends"],
-      "LPIPS between the ends", sign=-1)
-  return common.Result(tuple(table), verdicts, tuple(grids),
-                       {**common.stacked(arrays), "ids": sample.ids})
+    "The robust model's ends differ less",
+    "10",
+    arrays["ends"],
+    "LPIPS between the ends",
+    sign=-1,
+  )
+  return common.Result(
+    tuple(table), verdicts, tuple(grids), {**common.stacked(arrays), "ids": sample.ids}
+  )

@@ -11,8 +11,10 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Noise resampling"
 SECTION = "5.3, 8, Figures 3, 4, 11, 12"
-QUESTION = ("What has the classifier discarded? What varies between reconstructions of "
-            "the same logits, and are some mirror images of others?")
+QUESTION = (
+  "What has the classifier discarded? What varies between reconstructions of "
+  "the same logits, and are some mirror images of others?"
+)
 
 
 @gin.configurable("noise_resampling", module="experiments")
@@ -38,29 +40,46 @@ def run(inverters, data, settings):
     mirrored = flip_rate(pictures, axis=2, margin=settings.mirror_margin)
     upended = flip_rate(pictures, axis=1, margin=settings.mirror_margin)
     table += [
-        common.Measure("pixel deviation across noise", label, common.mean(pixel[label])),
-        common.Measure("LPIPS between samples", label, common.mean(lpips[label])),
-        common.Measure("pairs that are mirror images", label, common.mean(mirrored)),
-        common.Measure("reference: pairs that are upside-down images", label,
-                       common.mean(upended))]
-    verdicts.append(common.positive(
-        f"Horizontal flips occur more often than vertical ones ({label})", "5.3",
-        common.mean(mirrored - upended), "fraction of pairs, horizontal minus vertical"))
-    originals = inverter.prepare(sample.images[:settings.shown])
-    grids.append(common.blocks(
-        f"noise_{label}", f"{label}: the upper-left tile of each block is the input, "
+      common.Measure("pixel deviation across noise", label, common.mean(pixel[label])),
+      common.Measure("LPIPS between samples", label, common.mean(lpips[label])),
+      common.Measure("pairs that are mirror images", label, common.mean(mirrored)),
+      common.Measure(
+        "reference: pairs that are upside-down images", label, common.mean(upended)
+      ),
+    ]
+    verdicts.append(
+      common.positive(
+        f"Horizontal flips occur more often than vertical ones ({label})",
+        "5.3",
+        common.mean(mirrored - upended),
+        "fraction of pairs, horizontal minus vertical",
+      )
+    )
+    originals = inverter.prepare(sample.images[: settings.shown])
+    grids.append(
+      common.blocks(
+        f"noise_{label}",
+        f"{label}: the upper-left tile of each block is the input, "
         "the others have its logits and fresh noise.",
-        [[original, *samples] for original, samples in zip(originals, pictures)]))
-    arrays["pictures"][label] = pictures[:settings.shown]
+        [[original, *samples] for original, samples in zip(originals, pictures)],
+      )
+    )
+    arrays["pictures"][label] = pictures[: settings.shown]
     arrays["mirrored"][label], arrays["upended"][label] = mirrored, upended
   statement = "Resampling the noise changes the standard model's pictures more"
-  verdicts += common.robust_larger(f"{statement} (pixels)", "5.3", pixel,
-                                   "pixel deviation", sign=-1)
-  verdicts += common.robust_larger(f"{statement} (LPIPS)", "5.3", lpips,
-                                   "LPIPS between samples", sign=-1)
+  verdicts += common.robust_larger(
+    f"{statement} (pixels)", "5.3", pixel, "pixel deviation", sign=-1
+  )
+  verdicts += common.robust_larger(
+    f"{statement} (LPIPS)", "5.3", lpips, "LPIPS between samples", sign=-1
+  )
   arrays.update(pixel_deviation=pixel, lpips=lpips)
-  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**common.stacked(arrays), "ids": sample.ids})
+  return common.Result(
+    tuple(table),
+    tuple(verdicts),
+    tuple(grids),
+    {**common.stacked(arrays), "ids": sample.ids},
+  )
 
 
 def deviation(samples):

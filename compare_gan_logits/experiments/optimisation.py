@@ -17,8 +17,10 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Inversion by optimisation"
 SECTION = "2, equation 1"
-QUESTION = ("What does a search in image space find for the same logits, from two random "
-            "starts, and what does it cost beside one pass of the inverter?")
+QUESTION = (
+  "What does a search in image space find for the same logits, from two random "
+  "starts, and what does it cost beside one pass of the inverter?"
+)
 _BATCH = 32
 
 
@@ -45,16 +47,22 @@ def run(inverters, data, settings):
     logits = inverter.logits(originals)
     ways = {"inverter": inverter.generate(logits, seed=data.seed)}
     costs[f"inverter, s per image, {label}"] = _since(started, originals)
-    for name, weight in (("search without prior", 0.0), ("search with prior",
-                                                         settings.prior)):
+    for name, weight in (
+      ("search without prior", 0.0),
+      ("search with prior", settings.prior),
+    ):
       started = time.time()
-      found = [search(inverter, logits, settings, weight, data.seed + k)
-               for k in range(2)]
+      found = [
+        search(inverter, logits, settings, weight, data.seed + k) for k in range(2)
+      ]
       costs[f"{name}, s per image, {label}"] = _since(started, originals) / 2
       ways[name] = found[0]
       between.setdefault(name, {})[label] = measures.perceptual(*found)
-      table.append(common.Measure(f"LPIPS between two starts: {name}", label,
-                                  common.mean(between[name][label])))
+      table.append(
+        common.Measure(
+          f"LPIPS between two starts: {name}", label, common.mean(between[name][label])
+        )
+      )
     quality = {way: measures.quality(originals, p) for way, p in ways.items()}
     seen[label] = quality["search without prior"]["lpips"]
     table += _measures(label, inverter, logits, ways, quality)
@@ -62,25 +70,52 @@ def run(inverters, data, settings):
       arrays.update({f"{way}/{key}/{label}": v for key, v in values.items()})
     for way in tuple(ways)[1:]:
       gain = quality[way]["lpips"] - quality["inverter"]["lpips"]
-      verdicts.append(common.positive(
-          f"The inverter is closer in LPIPS than the {way} ({label})", "2",
-          common.mean(gain), "gain in LPIPS, same images"))
-    grids.append(common.Grid(
-        f"optimisation_{label}", f"{label}: the original, the inverter, and the searches.",
-        [[originals[i], *(p[i] for p in ways.values())]
-         for i in range(min(settings.shown, len(originals)))], None,
-        ["original", "inverter", "search", "search,\nwith prior"]))
+      verdicts.append(
+        common.positive(
+          f"The inverter is closer in LPIPS than the {way} ({label})",
+          "2",
+          common.mean(gain),
+          "gain in LPIPS, same images",
+        )
+      )
+    grids.append(
+      common.Grid(
+        f"optimisation_{label}",
+        f"{label}: the original, the inverter, and the searches.",
+        [
+          [originals[i], *(p[i] for p in ways.values())]
+          for i in range(min(settings.shown, len(originals)))
+        ],
+        None,
+        ["original", "inverter", "search", "search,\nwith prior"],
+      )
+    )
   verdicts += common.robust_larger(
-      "Search from robust logits depends less on its start", "2",
-      between["search without prior"], "LPIPS between two starts", sign=-1)
+    "Search from robust logits depends less on its start",
+    "2",
+    between["search without prior"],
+    "LPIPS between two starts",
+    sign=-1,
+  )
   verdicts += common.robust_larger(
-      "Search from robust logits comes closer to the original", "2", seen, "LPIPS",
-      sign=-1)
-  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**arrays, "ids": sample.ids}, costs,
-                       (f"The search takes {settings.steps} passes forward and back "
-                        "through the classifier for each image, the inverter one pass "
-                        "forward through the generator.",))
+    "Search from robust logits comes closer to the original",
+    "2",
+    seen,
+    "LPIPS",
+    sign=-1,
+  )
+  return common.Result(
+    tuple(table),
+    tuple(verdicts),
+    tuple(grids),
+    {**arrays, "ids": sample.ids},
+    costs,
+    (
+      f"The search takes {settings.steps} passes forward and back "
+      "through the classifier for each image, the inverter one pass "
+      "forward through the generator.",
+    ),
+  )
 
 
 def search(inverter, logits, settings, prior, seed):
@@ -96,13 +131,21 @@ def search(inverter, logits, settings, prior, seed):
     errors = tf.reduce_sum(tf.square(inverter.classifier(image) - target), axis=1)
     scale = tf.maximum(tf.reduce_sum(tf.square(target), axis=1), 1e-6)
     variation = tf.image.total_variation(image) / np.prod(shape)
-    gradient, = tf.gradients(tf.reduce_sum(errors / scale + prior * variation), image)
+    (gradient,) = tf.gradients(tf.reduce_sum(errors / scale + prior * variation), image)
     with tf.Session() as session:
       session.run([tf.local_variables_initializer(), tf.tables_initializer()])
-      return np.concatenate([
-          _descend(lambda x, part=part: session.run(
-              gradient, {image: x, target: logits[part]}), starts[part], settings)
-          for part in _parts(len(logits))])
+      return np.concatenate(
+        [
+          _descend(
+            lambda x, part=part: session.run(
+              gradient, {image: x, target: logits[part]}
+            ),
+            starts[part],
+            settings,
+          )
+          for part in _parts(len(logits))
+        ]
+      )
 
 
 def _parts(total):
@@ -118,7 +161,9 @@ def _descend(gradient, start, settings, beta1=0.9, beta2=0.999):
     first = beta1 * first + (1 - beta1) * g
     second = beta2 * second + (1 - beta2) * g * g
     rate = settings.learning_rate * np.sqrt(1 - beta2**step) / (1 - beta1**step)
-    x = np.clip(x - rate * first / (np.sqrt(second) + 1e-8), 0.0, 1.0).astype(np.float32)
+    x = np.clip(x - rate * first / (np.sqrt(second) + 1e-8), 0.0, 1.0).astype(
+      np.float32
+    )
   return x
 
 
@@ -128,10 +173,14 @@ def _measures(label, inverter, logits, ways, quality):
     again = inverter.logits(pictures)
     residual = np.linalg.norm(again - logits, axis=1) / np.linalg.norm(logits, axis=1)
     table += measures.quality_measures(label, quality[way], f": {way}")
-    table += [common.Measure(f"logits missed, relative: {way}", label,
-                             common.mean(residual)),
-              common.Measure(f"class of the original kept: {way}", label,
-                             common.rate(again.argmax(1) == logits.argmax(1)))]
+    table += [
+      common.Measure(f"logits missed, relative: {way}", label, common.mean(residual)),
+      common.Measure(
+        f"class of the original kept: {way}",
+        label,
+        common.rate(again.argmax(1) == logits.argmax(1)),
+      ),
+    ]
   return table
 
 

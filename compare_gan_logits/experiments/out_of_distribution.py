@@ -29,7 +29,7 @@ def run(inverters, data, settings):
   sets = {f"{data.dataset.name} (inside)": inside, **data.outside}
   table, verdicts, grids, arrays = [], [], [], {}
   for name, images in sets.items():
-    images = images[:settings.images]
+    images = images[: settings.images]
     lpips, columns = {}, []
     for label, inverter in inverters.items():
       originals = inverter.prepare(images)
@@ -37,17 +37,31 @@ def run(inverters, data, settings):
       values = measures.quality(originals, pictures)
       lpips[label] = values["lpips"]
       table += measures.quality_measures(label, values, f": {name}")
-      table.append(common.Measure(
-          f"reference: LPIPS to another image's reconstruction: {name}", label,
-          common.mean(measures.perceptual(originals, measures.others(pictures)))))
+      table.append(
+        common.Measure(
+          f"reference: LPIPS to another image's reconstruction: {name}",
+          label,
+          common.mean(measures.perceptual(originals, measures.others(pictures))),
+        )
+      )
       columns.append((originals, pictures))
       arrays.update({f"{name}/{key}/{label}": v for key, v in values.items()})
     if name in data.outside:
       verdicts += common.robust_larger(
-          f"Robust logits let {name} be reconstructed better", "5.6", lpips, "LPIPS",
-          sign=-1)
+        f"Robust logits let {name} be reconstructed better",
+        "5.6",
+        lpips,
+        "LPIPS",
+        sign=-1,
+      )
     rows = [[columns[0][0][i] for i in range(min(settings.shown, len(images)))]]
-    rows += [list(pictures[:len(rows[0])]) for _, pictures in columns]
-    grids.append(common.Grid(f"outside_{len(grids)}", f"{name}: originals, then each "
-                             "model's reconstructions.", rows, ["original", *inverters]))
+    rows += [list(pictures[: len(rows[0])]) for _, pictures in columns]
+    grids.append(
+      common.Grid(
+        f"outside_{len(grids)}",
+        f"{name}: originals, then each model's reconstructions.",
+        rows,
+        ["original", *inverters],
+      )
+    )
   return common.Result(tuple(table), tuple(verdicts), tuple(grids), arrays)

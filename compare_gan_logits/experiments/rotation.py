@@ -11,8 +11,10 @@ from compare_gan_logits.experiments import measures
 
 TITLE = "Rotation"
 SECTION = "13.1, Figure 27"
-QUESTION = ("Do classifier and inverter carry a turned image as well as an upright one? "
-            "The turned one's reconstruction is turned back for comparison.")
+QUESTION = (
+  "Do classifier and inverter carry a turned image as well as an upright one? "
+  "The turned one's reconstruction is turned back for comparison."
+)
 
 
 @gin.configurable("rotation", module="experiments")
@@ -40,16 +42,28 @@ def run(inverters, data, settings):
     lost[label] = after["lpips"] - before["lpips"]
     table += measures.quality_measures(label, before, ", upright")
     table += measures.quality_measures(label, after, ", turned")
-    table.append(common.Measure("LPIPS lost by turning", label, common.mean(lost[label])))
-    verdicts.append(common.positive(
-        f"Turned images are reconstructed worse ({label})", "13.1",
-        common.mean(lost[label]), "LPIPS, turned minus upright"))
+    table.append(
+      common.Measure("LPIPS lost by turning", label, common.mean(lost[label]))
+    )
+    verdicts.append(
+      common.positive(
+        f"Turned images are reconstructed worse ({label})",
+        "13.1",
+        common.mean(lost[label]),
+        "LPIPS, turned minus upright",
+      )
+    )
     for name, values in (("upright", before), ("turned", after)):
       arrays.update({f"{name}/{key}/{label}": v for key, v in values.items()})
-    grids.append(common.Grid(
-        f"rotation_{label}", f"{label}: originals, their reconstructions, and those of "
+    grids.append(
+      common.Grid(
+        f"rotation_{label}",
+        f"{label}: originals, their reconstructions, and those of "
         "the turned originals, turned back.",
-        [list(p[:settings.shown]) for p in (originals, upright, back)],
-        ["original", "upright", "turned"]))
-  return common.Result(tuple(table), tuple(verdicts), tuple(grids),
-                       {**arrays, "ids": sample.ids})
+        [list(p[: settings.shown]) for p in (originals, upright, back)],
+        ["original", "upright", "turned"],
+      )
+    )
+  return common.Result(
+    tuple(table), tuple(verdicts), tuple(grids), {**arrays, "ids": sample.ids}
+  )

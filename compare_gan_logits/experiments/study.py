@@ -1,8 +1,8 @@
 """Runs experiments, draws and writes what they found, and goes on where it stopped.
 
-  <folder>/results.json          every number, in sorted order
-  <folder>/report.html           one self-contained page
-  <folder>/<experiment>/         its PNGs, arrays.npz, result.json and costs.json
+<folder>/results.json          every number, in sorted order
+<folder>/report.html           one self-contained page
+<folder>/<experiment>/         its PNGs, arrays.npz, result.json and costs.json
 """
 
 import dataclasses
@@ -54,8 +54,10 @@ def run(names, inverters, data, folder, limit=None, log=print):
       started = time.time()
       result = _attempt(experiment, inverters, data, settings)
       found = _write(place, experiment, result, identity, time.time() - started)
-      log(f"{number}/{len(names)} {name}: "
-          f"{not_run(found) or f'{time.time() - started:.1f} s'}")
+      log(
+        f"{number}/{len(names)} {name}: "
+        f"{not_run(found) or f'{time.time() - started:.1f} s'}"
+      )
     else:
       log(f"{number}/{len(names)} {name}: {not_run(found) or 'done before'}")
     done[name] = found
@@ -68,26 +70,51 @@ def describe(inverters, data, limit):
   for label, inverter in inverters.items():
     classifier = inverter.classifier.describe() if inverter.classifier else None
     modules[label] = {
-        "path": inverter.path, "step": inverter.info["step"],
-        "architecture": inverter.info.get("architecture"),
-        "trained_on": inverter.info["dataset"], "image_size": inverter.image_size,
-        "colors": inverter.colors, "num_logits": inverter.num_logits,
-        "created": inverter.info.get("created"),
-        "classifier": classifier and {key: classifier.get(key) for key in (
-            "name", "handle", "digest", "licence", "source")}}
-  return {"modules": modules, "dataset": data.dataset.name, "split": data.split,
-          "fingerprint": data.dataset.fingerprint(data.split), "seed": data.seed,
-          "limit": limit, "outside": {name: len(images)
-                                      for name, images in data.outside.items()}}
+      "path": inverter.path,
+      "step": inverter.info["step"],
+      "architecture": inverter.info.get("architecture"),
+      "trained_on": inverter.info["dataset"],
+      "image_size": inverter.image_size,
+      "colors": inverter.colors,
+      "num_logits": inverter.num_logits,
+      "created": inverter.info.get("created"),
+      "classifier": classifier
+      and {
+        key: classifier.get(key)
+        for key in ("name", "handle", "digest", "licence", "source")
+      },
+    }
+  return {
+    "modules": modules,
+    "dataset": data.dataset.name,
+    "split": data.split,
+    "fingerprint": data.dataset.fingerprint(data.split),
+    "seed": data.seed,
+    "limit": limit,
+    "outside": {name: len(images) for name, images in data.outside.items()},
+  }
 
 
 def write_results(done, setting, folder):
   """Writes results.json: equal runs give equal bytes."""
-  kept = {name: {key: found[key] for key in (
-      "title", "section", "question", "summary", "verdicts", "notes", "settings")}
-          for name, found in done.items()}
-  files.write_json(os.path.join(folder, "results.json"),
-                   {"run": setting, "experiments": kept})
+  kept = {
+    name: {
+      key: found[key]
+      for key in (
+        "title",
+        "section",
+        "question",
+        "summary",
+        "verdicts",
+        "notes",
+        "settings",
+      )
+    }
+    for name, found in done.items()
+  }
+  files.write_json(
+    os.path.join(folder, "results.json"), {"run": setting, "experiments": kept}
+  )
 
 
 def _attempt(experiment, inverters, data, settings):
@@ -113,12 +140,17 @@ def _finished(place, identity):
     if found["identity"] != identity:
       return None
     found["costs"] = files.read_json(os.path.join(place, COSTS))
-    missing = [picture["file"] for picture in found["pictures"]
-               if not os.path.isfile(os.path.join(place, picture["file"]))]
+    missing = [
+      picture["file"]
+      for picture in found["pictures"]
+      if not os.path.isfile(os.path.join(place, picture["file"]))
+    ]
     if missing:
       raise UserError(f"no file {os.path.join(place, missing[0])}")
   except (UserError, KeyError, TypeError) as error:
-    print(f"{place} is damaged ({error}) and is made again", file=sys.stderr, flush=True)
+    print(
+      f"{place} is damaged ({error}) and is made again", file=sys.stderr, flush=True
+    )
     return None
   return found
 
@@ -126,16 +158,24 @@ def _finished(place, identity):
 def _write(place, experiment, result, identity, seconds):
   """Draws and writes one experiment's folder, whole or not at all."""
   with files.atomic_dir(place, overwrite=True) as folder:
-    pictures = [{"file": _draw(picture, folder), "caption": picture.caption}
-                for picture in result.pictures]
+    pictures = [
+      {"file": _draw(picture, folder), "caption": picture.caption}
+      for picture in result.pictures
+    ]
     # Zip members cannot hold a "/" at the start or ".." but slashes are fine.
     np.savez_compressed(os.path.join(folder, ARRAYS), **result.arrays)
     found = {
-        "name": experiment.__name__.rpartition(".")[2], "title": experiment.TITLE,
-        "section": experiment.SECTION, "question": experiment.QUESTION,
-        "identity": identity, "settings": identity["settings"],
-        "summary": result.summary(), "verdicts": result.findings(),
-        "notes": list(result.notes), "pictures": pictures}
+      "name": experiment.__name__.rpartition(".")[2],
+      "title": experiment.TITLE,
+      "section": experiment.SECTION,
+      "question": experiment.QUESTION,
+      "identity": identity,
+      "settings": identity["settings"],
+      "summary": result.summary(),
+      "verdicts": result.findings(),
+      "notes": list(result.notes),
+      "pictures": pictures,
+    }
     # JSON sorts keys; tables are shown in the order of the experiment.
     found["order"] = list(result.summary())
     files.write_json(os.path.join(folder, RESULT), _plain(found))
@@ -149,11 +189,23 @@ def _draw(picture, folder):
   name = "".join(c if c.isalnum() or c in "-_" else "_" for c in picture.name) + ".png"
   path = os.path.join(folder, name)
   if isinstance(picture, common.Grid):
-    figures.grid(picture.images, path, picture.row_labels, picture.column_labels,
-                 picture.cell_labels)
+    figures.grid(
+      picture.images,
+      path,
+      picture.row_labels,
+      picture.column_labels,
+      picture.cell_labels,
+    )
   else:
-    figures.curves(path, picture.x, picture.series, picture.x_label, picture.y_label,
-                   mark=picture.mark, log_x=picture.log_x)
+    figures.curves(
+      path,
+      picture.x,
+      picture.series,
+      picture.x_label,
+      picture.y_label,
+      mark=picture.mark,
+      log_x=picture.log_x,
+    )
   return name
 
 

@@ -23,9 +23,11 @@ def measures(d_real_logits, d_fake_logits, real, fake):
   scores = tf.concat([d_real_logits, d_fake_logits], 0)
   right = [tf.cast(side, tf.float32) for side in (d_real_logits > 0, d_fake_logits < 0)]
   spread = _spread(tf.cast(fake, tf.float32)) / (_spread(real) + 1e-6)
-  return {"discriminator_accuracy": tf.reduce_mean(tf.concat(right, 0)),
-          "score_spread": tf.math.reduce_std(scores),
-          "fake_spread": spread}
+  return {
+    "discriminator_accuracy": tf.reduce_mean(tf.concat(right, 0)),
+    "score_spread": tf.math.reduce_std(scores),
+    "fake_spread": spread,
+  }
 
 
 def _spread(images):
@@ -40,8 +42,11 @@ def publish(found):
 
 def published():
   """{name: scalar} in the current graph; of several replicas, the first one's."""
-  return {name: tf.get_collection(_key(name))[0] for name in NAMES
-          if tf.get_collection(_key(name))}
+  return {
+    name: tf.get_collection(_key(name))[0]
+    for name in NAMES
+    if tf.get_collection(_key(name))
+  }
 
 
 def _key(name):

@@ -9,8 +9,11 @@ import tensorflow.compat.v1 as tf
 
 
 def _cross_entropy(logits, target):
-  return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(
-      logits=logits, labels=tf.fill(tf.shape(logits), float(target))))
+  return tf.reduce_mean(
+    tf.nn.sigmoid_cross_entropy_with_logits(
+      logits=logits, labels=tf.fill(tf.shape(logits), float(target))
+    )
+  )
 
 
 @gin.configurable(allowlist=[])
@@ -34,8 +37,12 @@ def least_squares(d_real, d_fake, **_):
   """Mao et al. 2016, on the sigmoid outputs as the reference has it."""
   real = tf.reduce_mean(tf.square(d_real - 1.0))
   fake = tf.reduce_mean(tf.square(d_fake))
-  return (0.5 * (real + fake), real, fake,
-          0.5 * tf.reduce_mean(tf.square(d_fake - 1.0)))
+  return (
+    0.5 * (real + fake),
+    real,
+    fake,
+    0.5 * tf.reduce_mean(tf.square(d_fake - 1.0)),
+  )
 
 
 @gin.configurable(allowlist=[])

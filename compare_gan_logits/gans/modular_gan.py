@@ -27,8 +27,14 @@ _GRID_ROWS = 8  # image pairs in the summary of originals beside reconstructions
 
 
 @gin.configurable("z")
-def sample_z(shape, seed, distribution_fn=tf.random.stateless_normal, minval=None,
-             maxval=None, stddev=None):
+def sample_z(
+  shape,
+  seed,
+  distribution_fn=tf.random.stateless_normal,
+  minval=None,
+  maxval=None,
+  stddev=None,
+):
   """The generator's noise.
 
   Args:
@@ -41,8 +47,11 @@ def sample_z(shape, seed, distribution_fn=tf.random.stateless_normal, minval=Non
   """
   given = {"minval": minval, "maxval": maxval, "stddev": stddev}
   return utils.call_with_accepted_args(
-      tpu_random.stateless_counterpart(distribution_fn), shape=shape, seed=seed,
-      **{name: value for name, value in given.items() if value is not None})
+    tpu_random.stateless_counterpart(distribution_fn),
+    shape=shape,
+    seed=seed,
+    **{name: value for name, value in given.items() if value is not None},
+  )
 
 
 @gin.configurable("eval_z")
@@ -60,8 +69,9 @@ def _check_inputs(name, inputs):
   """Whether a network takes the condition: [] no, ['label'] yes."""
   for value in inputs:
     if value != consts.LABEL:
-      raise UserError(f"ModularGAN.{name} has {value!r}: "
-                      f"{nearest(value, [consts.LABEL])}")
+      raise UserError(
+        f"ModularGAN.{name} has {value!r}: {nearest(value, [consts.LABEL])}"
+      )
   return bool(inputs)
 
 
@@ -93,15 +103,28 @@ class ModularGAN(abstract_gan.AbstractGAN):
       last one.
   """
 
-  def __init__(self, dataset, parameters, model_dir, classifier=None,
-               deprecated_split_disc_calls=False,
-               experimental_joint_gen_for_disc=False,
-               experimental_force_graph_unroll=False, g_use_ema=False,
-               ema_decay=0.9999, ema_start_step=40000,
-               g_optimizer_fn=tf.train.AdamOptimizer, d_optimizer_fn=None,
-               g_lr=0.0002, d_lr=None, conditional=False,
-               fit_label_distribution=False, g_inputs=None, d_inputs=None,
-               micro_batches=1):
+  def __init__(
+    self,
+    dataset,
+    parameters,
+    model_dir,
+    classifier=None,
+    deprecated_split_disc_calls=False,
+    experimental_joint_gen_for_disc=False,
+    experimental_force_graph_unroll=False,
+    g_use_ema=False,
+    ema_decay=0.9999,
+    ema_start_step=40000,
+    g_optimizer_fn=tf.train.AdamOptimizer,
+    d_optimizer_fn=None,
+    g_lr=0.0002,
+    d_lr=None,
+    conditional=False,
+    fit_label_distribution=False,
+    g_inputs=None,
+    d_inputs=None,
+    micro_batches=1,
+  ):
     super().__init__(dataset, parameters, model_dir, classifier)
     del experimental_force_graph_unroll  # a mode of the reference's TPU code
     self._split_disc_calls = deprecated_split_disc_calls
@@ -115,29 +138,40 @@ class ModularGAN(abstract_gan.AbstractGAN):
     self._d_lr = g_lr if d_lr is None else d_lr
     self._fit_label_distribution = fit_label_distribution
     if not isinstance(micro_batches, int) or micro_batches < 1:
-      raise UserError(f"ModularGAN.micro_batches is {micro_batches!r}; it must be a "
-                      "positive integer")
+      raise UserError(
+        f"ModularGAN.micro_batches is {micro_batches!r}; it must be a positive integer"
+      )
     self._micro_batches = micro_batches
     default = [consts.LABEL] if conditional else []
     self._g_conditional = _check_inputs(
-        "g_inputs", default if g_inputs is None else g_inputs)
+      "g_inputs", default if g_inputs is None else g_inputs
+    )
     self._d_conditional = _check_inputs(
-        "d_inputs", default if d_inputs is None else d_inputs)
+      "d_inputs", default if d_inputs is None else d_inputs
+    )
     if (self._g_conditional or self._d_conditional) and not conditional:
-      raise UserError("gin binds ModularGAN.g_inputs or d_inputs, but not "
-                      "ModularGAN.conditional = True; bind it or drop the inputs")
+      raise UserError(
+        "gin binds ModularGAN.g_inputs or d_inputs, but not "
+        "ModularGAN.conditional = True; bind it or drop the inputs"
+      )
     if classifier is not None and not conditional:
-      raise UserError("gin binds classifier.handle, but ModularGAN.conditional is "
-                      "False, so the logits would not be used; set it to True")
+      raise UserError(
+        "gin binds classifier.handle, but ModularGAN.conditional is "
+        "False, so the logits would not be used; set it to True"
+      )
     self.generator, self.discriminator = self._make_networks()
 
   def _make_networks(self):
     architecture = self._parameters["architecture"]
     if architecture != consts.RESNET_BIGGAN_ARCH:
-      raise UserError(f"options.architecture {architecture!r}: "
-                      f"{nearest(architecture, consts.ARCHITECTURES)}")
-    return (resnet_biggan.Generator(image_shape=self.image_shape),
-            resnet_biggan.Discriminator())
+      raise UserError(
+        f"options.architecture {architecture!r}: "
+        f"{nearest(architecture, consts.ARCHITECTURES)}"
+      )
+    return (
+      resnet_biggan.Generator(image_shape=self.image_shape),
+      resnet_biggan.Discriminator(),
+    )
 
   @property
   def image_shape(self):
@@ -169,8 +203,9 @@ class ModularGAN(abstract_gan.AbstractGAN):
   def num_sub_steps(self):
     return self._parameters["disc_iters"] + 1
 
-  def input_fn(self, params, start_step=0, logits=None, shard=0, num_shards=1,
-               replicas=1):
+  def input_fn(
+    self, params, start_step=0, logits=None, shard=0, num_shards=1, replicas=1
+  ):
     """Features of whole training steps: images [sub steps * batch, h, w, c].
 
     The images of a step are one batch, in an order that does not depend on replicas.
@@ -187,8 +222,12 @@ class ModularGAN(abstract_gan.AbstractGAN):
     """
     own = params["batch_size"] * self.num_sub_steps
     dataset = self._dataset.train(
-        own * replicas, start=start_step * own * replicas, shard=shard,
-        num_shards=num_shards, with_logits=logits)
+      own * replicas,
+      start=start_step * own * replicas,
+      shard=shard,
+      num_shards=num_shards,
+      with_logits=logits,
+    )
 
     def to_features(element):
       features = {"images": element["image"], "labels": element["label"]}
@@ -205,8 +244,10 @@ class ModularGAN(abstract_gan.AbstractGAN):
     dataset = dataset.map(to_features)
     if replicas > 1:
       dataset = dataset.map(
-          lambda features: {name: deal(value) for name, value in features.items()},
-          num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
+        lambda features: {name: deal(value) for name, value in features.items()},
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+      ).unbatch()
     return dataset.prefetch(2 * replicas)
 
   def condition(self, features):
@@ -225,8 +266,12 @@ class ModularGAN(abstract_gan.AbstractGAN):
     if self._classifier is not None or self._fit_label_distribution:
       return condition
     labels = tf.random.stateless_uniform(
-        [condition.shape[0] * tpu_ops.num_replicas()], seed, 0, self.condition_size,
-        dtype=tf.int32)
+      [condition.shape[0] * tpu_ops.num_replicas()],
+      seed,
+      0,
+      self.condition_size,
+      dtype=tf.int32,
+    )
     return tf.one_hot(_own(labels, rows), self.condition_size)
 
   # Networks ------------------------------------------------------------------
@@ -258,11 +303,16 @@ class ModularGAN(abstract_gan.AbstractGAN):
       d_fake, d_fake_logits = self._score(fake, y_fake)
     else:
       d_both, d_both_logits = self._score(
-          tf.concat([real, fake], 0), tf.concat([y_real, y_fake], 0))
+        tf.concat([real, fake], 0), tf.concat([y_real, y_fake], 0)
+      )
       d_real, d_fake = tf.split(d_both, 2)
       d_real_logits, d_fake_logits = tf.split(d_both_logits, 2)
-    return {"d_real": d_real, "d_fake": d_fake, "d_real_logits": d_real_logits,
-            "d_fake_logits": d_fake_logits}
+    return {
+      "d_real": d_real,
+      "d_fake": d_fake,
+      "d_real_logits": d_real_logits,
+      "d_fake_logits": d_fake_logits,
+    }
 
   # One training step ---------------------------------------------------------
 
@@ -274,21 +324,30 @@ class ModularGAN(abstract_gan.AbstractGAN):
     seed = params.get("seed", 0)
     if batch_size % self._micro_batches:
       raise UserError(
-          f"ModularGAN.micro_batches {self._micro_batches} does not divide a replica's "
-          f"batch of {batch_size}; change it or options.batch_size")
+        f"ModularGAN.micro_batches {self._micro_batches} does not divide a replica's "
+        f"batch of {batch_size}; change it or options.batch_size"
+      )
     # Every replica draws the numbers of all, and takes those of its images.
     rows = features["rows"] if tpu_ops.num_replicas() > 1 else None
     whole_batch = self.num_sub_steps * batch_size * tpu_ops.num_replicas()
-    z = _own(sample_z([whole_batch, self.z_dim],
-                      tpu_random.step_seed(seed, "z", step)), rows)
+    z = _own(
+      sample_z([whole_batch, self.z_dim], tpu_random.step_seed(seed, "z", step)), rows
+    )
     condition = self.condition(features)
     fake_condition = self._fake_condition(
-        condition, tpu_random.step_seed(seed, "labels", step), rows)
+      condition, tpu_random.step_seed(seed, "labels", step), rows
+    )
     summaries = tpu_summaries.TpuSummaries(
-        self._model_dir, params.get("save_summary_steps", 100))
+      self._model_dir, params.get("save_summary_steps", 100)
+    )
     train_op, losses = self.train_step(
-        features["images"], z, condition, fake_condition, params.get("use_tpu", False),
-        summaries)
+      features["images"],
+      z,
+      condition,
+      fake_condition,
+      params.get("use_tpu", False),
+      summaries,
+    )
     # What is not finite on one replica shows, and ends the training, on all.
     loss = tpu_ops.cross_replica_mean(losses["d_loss"] + losses["g_loss"])
     host_call = summaries.get_host_call()
@@ -297,8 +356,11 @@ class ModularGAN(abstract_gan.AbstractGAN):
       # without end for one that does not compute its part.
       train_op = tf.group(train_op, loss, *host_call[1])
     return tf.estimator.tpu.TPUEstimatorSpec(
-        mode=tf.estimator.ModeKeys.TRAIN, loss=loss, train_op=train_op,
-        host_call=host_call)
+      mode=tf.estimator.ModeKeys.TRAIN,
+      loss=loss,
+      train_op=train_op,
+      host_call=host_call,
+    )
 
   def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
     """disc_iters discriminator updates, then one generator update.
@@ -320,8 +382,14 @@ class ModularGAN(abstract_gan.AbstractGAN):
     g_optimizer = make_optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
     global_step = tf.train.get_or_create_global_step()
     global_step_disc = tf.get_variable(
-        "global_step_disc", [], tf.int32, tf.zeros_initializer(), trainable=False,
-        use_resource=True, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+      "global_step_disc",
+      [],
+      tf.int32,
+      tf.zeros_initializer(),
+      trainable=False,
+      use_resource=True,
+      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
     *d_steps, g_step = self._sub_steps(images, z, y_real, y_fake)
 
     # All images are made from the weights at the start of the step, in one pass of
@@ -344,7 +412,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
     for update_number, parts in enumerate(d_steps):
       with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
         gradients, d_losses = mean_gradients(
-            d_optimizer, discriminator_losses, parts, self.discriminator)
+          d_optimizer, discriminator_losses, parts, self.discriminator
+        )
         update = d_optimizer.apply_gradients(gradients, global_step_disc)
         losses[f"d_loss_{update_number}"] = d_losses["d_loss"]
         previous = [update] + d_pass.updates
@@ -354,7 +423,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
     with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
       gradients, g_losses = mean_gradients(
-          g_optimizer, generator_losses, g_step, self.generator)
+        g_optimizer, generator_losses, g_step, self.generator
+      )
       g_update = g_optimizer.apply_gradients(gradients, global_step)
     updates = [g_update] + g_pass.updates + d_pass.updates
     if self.g_use_ema:
@@ -363,26 +433,41 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
     losses.update(d_losses, **g_losses)
     if summaries is not None:
-      self._summarize(summaries, losses, d_steps[-1][-1]["scores"], g_step[-1]["x"],
-                      g_step[-1]["fake"])
+      self._summarize(
+        summaries,
+        losses,
+        d_steps[-1][-1]["scores"],
+        g_step[-1]["x"],
+        g_step[-1]["fake"],
+      )
     return tf.group(*updates), losses
 
   def _sub_steps(self, *inputs):
     """The inputs of each update, as a list of its micro-batches."""
     names = ("x", "z", "y_real", "y_fake")
-    sub_steps = [dict(zip(names, sub_batch)) for sub_batch
-                 in zip(*(tf.split(t, self.num_sub_steps) for t in inputs))]
+    sub_steps = [
+      dict(zip(names, sub_batch))
+      for sub_batch in zip(*(tf.split(t, self.num_sub_steps) for t in inputs))
+    ]
     if self._micro_batches == 1:
       return [[sub_step] for sub_step in sub_steps]
-    return [[dict(zip(names, part)) for part
-             in zip(*(tf.split(sub_step[name], self._micro_batches) for name in names))]
-            for sub_step in sub_steps]
+    return [
+      [
+        dict(zip(names, part))
+        for part in zip(
+          *(tf.split(sub_step[name], self._micro_batches) for name in names)
+        )
+      ]
+      for sub_step in sub_steps
+    ]
 
   def _add_joint_fakes(self, d_steps):
     """Adds "fake" to every micro-batch of the discriminator's updates."""
     for parts in zip(*d_steps):  # the same micro-batch of every update
-      joint = self._fake(tf.concat([p["z"] for p in parts], 0),
-                         tf.concat([p["y_fake"] for p in parts], 0))
+      joint = self._fake(
+        tf.concat([p["z"] for p in parts], 0),
+        tf.concat([p["y_fake"] for p in parts], 0),
+      )
       for part, images in zip(parts, tf.split(joint, len(parts))):
         part["fake"] = images
 
@@ -391,14 +476,21 @@ class ModularGAN(abstract_gan.AbstractGAN):
     part["scores"] = self._score_pair(part["x"], fake, part["y_real"], part["y_fake"])
     loss, real, fake_loss, _ = loss_lib.get_losses(**part["scores"])
     penalty = self._penalty(part, fake)
-    return {"d_loss": loss + self._parameters["lamba"] * penalty,
-            "d_loss_real": real, "d_loss_fake": fake_loss, "penalty": penalty}
+    return {
+      "d_loss": loss + self._parameters["lamba"] * penalty,
+      "d_loss_real": real,
+      "d_loss_fake": fake_loss,
+      "penalty": penalty,
+    }
 
   def _penalty(self, sub_step, fake):
     kernels = [v for v in self.discriminator.trainable_variables if v.shape.rank > 1]
     return penalty_lib.get_penalty_loss(
-        discriminator=lambda x: self._score(x, sub_step["y_real"])[1],
-        x=sub_step["x"], x_fake=fake, kernels=kernels)
+      discriminator=lambda x: self._score(x, sub_step["y_real"])[1],
+      x=sub_step["x"],
+      x_fake=fake,
+      kernels=kernels,
+    )
 
   def _generator_loss(self, g_step, generated):
     """The generator's loss needs the scores of generated images only.
@@ -406,13 +498,18 @@ class ModularGAN(abstract_gan.AbstractGAN):
     Unless the discriminator has batch statistics, to which real images belong.
     """
     if self.discriminator.has_batch_statistics:
-      scores = self._score_pair(g_step["x"], generated, g_step["y_real"],
-                                g_step["y_fake"])
+      scores = self._score_pair(
+        g_step["x"], generated, g_step["y_real"], g_step["y_fake"]
+      )
     else:
       d_fake, d_fake_logits = self._score(generated, g_step["y_fake"])
       # The losses of real images are computed along, and not used.
-      scores = {"d_real": d_fake, "d_fake": d_fake, "d_real_logits": d_fake_logits,
-                "d_fake_logits": d_fake_logits}
+      scores = {
+        "d_real": d_fake,
+        "d_fake": d_fake,
+        "d_real_logits": d_fake_logits,
+        "d_fake_logits": d_fake_logits,
+      }
     return loss_lib.get_losses(**scores)[3]
 
   def ema(self, step=None):
@@ -432,16 +529,19 @@ class ModularGAN(abstract_gan.AbstractGAN):
       mean, variance = tf.nn.moments(scores[f"{name}_logits"], [0, 1])
       summaries.scalar(f"scores/{name}_mean", mean)
       summaries.scalar(f"scores/{name}_deviation", tf.sqrt(variance))
-    found = health.measures(scores["d_real_logits"], scores["d_fake_logits"], x,
-                            generated)
+    found = health.measures(
+      scores["d_real_logits"], scores["d_fake_logits"], x, generated
+    )
     health.publish(found)
     for name, value in found.items():
       summaries.scalar(f"health/{name}", value)
     rows = min(_GRID_ROWS, x.shape[0])
     pairs = tf.concat([x[:rows], tf.cast(generated, tf.float32)[:rows]], axis=2)
     _, height, width, colors = pairs.shape
-    summaries.image("originals_and_reconstructions",
-                    tf.reshape(pairs, [1, rows * height, width, colors]))
+    summaries.image(
+      "originals_and_reconstructions",
+      tf.reshape(pairs, [1, rows * height, width, colors]),
+    )
 
 
 def make_optimizer(optimizer_fn, learning_rate, name, use_tpu):
@@ -472,10 +572,17 @@ def mean_gradients(optimizer, losses_of, parts, network):
       loss = next(iter(losses[-1].values()))
       weights = network.trainable_variables
       gradients = [g for g, _ in optimizer.compute_gradients(loss, weights)]
-      sums = gradients if sums is None else [
-          total if g is None else total + g for total, g in zip(sums, gradients)]
+      sums = (
+        gradients
+        if sums is None
+        else [total if g is None else total + g for total, g in zip(sums, gradients)]
+      )
   if len(parts) > 1:
     sums = [None if total is None else total / len(parts) for total in sums]
-    losses = [{name: tf.add_n([part[name] for part in losses]) / len(parts)
-               for name in losses[0]}]
+    losses = [
+      {
+        name: tf.add_n([part[name] for part in losses]) / len(parts)
+        for name in losses[0]
+      }
+    ]
   return list(zip(sums, weights)), losses[0]

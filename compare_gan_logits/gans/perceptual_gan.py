@@ -44,9 +44,18 @@ class PerceptualGAN(modular_gan.ModularGAN):
       generator's adversarial loss (0.1 in the paper).
   """
 
-  def __init__(self, dataset, parameters, model_dir, classifier=None,
-               lambda_feat=0.01, lambda_adv=100.0, lambda_img=0.13,
-               min_loss_ratio=0.1, **kwargs):
+  def __init__(
+    self,
+    dataset,
+    parameters,
+    model_dir,
+    classifier=None,
+    lambda_feat=0.01,
+    lambda_adv=100.0,
+    lambda_img=0.13,
+    min_loss_ratio=0.1,
+    **kwargs,
+  ):
     super().__init__(dataset, parameters, model_dir, classifier, **kwargs)
     if self._micro_batches != 1:
       raise UserError("PerceptualGAN computes whole batches; leave out micro_batches")
@@ -58,15 +67,21 @@ class PerceptualGAN(modular_gan.ModularGAN):
     self._min_loss_ratio = min_loss_ratio
     self._comparator = get_comparator() if lambda_feat else None
     if lambda_feat and self._comparator is None:
-      raise UserError("PerceptualGAN.lambda_feat needs a network whose features are "
-                      "compared; bind comparator.handle or set lambda_feat to 0")
+      raise UserError(
+        "PerceptualGAN.lambda_feat needs a network whose features are "
+        "compared; bind comparator.handle or set lambda_feat to 0"
+      )
 
   def _make_networks(self):
     if self._parameters["architecture"] != consts.DOSOVITSKIY_BROX_ARCH:
-      raise UserError("PerceptualGAN goes with options.architecture = "
-                      f"'{consts.DOSOVITSKIY_BROX_ARCH}'")
-    return (dosovitskiy_brox.Generator(image_shape=self.image_shape),
-            dosovitskiy_brox.Discriminator())
+      raise UserError(
+        "PerceptualGAN goes with options.architecture = "
+        f"'{consts.DOSOVITSKIY_BROX_ARCH}'"
+      )
+    return (
+      dosovitskiy_brox.Generator(image_shape=self.image_shape),
+      dosovitskiy_brox.Discriminator(),
+    )
 
   @property
   def num_sub_steps(self):
@@ -75,17 +90,21 @@ class PerceptualGAN(modular_gan.ModularGAN):
   def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
     """One update of each network; arguments as in ModularGAN.train_step."""
     if tpu_ops.num_replicas() > 1:
-      raise UserError("PerceptualGAN trains on one replica, whose losses decide whether "
-                      "its discriminator rests; leave out --distribute, or set "
-                      "run_config.single_core on a TPU")
+      raise UserError(
+        "PerceptualGAN trains on one replica, whose losses decide whether "
+        "its discriminator rests; leave out --distribute, or set "
+        "run_config.single_core on a TPU"
+      )
     g_optimizer = modular_gan.make_optimizer(
-        self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+      self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu
+    )
     with arch_ops.network_pass():
       generated = self._fake(z, y_real)
     losses = {"image": _half_squared(generated - images)}
     if self._comparator is not None:
       losses["features"] = _half_squared(
-          self._comparator(generated) - tf.stop_gradient(self._comparator(images)))
+        self._comparator(generated) - tf.stop_gradient(self._comparator(images))
+      )
     with arch_ops.network_pass():
       scores = self._score_pair(images, tf.stop_gradient(generated), y_real, y_real)
       losses["d_loss"] = loss_lib.non_saturating(**scores)[0]
@@ -93,17 +112,25 @@ class PerceptualGAN(modular_gan.ModularGAN):
       losses["adversarial"] = tf.reduce_mean(tf.nn.softplus(-d_fake_logits))
     d_updates = []
     if self._lambda_adv:
-      d_updates = [self._update_discriminator(
-          losses["d_loss"], losses["adversarial"], use_tpu)]
-    g_loss = sum(weight * losses[name] for name, weight in (
-        ("features", self._lambda_feat), ("adversarial", self._lambda_adv),
-        ("image", self._lambda_img)) if weight)
+      d_updates = [
+        self._update_discriminator(losses["d_loss"], losses["adversarial"], use_tpu)
+      ]
+    g_loss = sum(
+      weight * losses[name]
+      for name, weight in (
+        ("features", self._lambda_feat),
+        ("adversarial", self._lambda_adv),
+        ("image", self._lambda_img),
+      )
+      if weight
+    )
     # Both gradients are of the weights before the step.
     variables = self.generator.trainable_variables
     gradients = g_optimizer.compute_gradients(g_loss, variables)
     with tf.control_dependencies([g for g, _ in gradients]):
       g_update = g_optimizer.apply_gradients(
-          gradients, tf.train.get_or_create_global_step())
+        gradients, tf.train.get_or_create_global_step()
+      )
     updates = [g_update, *d_updates]
     if self.g_use_ema:
       with tf.control_dependencies([g_update]):
@@ -116,12 +143,16 @@ class PerceptualGAN(modular_gan.ModularGAN):
   def _update_discriminator(self, d_loss, adversarial_loss, use_tpu):
     """Updates D unless it is far ahead of G."""
     optimizer = modular_gan.make_optimizer(
-        self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
+      self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu
+    )
     gradients = optimizer.compute_gradients(
-        d_loss, self.discriminator.trainable_variables)
+      d_loss, self.discriminator.trainable_variables
+    )
     return tf.cond(
-        d_loss > self._min_loss_ratio * adversarial_loss,
-        lambda: optimizer.apply_gradients(gradients), tf.no_op)
+      d_loss > self._min_loss_ratio * adversarial_loss,
+      lambda: optimizer.apply_gradients(gradients),
+      tf.no_op,
+    )
 
 
 def _half_squared(difference):

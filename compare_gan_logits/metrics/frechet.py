@@ -48,12 +48,15 @@ def distance(features_a, features_b):
   """
   a, b = (np.asarray(x, np.float64) for x in (features_a, features_b))
   if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
-    raise UserError(f"a Frechet distance needs two sets of at least 2 images, not "
-                    f"{list(a.shape)} and {list(b.shape)} features")
+    raise UserError(
+      f"a Frechet distance needs two sets of at least 2 images, not "
+      f"{list(a.shape)} and {list(b.shape)} features"
+    )
   covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
   # The trace of the root is the sum of the singular values of C_a^1/2 C_b^1/2.
-  overlap = np.linalg.svd(_root(covariances[0]) @ _root(covariances[1]),
-                          compute_uv=False).sum()
+  overlap = np.linalg.svd(
+    _root(covariances[0]) @ _root(covariances[1]), compute_uv=False
+  ).sum()
   mean_term = np.square(a.mean(0) - b.mean(0)).sum()
   total = mean_term + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * overlap
   return float(max(total, 0.0))  # rounding can go below
@@ -83,8 +86,9 @@ def features(images, network="vgg"):
   return network.predict(images)
 
 
-def score(originals, pictures, network="vgg", reference="the originals",
-          is_inception=False):
+def score(
+  originals, pictures, network="vgg", reference="the originals", is_inception=False
+):
   """Score of two equally large sets of images.
 
   Args:
@@ -98,18 +102,31 @@ def score(originals, pictures, network="vgg", reference="the originals",
   """
   n = len(originals)
   if len(pictures) != n:
-    raise UserError(f"a Frechet score compares sets of one size, not {n} and "
-                    f"{len(pictures)} images")
+    raise UserError(
+      f"a Frechet score compares sets of one size, not {n} and {len(pictures)} images"
+    )
   value = distance(features(originals, network), features(pictures, network))
   if isinstance(network, str):
-    return Score(value, f"Frechet distance ({_LAYERS[network]}, n={n}, to {reference})",
-                 n, f"frechet_{network}")
+    return Score(
+      value,
+      f"Frechet distance ({_LAYERS[network]}, n={n}, to {reference})",
+      n,
+      f"frechet_{network}",
+    )
   spec = network.spec
   if not is_inception:
-    return Score(value, f"Frechet distance (logits of {spec.name}, n={n}, to "
-                 f"{reference})", n, _key(f"frechet_{spec.name}"))
-  return Score(value, f"FID ({spec.name}, n={n}, to {reference})", n,
-               _key(f"fid_{spec.name}_n{n}_{reference}"))
+    return Score(
+      value,
+      f"Frechet distance (logits of {spec.name}, n={n}, to {reference})",
+      n,
+      _key(f"frechet_{spec.name}"),
+    )
+  return Score(
+    value,
+    f"FID ({spec.name}, n={n}, to {reference})",
+    n,
+    _key(f"fid_{spec.name}_n{n}_{reference}"),
+  )
 
 
 def _key(text):

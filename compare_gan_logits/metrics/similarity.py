@@ -23,8 +23,9 @@ def psnr(a, b):
   """
   a, b = _pairs(a, b)
   with np.errstate(divide="ignore"):
-    return np.asarray([metrics.peak_signal_noise_ratio(x, y, data_range=1.0)
-                       for x, y in zip(a, b)])
+    return np.asarray(
+      [metrics.peak_signal_noise_ratio(x, y, data_range=1.0) for x, y in zip(a, b)]
+    )
 
 
 def ssim(a, b):
@@ -44,18 +45,31 @@ def ssim(a, b):
   """
   a, b = _pairs(a, b)
   if min(a.shape[1:3]) < _WINDOW:
-    raise UserError(f"SSIM needs images of at least {_WINDOW} pixels a side, not "
-                    f"{a.shape[1]}x{a.shape[2]}")
-  return np.asarray([
+    raise UserError(
+      f"SSIM needs images of at least {_WINDOW} pixels a side, not "
+      f"{a.shape[1]}x{a.shape[2]}"
+    )
+  return np.asarray(
+    [
       metrics.structural_similarity(
-          x, y, data_range=1.0, channel_axis=-1, gaussian_weights=True, sigma=1.5,
-          use_sample_covariance=False)
-      for x, y in zip(a, b)])
+        x,
+        y,
+        data_range=1.0,
+        channel_axis=-1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+      )
+      for x, y in zip(a, b)
+    ]
+  )
 
 
 def _pairs(a, b):
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   if a.shape != b.shape or a.ndim != 4:
-    raise UserError("PSNR and SSIM compare equal shapes [n, h, w, c], not "
-                    f"{list(a.shape)} and {list(b.shape)}")
+    raise UserError(
+      "PSNR and SSIM compare equal shapes [n, h, w, c], not "
+      f"{list(a.shape)} and {list(b.shape)}"
+    )
   return a, b

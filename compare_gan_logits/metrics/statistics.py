@@ -20,9 +20,15 @@ def bootstrap_interval(values, confidence=0.95, resamples=2000, seed=0):
   if len(values) == 1 or np.ptp(values) == 0:
     return float(values[0]), float(values[0])
   result = stats.bootstrap(
-      (values,), np.mean, confidence_level=confidence, n_resamples=resamples,
-      method="percentile", vectorized=True, batch=max(1, 10**7 // len(values)),
-      random_state=np.random.default_rng(seed))
+    (values,),
+    np.mean,
+    confidence_level=confidence,
+    n_resamples=resamples,
+    method="percentile",
+    vectorized=True,
+    batch=max(1, 10**7 // len(values)),
+    random_state=np.random.default_rng(seed),
+  )
   return tuple(float(x) for x in result.confidence_interval)
 
 

@@ -61,61 +61,96 @@ class Device:
   source: str
 
   def __post_init__(self):
-    positive = {"peak": min(self.peak.values()), "memory": self.memory,
-                "bandwidth": self.bandwidth, "efficiency": self.efficiency,
-                "link bandwidth": self.link_bandwidth,
-                "network bandwidth": self.network_bandwidth, "node": self.node}
+    positive = {
+      "peak": min(self.peak.values()),
+      "memory": self.memory,
+      "bandwidth": self.bandwidth,
+      "efficiency": self.efficiency,
+      "link bandwidth": self.link_bandwidth,
+      "network bandwidth": self.network_bandwidth,
+      "node": self.node,
+    }
     for name, value in positive.items():
       if not 0 < value < math.inf:
         raise UserError(f"a device's {name} is {value:g}; it must be more than zero")
     for name in ("link_latency", "network_latency", "op_overhead"):
       if not 0 <= getattr(self, name) < math.inf:
-        raise UserError(f"a device's {name} is {getattr(self, name):g}; it must be zero "
-                        "or more")
+        raise UserError(
+          f"a device's {name} is {getattr(self, name):g}; it must be zero or more"
+        )
     if self.efficiency > 1:
-      raise UserError(f"an efficiency of {self.efficiency:g} is more than the peak; give "
-                      "a share between 0 and 1")
+      raise UserError(
+        f"an efficiency of {self.efficiency:g} is more than the peak; give "
+        "a share between 0 and 1"
+      )
 
 
 _ASSUMED = 0.3  # of the peak, on hardware that was not to be had
-_TPU_V3 = ("Cloud TPU documentation, 'TPU v3': a chip of two cores has 123 TFLOP/s "
-           "(bfloat16; float32 convolutions are rounded to it by default), 32 GiB, 900 "
-           "GB/s; a pod of 1024 chips all-reduces 340 TB/s, of which a ring is given a "
-           "half; latency assumed")
+_TPU_V3 = (
+  "Cloud TPU documentation, 'TPU v3': a chip of two cores has 123 TFLOP/s "
+  "(bfloat16; float32 convolutions are rounded to it by default), 32 GiB, 900 "
+  "GB/s; a pod of 1024 chips all-reduces 340 TB/s, of which a ring is given a "
+  "half; latency assumed"
+)
 _NVIDIA = "; latencies and launch time assumed"
 
 
 def _tpu_v3(cores):
   return Device(
-      peak={"float32": cores * 61.5e12, "bfloat16": cores * 61.5e12},
-      memory=cores * 16 * 2**30, bandwidth=cores * 450 * GB, efficiency=_ASSUMED,
-      link_bandwidth=cores * 83 * GB, link_latency=3e-6, node=2048 // cores,
-      network_bandwidth=cores * 83 * GB, network_latency=3e-6, op_overhead=0.0,
-      fuses=True, source=_TPU_V3)
+    peak={"float32": cores * 61.5e12, "bfloat16": cores * 61.5e12},
+    memory=cores * 16 * 2**30,
+    bandwidth=cores * 450 * GB,
+    efficiency=_ASSUMED,
+    link_bandwidth=cores * 83 * GB,
+    link_latency=3e-6,
+    node=2048 // cores,
+    network_bandwidth=cores * 83 * GB,
+    network_latency=3e-6,
+    op_overhead=0.0,
+    fuses=True,
+    source=_TPU_V3,
+  )
 
 
 def _a100(memory, bandwidth):
   return Device(
-      peak={"float32": 156e12, "bfloat16": 312e12}, memory=memory, bandwidth=bandwidth,
-      efficiency=_ASSUMED, link_bandwidth=300 * GB, link_latency=8e-6, node=8,
-      network_bandwidth=25 * GB, network_latency=15e-6, op_overhead=4e-6, fuses=False,
-      source="NVIDIA's A100 data sheet: TF32 (TensorFlow's default for float32) and "
-             "bfloat16 without sparsity, NVLink 600 GB/s both ways; DGX A100: 8 on a "
-             "node, 200 Gbit/s of network each" + _NVIDIA)
+    peak={"float32": 156e12, "bfloat16": 312e12},
+    memory=memory,
+    bandwidth=bandwidth,
+    efficiency=_ASSUMED,
+    link_bandwidth=300 * GB,
+    link_latency=8e-6,
+    node=8,
+    network_bandwidth=25 * GB,
+    network_latency=15e-6,
+    op_overhead=4e-6,
+    fuses=False,
+    source="NVIDIA's A100 data sheet: TF32 (TensorFlow's default for float32) and "
+    "bfloat16 without sparsity, NVLink 600 GB/s both ways; DGX A100: 8 on a "
+    "node, 200 Gbit/s of network each" + _NVIDIA,
+  )
 
 
 DEVICES = {
-    "tpu_v3_core": _tpu_v3(1),
-    "tpu_v3_chip": _tpu_v3(2),
-    "a100_40gb": _a100(40 * GB, 1555 * GB),
-    "a100_80gb": _a100(80 * GB, 2039 * GB),
-    "v100_32gb": Device(
-        peak={"float32": 15.7e12}, memory=32 * GB, bandwidth=900 * GB, efficiency=0.5,
-        link_bandwidth=150 * GB, link_latency=8e-6, node=8, network_bandwidth=6.25 * GB,
-        network_latency=15e-6, op_overhead=4e-6, fuses=False,
-        source="NVIDIA's V100 SXM2 data sheet: float32 without tensor cores, which take "
-               "float16 alone, NVLink 300 GB/s both ways; DGX-1: 4 x 100 Gbit/s for 8"
-               + _NVIDIA),
+  "tpu_v3_core": _tpu_v3(1),
+  "tpu_v3_chip": _tpu_v3(2),
+  "a100_40gb": _a100(40 * GB, 1555 * GB),
+  "a100_80gb": _a100(80 * GB, 2039 * GB),
+  "v100_32gb": Device(
+    peak={"float32": 15.7e12},
+    memory=32 * GB,
+    bandwidth=900 * GB,
+    efficiency=0.5,
+    link_bandwidth=150 * GB,
+    link_latency=8e-6,
+    node=8,
+    network_bandwidth=6.25 * GB,
+    network_latency=15e-6,
+    op_overhead=4e-6,
+    fuses=False,
+    source="NVIDIA's V100 SXM2 data sheet: float32 without tensor cores, which take "
+    "float16 alone, NVLink 300 GB/s both ways; DGX-1: 4 x 100 Gbit/s for 8" + _NVIDIA,
+  ),
 }
 
 
@@ -220,8 +255,9 @@ class Step:
     for buffer in self.buffers:
       size = buffer.size.at(batch)
       change[buffer.first, 1] += size
-      in_place = (buffer.first < buffer.last and
-                  not self.operations[buffer.last].is_matrix)
+      in_place = (
+        buffer.first < buffer.last and not self.operations[buffer.last].is_matrix
+      )
       change[buffer.last, 0 if in_place else 2] -= size
     peak = held = 0
     for when in sorted(change):
@@ -230,20 +266,54 @@ class Step:
     return peak
 
 
-_MATRIX = {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul",
-           "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"}
+_MATRIX = {
+  "Conv2D",
+  "Conv2DBackpropInput",
+  "Conv2DBackpropFilter",
+  "MatMul",
+  "BatchMatMul",
+  "BatchMatMulV2",
+  "BatchMatMulV3",
+}
 # These move nothing: the result is the operand's memory, or a constant.
-_VIEWS = {"Reshape", "Identity", "IdentityN", "StopGradient", "Squeeze",
-          "ExpandDims", "ReadVariableOp", "PreventGradient"}
-_FREE = _VIEWS | {"Const", "Placeholder", "VarHandleOp", "NoOp", "Shape",
-                  "BroadcastGradientArgs"}
+_VIEWS = {
+  "Reshape",
+  "Identity",
+  "IdentityN",
+  "StopGradient",
+  "Squeeze",
+  "ExpandDims",
+  "ReadVariableOp",
+  "PreventGradient",
+}
+_FREE = _VIEWS | {
+  "Const",
+  "Placeholder",
+  "VarHandleOp",
+  "NoOp",
+  "Shape",
+  "BroadcastGradientArgs",
+}
 # What an update moves, in units of its operand: Adam reads the gradient, and reads and
 # writes the weights and both moments.
-_UPDATE_TRAFFIC = {"ResourceApplyAdam": 7, "AssignSubVariableOp": 3,
-                   "AssignAddVariableOp": 3, "AssignVariableOp": 2}
+_UPDATE_TRAFFIC = {
+  "ResourceApplyAdam": 7,
+  "AssignSubVariableOp": 3,
+  "AssignAddVariableOp": 3,
+  "AssignVariableOp": 2,
+}
 # A compiler cannot join these to what comes before them.
-_REDUCTIONS = {"Sum", "Mean", "BiasAddGrad", "AvgPool", "AvgPoolGrad", "MaxPool",
-               "MaxPoolGrad", "Softmax", "AddN"}
+_REDUCTIONS = {
+  "Sum",
+  "Mean",
+  "BiasAddGrad",
+  "AvgPool",
+  "AvgPoolGrad",
+  "MaxPool",
+  "MaxPoolGrad",
+  "Softmax",
+  "AddN",
+}
 
 
 def count(gan):
@@ -255,15 +325,23 @@ def count(gan):
   """
   first, second = _traces(gan)
   operations = tuple(
-      Operation(a.type, _affine(a.flops, b.flops), _affine(a.traffic, b.traffic))
-      for a, b in zip(first.ops, second.ops))
-  buffers = tuple(Buffer(_affine(a, b), *life) for a, b, life in
-                  zip(first.sizes, second.sizes, first.lives))
+    Operation(a.type, _affine(a.flops, b.flops), _affine(a.traffic, b.traffic))
+    for a, b in zip(first.ops, second.ops)
+  )
+  buffers = tuple(
+    Buffer(_affine(a, b), *life)
+    for a, b, life in zip(first.sizes, second.sizes, first.lives)
+  )
   sizes = {name: 4 * total for name, total in first.parameters.items()}
   updates = gan.num_sub_steps - 1
-  return Step(operations, buffers, first.variables, first.parameters,
-              collectives(gan)[0],
-              (sizes["discriminator"],) * updates + (sizes["generator"],))
+  return Step(
+    operations,
+    buffers,
+    first.variables,
+    first.parameters,
+    collectives(gan)[0],
+    (sizes["discriminator"],) * updates + (sizes["generator"],),
+  )
 
 
 def flops(gan, batch):
@@ -285,12 +363,16 @@ def _affine(first, second):
 
 def _traces(gan):
   if type(gan) is not modular_gan.ModularGAN:
-    raise UserError(f"the cost model does not know the steps of {type(gan).__name__}, "
-                    "only those of options.gan_class = @ModularGAN")
+    raise UserError(
+      f"the cost model does not know the steps of {type(gan).__name__}, "
+      "only those of options.gan_class = @ModularGAN"
+    )
   first, second = (_trace(gan, batch) for batch in _BATCHES)
   if [op.type for op in first.ops] != [op.type for op in second.ops]:
-    raise UserError("this configuration's graph depends on the batch, so that its cost "
-                    "cannot be scaled from small batches")
+    raise UserError(
+      "this configuration's graph depends on the batch, so that its cost "
+      "cannot be scaled from small batches"
+    )
   return first, second
 
 
@@ -314,9 +396,12 @@ def _build(gan, batch, replicas=1):
   tf.train.get_or_create_global_step()
   condition = tf.placeholder(tf.float32, [size, gan.condition_size], "condition")
   return gan.train_step(
-      tf.placeholder(tf.float32, [size, *gan.image_shape], "images"),
-      tf.placeholder(tf.float32, [size, gan.z_dim], "z"), condition, condition,
-      use_tpu=replicas > 1)[0]
+    tf.placeholder(tf.float32, [size, *gan.image_shape], "images"),
+    tf.placeholder(tf.float32, [size, gan.z_dim], "z"),
+    condition,
+    condition,
+    use_tpu=replicas > 1,
+  )[0]
 
 
 def _trace(gan, batch):
@@ -324,8 +409,11 @@ def _trace(gan, batch):
     needed = _needed(_build(gan, batch))
     counted = [op for op in graph.get_operations() if op in needed]
     return _Trace(
-        [_Counted(op.type, _flops(graph, op), _traffic(op)) for op in counted],
-        *_lives(counted), _variables(), _parameters(gan))
+      [_Counted(op.type, _flops(graph, op), _traffic(op)) for op in counted],
+      *_lives(counted),
+      _variables(),
+      _parameters(gan),
+    )
 
 
 def _needed(op):
@@ -397,15 +485,22 @@ def _variables():
   kinds = {"weights": 0, "optimizer": 0, "average": 0}
   for variable in tf.global_variables():
     name = variable.op.name
-    kind = ("average" if name.endswith("ExponentialMovingAverage") else
-            "optimizer" if "/d_opt" in name or "/g_opt" in name else "weights")
+    kind = (
+      "average"
+      if name.endswith("ExponentialMovingAverage")
+      else "optimizer"
+      if "/d_opt" in name or "/g_opt" in name
+      else "weights"
+    )
     kinds[kind] += variable.shape.num_elements() * variable.dtype.size
   return kinds
 
 
 def _parameters(gan):
-  return {network.name: sum(v.shape.num_elements() for v in network.trainable_variables)
-          for network in (gan.generator, gan.discriminator)}
+  return {
+    network.name: sum(v.shape.num_elements() for v in network.trainable_variables)
+    for network in (gan.generator, gan.discriminator)
+  }
 
 
 def collectives(gan):
@@ -419,8 +514,9 @@ def collectives(gan):
     needed = _needed(_build(gan, _BATCHES[0], replicas=2))
     for op in graph.get_operations():
       if op.type == "CrossReplicaSum" and op in needed:
-        updates = any(c.type.startswith("ResourceApply")
-                      for c in op.outputs[0].consumers())
+        updates = any(
+          c.type.startswith("ResourceApply") for c in op.outputs[0].consumers()
+        )
         (gradients if updates else moments).append(_bytes(op.outputs[0]))
   return tuple(moments), tuple(gradients)
 
@@ -459,8 +555,12 @@ class Plan:
 
   @property
   def seconds(self):
-    return (self.matrix_seconds + self.other_seconds + self.update_seconds +
-            self.communication_seconds)
+    return (
+      self.matrix_seconds
+      + self.other_seconds
+      + self.update_seconds
+      + self.communication_seconds
+    )
 
   @property
   def memory(self):
@@ -489,19 +589,26 @@ def plan(step, hardware, batch, replicas=1, micro_batches=None, dtype="float32")
   size = batch // (replicas * micro_batches)
   seconds = step_seconds(step, hardware, size, dtype)
   return Plan(
-      replicas, micro_batches, micro_batches * seconds["matrix"],
-      micro_batches * seconds["other"], seconds["update"],
-      micro_batches * sum(all_reduce_seconds(n, replicas, hardware)
-                          for n in step.moments),
-      sum(all_reduce_seconds(n, replicas, hardware) for n in step.gradients),
-      _resident(step, micro_batches), step.activations(size))
+    replicas,
+    micro_batches,
+    micro_batches * seconds["matrix"],
+    micro_batches * seconds["other"],
+    seconds["update"],
+    micro_batches
+    * sum(all_reduce_seconds(n, replicas, hardware) for n in step.moments),
+    sum(all_reduce_seconds(n, replicas, hardware) for n in step.gradients),
+    _resident(step, micro_batches),
+    step.activations(size),
+  )
 
 
 def check_dtype(hardware, dtype):
   """Raises UserError if the device does not multiply in gin's compute.dtype."""
   if dtype not in hardware.peak:
-    raise UserError(f"this device has no peak for compute.dtype {dtype!r}; use "
-                    f"{' or '.join(hardware.peak)}, or give its peak")
+    raise UserError(
+      f"this device has no peak for compute.dtype {dtype!r}; use "
+      f"{' or '.join(hardware.peak)}, or give its peak"
+    )
 
 
 def check_division(batch, replicas, micro_batches):
@@ -509,8 +616,10 @@ def check_division(batch, replicas, micro_batches):
   parts = 1 if micro_batches is None else micro_batches
   for number in replicas:
     if number < 1 or parts < 1 or batch % (number * parts):
-      raise UserError(f"a batch of {batch} cannot be divided among {number} replicas in "
-                      f"{parts} micro-batches each; choose divisors of {batch}")
+      raise UserError(
+        f"a batch of {batch} cannot be divided among {number} replicas in "
+        f"{parts} micro-batches each; choose divisors of {batch}"
+      )
 
 
 def _resident(step, micro_batches):
@@ -522,7 +631,8 @@ def _fewest(step, hardware, batch):
   """The least number of micro-batches that fits, else the most that there can be."""
   parts = 1
   while batch % (2 * parts) == 0 and (
-      _resident(step, parts) + step.activations(batch // parts) > hardware.memory):
+    _resident(step, parts) + step.activations(batch // parts) > hardware.memory
+  ):
     parts *= 2
   return parts
 
@@ -558,9 +668,11 @@ def all_reduce_seconds(num_bytes, replicas, hardware):
   """
   inside = min(replicas, hardware.node)
   nodes = math.ceil(replicas / hardware.node)
-  return (_level(num_bytes, inside, hardware.link_bandwidth, hardware.link_latency) +
-          _level(num_bytes / inside, nodes, hardware.network_bandwidth,
-                 hardware.network_latency))
+  return _level(
+    num_bytes, inside, hardware.link_bandwidth, hardware.link_latency
+  ) + _level(
+    num_bytes / inside, nodes, hardware.network_bandwidth, hardware.network_latency
+  )
 
 
 def _level(num_bytes, members, bandwidth, latency):
@@ -584,9 +696,11 @@ def fitted_efficiency(step, hardware, batch, seconds):
     return sum(step_seconds(step, at, batch).values())
 
   if not predicted(high) <= seconds <= predicted(low):
-    raise UserError(f"a step of {seconds:.3g} s cannot be explained by any efficiency: "
-                    f"at the peak it takes {predicted(high):.3g} s; measure again with "
-                    "--rounds 5, or on an idle machine")
+    raise UserError(
+      f"a step of {seconds:.3g} s cannot be explained by any efficiency: "
+      f"at the peak it takes {predicted(high):.3g} s; measure again with "
+      "--rounds 5, or on an idle machine"
+    )
   for _ in range(50):
     middle = math.sqrt(low * high)
     low, high = (middle, high) if predicted(middle) > seconds else (low, middle)
@@ -603,11 +717,12 @@ def classifier_seconds(hardware, dtype, images, flops_per_image):
 # GFLOP of one image at the classifier's own size, two for each multiplication with its
 # addition, as their authors publish them.
 CLASSIFIER_GFLOP = {
-    "resnet152": 22.6, "robust_resnet152": 22.6,  # He et al. 2016, Table 1
-    "robust_resnet152_linf16": 22.6,
-    "inception_v3": 11.4,  # Szegedy et al. 2016: 5.7 billion multiplications
-    "efficientnet_lite0": 0.81,  # its repository: 407 million
-    "squeezenet1_1": 0.70,  # its repository: 350 million
+  "resnet152": 22.6,
+  "robust_resnet152": 22.6,  # He et al. 2016, Table 1
+  "robust_resnet152_linf16": 22.6,
+  "inception_v3": 11.4,  # Szegedy et al. 2016: 5.7 billion multiplications
+  "efficientnet_lite0": 0.81,  # its repository: 407 million
+  "squeezenet1_1": 0.70,  # its repository: 350 million
 }
 
 

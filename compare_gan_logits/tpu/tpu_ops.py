@@ -6,8 +6,7 @@ from tensorflow.python.tpu import tpu_function
 
 def num_replicas():
   """Replicas that take part in the training step that is being built."""
-  return max(_strategy_replicas(),
-             tpu_function.get_tpu_context().number_of_shards or 1)
+  return max(_strategy_replicas(), tpu_function.get_tpu_context().number_of_shards or 1)
 
 
 def in_strategy():
@@ -39,7 +38,8 @@ def cross_replica_mean(inputs):
     return inputs
   if in_strategy():
     return tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.MEAN, inputs)
+      tf.distribute.ReduceOp.MEAN, inputs
+    )
   return tf.tpu.cross_replica_sum(inputs) / float(replicas)
 
 
@@ -60,5 +60,6 @@ def cross_replica_moments(inputs, axis):
   mean_of_squares = tf.reduce_mean(tf.square(inputs), axis=axis)
   if num_replicas() > 1:  # one message for both
     mean, mean_of_squares = tf.unstack(
-        cross_replica_mean(tf.stack([mean, mean_of_squares])))
+      cross_replica_mean(tf.stack([mean, mean_of_squares]))
+    )
   return mean, mean_of_squares - tf.square(mean)

@@ -13,9 +13,9 @@ import tensorflow.compat.v1 as tf
 # The distributions that paper.gin may bind to z, which are stateful, and what
 # draws from the same distribution without state.
 _STATELESS = {
-    "random_normal": tf.random.stateless_normal,
-    "random_uniform": tf.random.stateless_uniform,
-    "truncated_normal": tf.random.stateless_truncated_normal,
+  "random_normal": tf.random.stateless_normal,
+  "random_uniform": tf.random.stateless_uniform,
+  "truncated_normal": tf.random.stateless_truncated_normal,
 }
 
 

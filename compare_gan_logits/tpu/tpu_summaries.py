@@ -47,7 +47,9 @@ class TpuSummaries:
     tensors = [entry.tensor for entry in self._entries]
     if not tpu_ops.in_strategy():
       return tensors
-    scalars = [i for i, entry in enumerate(self._entries) if entry.write == _write_scalar]
+    scalars = [
+      i for i, entry in enumerate(self._entries) if entry.write == _write_scalar
+    ]
     means = tpu_ops.cross_replica_mean(tf.stack([tensors[i] for i in scalars]))
     for i, mean in zip(scalars, tf.unstack(means)):
       tensors[i] = mean

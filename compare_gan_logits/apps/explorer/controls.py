@@ -47,51 +47,157 @@ class Control:
 
   def write(self, value):
     """The value as the page writes it."""
-    return {"factor": f"×{value:.2f}", "power": f"×{10.0**value:.2f}",
-            "signed": f"{value:+.2f}", "degrees": f"{value:+g}°",
-            "percent": f"{100 * value:.0f} %"}.get(self.shown, f"{value:g}")
+    return {
+      "factor": f"×{value:.2f}",
+      "power": f"×{10.0**value:.2f}",
+      "signed": f"{value:+.2f}",
+      "degrees": f"{value:+g}°",
+      "percent": f"{100 * value:.0f} %",
+    }.get(self.shown, f"{value:g}")
 
 
 CONTROLS = (
-    Control("brightness", "Brightness", "photo", 0.0, 2.0, 0.05, 1.0, "factor",
-            "The shift that undoes a brighter photo grows with brightness in the robust "
-            "model; in the standard one it peaks and falls again.", "13",
-            "pixel values times this, clipped"),
-    Control("sharpness", "Sharpness", "photo", 0.0, 2.0, 0.05, 1.0, "factor",
-            "Best-fit shift and scale of the logits rise with sharpness in both models, "
-            "far more so in the robust one.", "13", "0 smoothed, 2 sharpened"),
-    Control("rotation", "Rotation", "photo", -180, 180, 5, 0, "degrees",
-            "Turned by 90°, textures survive and objects come out badly distorted.",
-            "13.1", "counter-clockwise"),
-    Control("epsilon", "FGSM attack", "photo", 0.0, 0.3, 0.005, 0.0, "plain",
-            "Under an attack of 0.1 robust pictures stay as faithful, while the standard "
-            "model's may change colour and shape.", "5.4",
-            "ε: largest change of a pixel, of its range 0 to 1"),
-    Control("mix", "Towards the second photo", "logits", 0.0, 1.0, 0.02, 0.0, "percent",
-            "Between the logits of two photos pictures change smoothly in both models, "
-            "and more smoothly in the robust one.", "5.5, 9",
-            "linear between the two logit vectors"),
-    Control("scale", "Scale", "logits", -0.6, 0.6, 0.05, 0.0, "power",
-            "Scaling moves almost nothing but contrast and sharpness in the robust "
-            "model; in the standard one content changes a little too.", "5.5",
-            "all logits times this"),
-    Control("shift", "Shift", "logits", -3.0, 3.0, 0.05, 0.0, "signed",
-            "No softmax can tell a shift, yet it moves contrast and sharpness in the "
-            "robust model; large ones empty the standard model's pictures.", "5.5",
-            "added to all logits"),
-    Control("variance", "Gaussian perturbation", "logits", 0.0, 4.0, 0.05, 0.0, "plain",
-            "At a variance of 0.55 content changes, and much more so in the standard "
-            "model; robust pictures still look of one kind.", "5.5",
-            "variance σ² of noise on the logits", seed="perturbation_seed"),
-    Control("perturbation_seed", "Seed", "logits", 0, 99, 1, 0, "plain"),
-    Control("noise_seed", "Noise seed", "noise", 0, 99, 1, 0, "plain",
-            "Noise paints what the logits leave out, mostly small changes of shape, "
-            "pose, size and position; more in the standard model.", "5.3, 8",
-            "of the generator's own noise"),
-    Control("samples", "Reconstructions", "noise", 1, 8, 1, 4, "plain",
-            "A picture often gets its photo's class again: 54 % of the time in the "
-            "robust model, 49 % in the standard one.", "12",
-            "each with noise of its own"),
+  Control(
+    "brightness",
+    "Brightness",
+    "photo",
+    0.0,
+    2.0,
+    0.05,
+    1.0,
+    "factor",
+    "The shift that undoes a brighter photo grows with brightness in the robust "
+    "model; in the standard one it peaks and falls again.",
+    "13",
+    "pixel values times this, clipped",
+  ),
+  Control(
+    "sharpness",
+    "Sharpness",
+    "photo",
+    0.0,
+    2.0,
+    0.05,
+    1.0,
+    "factor",
+    "Best-fit shift and scale of the logits rise with sharpness in both models, "
+    "far more so in the robust one.",
+    "13",
+    "0 smoothed, 2 sharpened",
+  ),
+  Control(
+    "rotation",
+    "Rotation",
+    "photo",
+    -180,
+    180,
+    5,
+    0,
+    "degrees",
+    "Turned by 90°, textures survive and objects come out badly distorted.",
+    "13.1",
+    "counter-clockwise",
+  ),
+  Control(
+    "epsilon",
+    "FGSM attack",
+    "photo",
+    0.0,
+    0.3,
+    0.005,
+    0.0,
+    "plain",
+    "Under an attack of 0.1 robust pictures stay as faithful, while the standard "
+    "model's may change colour and shape.",
+    "5.4",
+    "ε: largest change of a pixel, of its range 0 to 1",
+  ),
+  Control(
+    "mix",
+    "Towards the second photo",
+    "logits",
+    0.0,
+    1.0,
+    0.02,
+    0.0,
+    "percent",
+    "Between the logits of two photos pictures change smoothly in both models, "
+    "and more smoothly in the robust one.",
+    "5.5, 9",
+    "linear between the two logit vectors",
+  ),
+  Control(
+    "scale",
+    "Scale",
+    "logits",
+    -0.6,
+    0.6,
+    0.05,
+    0.0,
+    "power",
+    "Scaling moves almost nothing but contrast and sharpness in the robust "
+    "model; in the standard one content changes a little too.",
+    "5.5",
+    "all logits times this",
+  ),
+  Control(
+    "shift",
+    "Shift",
+    "logits",
+    -3.0,
+    3.0,
+    0.05,
+    0.0,
+    "signed",
+    "No softmax can tell a shift, yet it moves contrast and sharpness in the "
+    "robust model; large ones empty the standard model's pictures.",
+    "5.5",
+    "added to all logits",
+  ),
+  Control(
+    "variance",
+    "Gaussian perturbation",
+    "logits",
+    0.0,
+    4.0,
+    0.05,
+    0.0,
+    "plain",
+    "At a variance of 0.55 content changes, and much more so in the standard "
+    "model; robust pictures still look of one kind.",
+    "5.5",
+    "variance σ² of noise on the logits",
+    seed="perturbation_seed",
+  ),
+  Control("perturbation_seed", "Seed", "logits", 0, 99, 1, 0, "plain"),
+  Control(
+    "noise_seed",
+    "Noise seed",
+    "noise",
+    0,
+    99,
+    1,
+    0,
+    "plain",
+    "Noise paints what the logits leave out, mostly small changes of shape, "
+    "pose, size and position; more in the standard model.",
+    "5.3, 8",
+    "of the generator's own noise",
+  ),
+  Control(
+    "samples",
+    "Reconstructions",
+    "noise",
+    1,
+    8,
+    1,
+    4,
+    "plain",
+    "A picture often gets its photo's class again: 54 % of the time in the "
+    "robust model, 49 % in the standard one.",
+    "12",
+    "each with noise of its own",
+  ),
 )
 BY_NAME = {control.name: control for control in CONTROLS}
 MAX_RAISE = 20.0  # largest amount added to a single class

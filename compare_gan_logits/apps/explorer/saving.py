@@ -5,10 +5,10 @@ import json
 import textwrap
 
 from compare_gan_logits import figures
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.apps.explorer.view import View
 from compare_gan_logits.apps.explorer.view import confidences
 from compare_gan_logits.apps.explorer.view import labels
+from compare_gan_logits.errors import UserError
 
 
 _FORMAT = "compare_gan_logits view 1"
@@ -29,8 +29,13 @@ def picture(shown, class_labels, view):
   for name, module in shown.items():
     rows.append([module.photo, module.seen, *module.pictures])
     names = class_labels[name]
-    cells.append(["", _opinion(module.seen_logits, names),
-                  *(_opinion(logits, names) for logits in module.picture_logits)])
+    cells.append(
+      [
+        "",
+        _opinion(module.seen_logits, names),
+        *(_opinion(logits, names) for logits in module.picture_logits),
+      ]
+    )
   columns = ["photo", "as seen"]
   columns += [f"noise {view.noise_seed}.{k}" for k in range(view.samples)]
   title = "\n".join(textwrap.wrap(", ".join(view.changes()), 16 * len(columns)))
@@ -51,8 +56,12 @@ def to_json(modules, view):
     modules: {name: folder} that it is seen through.
     view: View.
   """
-  return json.dumps({"format": _FORMAT, "modules": dict(modules),
-                     "view": view.to_json()}, indent=2) + "\n"
+  return (
+    json.dumps(
+      {"format": _FORMAT, "modules": dict(modules), "view": view.to_json()}, indent=2
+    )
+    + "\n"
+  )
 
 
 def from_json(text):
@@ -72,8 +81,11 @@ def from_json(text):
     raise UserError("this is no view file; save one from the explorer with View (JSON)")
   modules = content.get("modules")
   if not isinstance(modules, dict) or not all(
-      isinstance(path, str) for path in modules.values()):
-    raise UserError("this is no view file: its modules are not named with their folders")
+    isinstance(path, str) for path in modules.values()
+  ):
+    raise UserError(
+      "this is no view file: its modules are not named with their folders"
+    )
   return modules, View.from_json(content.get("view"))
 
 
@@ -84,35 +96,54 @@ def snippet(modules, view):
     modules: {name: folder}.
     view: View.
   """
-  changed = {name: value for name, value in view.to_json().items()
-             if name not in ("photo", "second")
-             and value != View.__dataclass_fields__[name].default}
+  changed = {
+    name: value
+    for name, value in view.to_json().items()
+    if name not in ("photo", "second")
+    and value != View.__dataclass_fields__[name].default
+  }
   words = ", ".join(view.changes()) or "the plain view"
-  lines = ["# " + "".join(c for c in words if c.isprintable()),
-           "from compare_gan_logits.apps.explorer.view import View",
-           "from compare_gan_logits.apps.explorer.view import compute",
-           "from compare_gan_logits.inversion import Inverter",
-           "", "", *_literal("PHOTO", view.photo)]
+  lines = [
+    "# " + "".join(c for c in words if c.isprintable()),
+    "from compare_gan_logits.apps.explorer.view import View",
+    "from compare_gan_logits.apps.explorer.view import compute",
+    "from compare_gan_logits.inversion import Inverter",
+    "",
+    "",
+    *_literal("PHOTO", view.photo),
+  ]
   if view.second is not None:
     lines += _literal("SECOND", view.second)
-  lines += ["MODULES = {", *(f"    {name!r}: {path!r}," for name, path in modules.items()),
-            "}", "", "view = View(", "    photo=PHOTO,"]
+  lines += [
+    "MODULES = {",
+    *(f"    {name!r}: {path!r}," for name, path in modules.items()),
+    "}",
+    "",
+    "view = View(",
+    "    photo=PHOTO,",
+  ]
   if view.second is not None:
     lines.append("    second=SECOND,")
-  lines += [*(f"    {name}={value!r}," for name, value in changed.items()), ")",
-            "shown = {name: compute(Inverter.load(path), view)",
-            "         for name, path in MODULES.items()}",
-            "for name, module in shown.items():",
-            "  # images in [0, 1]: .seen [h, w, c], .pictures [samples, h, w, c];",
-            "  # .logits [num_logits] is what the generator was given",
-            "  print(name, module.pictures.shape, module.picture_logits.argmax(axis=1))",
-            ""]
+  lines += [
+    *(f"    {name}={value!r}," for name, value in changed.items()),
+    ")",
+    "shown = {name: compute(Inverter.load(path), view)",
+    "         for name, path in MODULES.items()}",
+    "for name, module in shown.items():",
+    "  # images in [0, 1]: .seen [h, w, c], .pictures [samples, h, w, c];",
+    "  # .logits [num_logits] is what the generator was given",
+    "  print(name, module.pictures.shape, module.picture_logits.argmax(axis=1))",
+    "",
+  ]
   return "\n".join(lines)
 
 
 def _literal(name, text):
-  return [f"{name} = (  # PNG in base64", *(f"    {part!r}" for part in
-                                            textwrap.wrap(text, 76)), ")"]
+  return [
+    f"{name} = (  # PNG in base64",
+    *(f"    {part!r}" for part in textwrap.wrap(text, 76)),
+    ")",
+  ]
 
 
 def all_labels(inverters):

@@ -22,12 +22,12 @@ from compare_gan_logits import figures
 from compare_gan_logits import inversion
 from compare_gan_logits import reconstruction
 from compare_gan_logits.apps import web
-from compare_gan_logits.errors import UserError
-from compare_gan_logits.errors import sentence
 from compare_gan_logits.apps.explorer import controls
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.apps.explorer.view import View
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import sentence
 
 
 MAX_UPLOAD = 64 * 1024 * 1024  # bytes of a photo
@@ -50,15 +50,24 @@ class Explorer:
   def __init__(self, modules):
     """Args: modules: list of (name or "", folder)."""
     found = [_load(folder) for _, folder in modules]
-    names = reconstruction.unique([
+    names = reconstruction.unique(
+      [
         name or getattr(loaded, "name", os.path.basename(os.path.abspath(folder)))
-        for (name, folder), loaded in zip(modules, found)])
-    self.modules = {name: os.path.abspath(os.path.expanduser(folder))
-                    for name, (_, folder) in zip(names, modules)}
-    self.inverters = {name: loaded for name, loaded in zip(names, found)
-                      if isinstance(loaded, inversion.Inverter)}
-    self.problems = {name: loaded for name, loaded in zip(names, found)
-                     if isinstance(loaded, str)}
+        for (name, folder), loaded in zip(modules, found)
+      ]
+    )
+    self.modules = {
+      name: os.path.abspath(os.path.expanduser(folder))
+      for name, (_, folder) in zip(names, modules)
+    }
+    self.inverters = {
+      name: loaded
+      for name, loaded in zip(names, found)
+      if isinstance(loaded, inversion.Inverter)
+    }
+    self.problems = {
+      name: loaded for name, loaded in zip(names, found) if isinstance(loaded, str)
+    }
     self.labels = saving.all_labels(self.inverters)
     self.examples = _examples(list(self.inverters.values()))
     self._computing = threading.Lock()
@@ -77,8 +86,10 @@ class Explorer:
     with self._computing:
       if is_gone():
         return None
-      return {name: view_lib.compute(inverter, view)
-              for name, inverter in self.inverters.items()}
+      return {
+        name: view_lib.compute(inverter, view)
+        for name, inverter in self.inverters.items()
+      }
 
   def read_photo(self, data):
     """An uploaded file as a view holds it; one at a time, which bounds the memory.
@@ -99,8 +110,10 @@ class Explorer:
 
   def _need_a_module(self):
     if not self.inverters:
-      raise UserError("no module could be loaded, so there is nothing to show a photo "
-                      "with; start again with the right --module")
+      raise UserError(
+        "no module could be loaded, so there is nothing to show a photo "
+        "with; start again with the right --module"
+      )
 
 
 def _load(folder):
@@ -108,8 +121,10 @@ def _load(folder):
   try:
     inverter = inversion.Inverter.load(folder)
     if inverter.classifier is None:
-      return (f"{folder} was trained without a classifier, so a photo has no logits "
-              "there; name another module")
+      return (
+        f"{folder} was trained without a classifier, so a photo has no logits "
+        "there; name another module"
+      )
     blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=0.1)
     view_lib.compute(inverter, blank)
     return inverter
@@ -120,8 +135,10 @@ def _load(folder):
 def _examples(inverters):
   """Test images of the modules' data set, or else of the embedded one."""
   from compare_gan_logits import datasets
-  largest = max(inverters, default=None,
-                key=lambda inverter: (inverter.image_size, inverter.colors))
+
+  largest = max(
+    inverters, default=None, key=lambda inverter: (inverter.image_size, inverter.colors)
+  )
   try:
     dataset = datasets.get_dataset(largest.info["dataset"] if largest else "embedded")
     images, classes = dataset.arrays("validation", limit=20 * _EXAMPLES)
@@ -133,8 +150,10 @@ def _examples(inverters):
   chosen = np.argsort(earlier, kind="stable")[:_EXAMPLES]
   images = largest.prepare(images[chosen]) if largest else images[chosen]
   pixels = np.round(images * 255).astype(np.uint8)
-  return [(view_lib.encode(p), dataset.class_names[c])
-          for p, c in zip(pixels, classes[chosen])]
+  return [
+    (view_lib.encode(p), dataset.class_names[c])
+    for p, c in zip(pixels, classes[chosen])
+  ]
 
 
 def create_app(explorer, opened=None, host=None):
@@ -155,8 +174,12 @@ def create_app(explorer, opened=None, host=None):
   @app.get("/")
   def page():
     return flask.render_template(
-        "page.html", controls=controls.CONTROLS, by_name=controls.BY_NAME,
-        modules=list(explorer.inverters), config=_config(explorer, opened))
+      "page.html",
+      controls=controls.CONTROLS,
+      by_name=controls.BY_NAME,
+      modules=list(explorer.inverters),
+      config=_config(explorer, opened),
+    )
 
   @app.get("/<any('style.css', 'page.js'):name>")
   def asset(name):
@@ -175,26 +198,35 @@ def create_app(explorer, opened=None, host=None):
     shown = explorer.show(view, is_gone)
     if shown is None:
       return "", 204
-    return {"modules": [_described(name, module, explorer.labels[name], view)
-                        for name, module in shown.items()]}
+    return {
+      "modules": [
+        _described(name, module, explorer.labels[name], view)
+        for name, module in shown.items()
+      ]
+    }
 
   @app.post("/open")
   def open_view():
     modules, view = saving.from_json(flask.request.get_data(as_text=True))
     missing = sorted(set(modules) - set(explorer.inverters))
-    note = missing and (f"This view was saved with {', '.join(missing)} as well, which "
-                        "this explorer does not show.")
+    note = missing and (
+      f"This view was saved with {', '.join(missing)} as well, which "
+      "this explorer does not show."
+    )
     return {"view": view.to_json(), "note": note or ""}
 
   @app.post("/save/<any('png', 'json', 'py'):kind>")
   def save(kind):
     view = View.from_json(flask.request.get_json(force=True))
     shown = {name: explorer.modules[name] for name in explorer.inverters}
-    content = {"png": lambda: explorer.draw(view),
-               "json": lambda: saving.to_json(shown, view),
-               "py": lambda: saving.snippet(shown, view)}[kind]()
-    mimetype = {"png": "image/png", "json": "application/json",
-                "py": "text/x-python"}[kind]
+    content = {
+      "png": lambda: explorer.draw(view),
+      "json": lambda: saving.to_json(shown, view),
+      "py": lambda: saving.snippet(shown, view),
+    }[kind]()
+    mimetype = {"png": "image/png", "json": "application/json", "py": "text/x-python"}[
+      kind
+    ]
     return flask.Response(content, mimetype=mimetype)
 
   @app.errorhandler(UserError)
@@ -212,8 +244,10 @@ def create_app(explorer, opened=None, host=None):
   @app.errorhandler(Exception)
   def failed(error):
     traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
-    return {"error": f"The server could not do this ({type(error).__name__}); its "
-                     "terminal says more."}, 500
+    return {
+      "error": f"The server could not do this ({type(error).__name__}); its "
+      "terminal says more."
+    }, 500
 
   return app
 
@@ -223,20 +257,26 @@ def _config(explorer, opened):
   names = [name for labels in explorer.labels.values() for name in labels]
   view = opened or explorer.first_view()
   return {
-      "view": view.to_json(),
-      "controls": [dataclasses.asdict(control) for control in controls.CONTROLS],
-      "modules": [_facts(name, inverter) for name, inverter in explorer.inverters.items()],
-      "problems": explorer.problems,
-      "classes": list(dict.fromkeys(names)),
-      "examples": [{"photo": photo, "name": name} for photo, name in explorer.examples],
-      "max_raise": controls.MAX_RAISE,
-      "max_upload": MAX_UPLOAD,
+    "view": view.to_json(),
+    "controls": [dataclasses.asdict(control) for control in controls.CONTROLS],
+    "modules": [
+      _facts(name, inverter) for name, inverter in explorer.inverters.items()
+    ],
+    "problems": explorer.problems,
+    "classes": list(dict.fromkeys(names)),
+    "examples": [{"photo": photo, "name": name} for photo, name in explorer.examples],
+    "max_raise": controls.MAX_RAISE,
+    "max_upload": MAX_UPLOAD,
   }
 
 
 def _facts(name, inverter):
-  return {"name": name, "size": inverter.image_size, "step": inverter.info.get("step"),
-          "classes": inverter.num_logits}
+  return {
+    "name": name,
+    "size": inverter.image_size,
+    "step": inverter.info.get("step"),
+    "classes": inverter.num_logits,
+  }
 
 
 def _described(name, shown, labels, view):
@@ -245,18 +285,27 @@ def _described(name, shown, labels, view):
   wanted = shown.logits.argmax()
   top = np.argsort(-given, kind="stable")[:_TOP]
   described = {
-      "name": name, "seen": _png(shown.seen),
-      "seen_class": _opinion(seen, labels),
-      "top": [{"name": labels[i], "confidence": float(given[i]), "before": float(seen[i])}
-              for i in top],
-      "pictures": [], "unknown": shown.unknown,
-      "logits": {label: round(float(x), 2) for label, x in zip(labels, shown.logits)},
-      "deviation": round(float(shown.seen_logits.std()), 3)}
+    "name": name,
+    "seen": _png(shown.seen),
+    "seen_class": _opinion(seen, labels),
+    "top": [
+      {"name": labels[i], "confidence": float(given[i]), "before": float(seen[i])}
+      for i in top
+    ],
+    "pictures": [],
+    "unknown": shown.unknown,
+    "logits": {label: round(float(x), 2) for label, x in zip(labels, shown.logits)},
+    "deviation": round(float(shown.seen_logits.std()), 3),
+  }
   opinions = view_lib.confidences(shown.picture_logits)
   for k in range(view.samples):
-    described["pictures"].append({
-        "image": _png(shown.pictures[k]), "kept": bool(opinions[k].argmax() == wanted),
-        **_opinion(opinions[k], labels)})
+    described["pictures"].append(
+      {
+        "image": _png(shown.pictures[k]),
+        "kept": bool(opinions[k].argmax() == wanted),
+        **_opinion(opinions[k], labels),
+      }
+    )
   return described
 
 
@@ -278,7 +327,11 @@ def open_server(explorer, listener, opened=None):
     opened: View to begin with.
   """
   return web.server(
-      create_app(explorer, opened, listener.getsockname()[0]), listener,
-      threads=_THREADS, max_request_body_size=MAX_UPLOAD,
-      inbuf_overflow=2 * MAX_UPLOAD, outbuf_overflow=2 * MAX_UPLOAD,
-      channel_request_lookahead=1)
+    create_app(explorer, opened, listener.getsockname()[0]),
+    listener,
+    threads=_THREADS,
+    max_request_body_size=MAX_UPLOAD,
+    inbuf_overflow=2 * MAX_UPLOAD,
+    outbuf_overflow=2 * MAX_UPLOAD,
+    channel_request_lookahead=1,
+  )

@@ -22,11 +22,11 @@ from PIL import Image
 
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import reconstruction
+from compare_gan_logits.apps.explorer import controls
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.experiments import brightness_sharpness
 from compare_gan_logits.experiments import logit_manipulation
-from compare_gan_logits.apps.explorer import controls
 
 
 _MAX_SIDE = 1024  # of a photo inside a view, in pixels
@@ -80,21 +80,33 @@ class View:
       _check_number(control, value)
       if not control.whole:
         object.__setattr__(self, control.name, float(value))
-    _check(self.keep is None or _is_whole(self.keep) and self.keep >= 1,
-           "keep is a whole number from 1, or null")
-    _check(_is_list(self.swapped, 0, 2) and len(self.swapped) != 1
-           and all(isinstance(name, str) for name in self.swapped),
-           "swapped names two classes, or none")
-    _check(_is_list(self.raised, 0, _MAX_EDITS)
-           and all(_is_list(pair, 2, 2) and isinstance(pair[0], str)
-                   and _is_number(pair[1]) and abs(pair[1]) <= controls.MAX_RAISE
-                   for pair in self.raised),
-           f"raised lists at most {_MAX_EDITS} pairs of a class and an amount from "
-           f"-{controls.MAX_RAISE:g} to {controls.MAX_RAISE:g}")
+    _check(
+      self.keep is None or _is_whole(self.keep) and self.keep >= 1,
+      "keep is a whole number from 1, or null",
+    )
+    _check(
+      _is_list(self.swapped, 0, 2)
+      and len(self.swapped) != 1
+      and all(isinstance(name, str) for name in self.swapped),
+      "swapped names two classes, or none",
+    )
+    _check(
+      _is_list(self.raised, 0, _MAX_EDITS)
+      and all(
+        _is_list(pair, 2, 2)
+        and isinstance(pair[0], str)
+        and _is_number(pair[1])
+        and abs(pair[1]) <= controls.MAX_RAISE
+        for pair in self.raised
+      ),
+      f"raised lists at most {_MAX_EDITS} pairs of a class and an amount from "
+      f"-{controls.MAX_RAISE:g} to {controls.MAX_RAISE:g}",
+    )
     # Lists, as JSON has them, would make equal views unequal.
     object.__setattr__(self, "swapped", tuple(self.swapped))
-    object.__setattr__(self, "raised",
-                       tuple((name, float(amount)) for name, amount in self.raised))
+    object.__setattr__(
+      self, "raised", tuple((name, float(amount)) for name, amount in self.raised)
+    )
     decode(self.photo)
     if self.second is not None:
       decode(self.second)
@@ -111,8 +123,10 @@ class View:
       UserError: it is no such dict.
     """
     names = {field.name for field in dataclasses.fields(cls)}
-    _check(isinstance(values, dict) and isinstance(values.get("photo"), str),
-           "it has no photo; save one from the explorer")
+    _check(
+      isinstance(values, dict) and isinstance(values.get("photo"), str),
+      "it has no photo; save one from the explorer",
+    )
     unknown = set(values) - names
     if unknown:
       raise UserError(f"a view has no {min(unknown)!r}; {nearest(min(unknown), names)}")
@@ -120,10 +134,13 @@ class View:
 
   def changes(self):
     """What differs from the plain view, in words: [text], without the photos."""
-    words = [f"{control.label.lower()} {control.write(getattr(self, control.name))}"
-             for control in controls.CONTROLS
-             if control.finding and control.name != "samples"
-             and getattr(self, control.name) != control.neutral]
+    words = [
+      f"{control.label.lower()} {control.write(getattr(self, control.name))}"
+      for control in controls.CONTROLS
+      if control.finding
+      and control.name != "samples"
+      and getattr(self, control.name) != control.neutral
+    ]
     if self.swapped:
       words.append("{} ⇄ {}".format(*self.swapped))
     words += [f"{name} {amount:+.4g}" for name, amount in self.raised]
@@ -180,10 +197,19 @@ def compute(inverter, view):
     logits = (1 - mix) * logits + mix * second
   edited, unknown = _edit(logits[0], labels(inverter), view)
   logits = _manipulate(edited, view)
-  pictures = inverter.generate(np.repeat(logits[None], view.samples, axis=0),
-                               inverter.noise(view.samples, view.noise_seed))
-  return Shown(photo[0], seen[0], seen_logits[0], logits, pictures,
-               inverter.logits(pictures), unknown)
+  pictures = inverter.generate(
+    np.repeat(logits[None], view.samples, axis=0),
+    inverter.noise(view.samples, view.noise_seed),
+  )
+  return Shown(
+    photo[0],
+    seen[0],
+    seen_logits[0],
+    logits,
+    pictures,
+    inverter.logits(pictures),
+    unknown,
+  )
 
 
 def labels(inverter):
@@ -216,13 +242,24 @@ def decode(text):
     file = io.BytesIO(base64.b64decode(text, validate=True))
     image = Image.open(file, formats=["PNG"])
     size = image.size
-    _check(max(size) <= _MAX_SIDE, f"its photo has {size[0]}x{size[1]} pixels, more than "
-                                   f"{_MAX_SIDE}x{_MAX_SIDE}; load it as a photo first")
+    _check(
+      max(size) <= _MAX_SIDE,
+      f"its photo has {size[0]}x{size[1]} pixels, more than "
+      f"{_MAX_SIDE}x{_MAX_SIDE}; load it as a photo first",
+    )
     pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
-  except (binascii.Error, OSError, SyntaxError, TypeError, ValueError,
-          Image.DecompressionBombError) as error:
-    raise UserError(f"this is no view: its photo is no PNG in base64 ({error}); save "
-                    "one from the explorer") from None
+  except (
+    binascii.Error,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Image.DecompressionBombError,
+  ) as error:
+    raise UserError(
+      f"this is no view: its photo is no PNG in base64 ({error}); save "
+      "one from the explorer"
+    ) from None
   return pixels.reshape(*pixels.shape[:2], -1)
 
 
@@ -263,8 +300,10 @@ def rotate(images, degrees):
   if degrees % 90 == 0:
     return np.ascontiguousarray(np.rot90(images, int(degrees // 90), axes=(1, 2)))
   from scipy import ndimage
-  return ndimage.rotate(images, degrees, axes=(2, 1), reshape=False, order=1,
-                        mode="nearest")
+
+  return ndimage.rotate(
+    images, degrees, axes=(2, 1), reshape=False, order=1, mode="nearest"
+  )
 
 
 def _edit(logits, names, view):
@@ -279,7 +318,7 @@ def _edit(logits, names, view):
     if name in index:
       logits[index[name]] += np.float32(amount)
   if view.keep is not None:
-    logits[np.argsort(-logits, kind="stable")[view.keep:]] = 0.0
+    logits[np.argsort(-logits, kind="stable")[view.keep :]] = 0.0
   return logits, unknown
 
 
@@ -301,15 +340,20 @@ def _check(right, sentence):
 
 
 def _check_number(control, value):
-  _check((_is_whole(value) if control.whole else _is_number(value))
-         and control.low <= value <= control.high,
-         f"{control.name} is a {'whole ' if control.whole else ''}number from "
-         f"{control.low:g} to {control.high:g}")
+  _check(
+    (_is_whole(value) if control.whole else _is_number(value))
+    and control.low <= value <= control.high,
+    f"{control.name} is a {'whole ' if control.whole else ''}number from "
+    f"{control.low:g} to {control.high:g}",
+  )
 
 
 def _is_number(value):
-  return (isinstance(value, (int, float)) and not isinstance(value, bool)
-          and math.isfinite(value))
+  return (
+    isinstance(value, (int, float))
+    and not isinstance(value, bool)
+    and math.isfinite(value)
+  )
 
 
 def _is_whole(value):

@@ -6,17 +6,19 @@ from typing import Optional
 import numpy as np
 
 from compare_gan_logits import images as image_lib
-from compare_gan_logits.metrics import statistics
 from compare_gan_logits.apps.two_afc.answers import Answer
+from compare_gan_logits.metrics import statistics
 
 
 POOLED = "all subjects"
 PEOPLE = "people"
 LPIPS_JUDGE = "LPIPS (a metric, not a person)"
 # Section 5.2: 4 subjects with 64 images each; judgments for the first of the two.
-PAPER = (("Robust ResNet-152 (theirs)", "Robust ResNet-152 (D&B)", 224),
-         ("Robust ResNet-152", "ResNet-152", 196),
-         ("ResNet-152", "Inception-V3", 135))
+PAPER = (
+  ("Robust ResNet-152 (theirs)", "Robust ResNet-152 (D&B)", 224),
+  ("Robust ResNet-152", "ResNet-152", 196),
+  ("ResNet-152", "Inception-V3", 135),
+)
 PAPER_JUDGMENTS = 4 * 64
 _CHANCE = 0.5
 _MARK = "*"
@@ -61,9 +63,13 @@ class Preference:
 
   def to_json(self):
     low, high = self.interval
-    return dict(dataclasses.asdict(self), low=low, high=high,
-                share=self.share if self.judgments else None,
-                distinguishable_from_chance=not self.is_chance)
+    return dict(
+      dataclasses.asdict(self),
+      low=low,
+      high=high,
+      share=self.share if self.judgments else None,
+      distinguishable_from_chance=not self.is_chance,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +114,15 @@ class Table:
     return LPIPS_JUDGE if self.pooled.subject == LPIPS_JUDGE else PEOPLE
 
   def to_json(self):
-    return {"a": self.labels["a"], "b": self.labels["b"], "judge": self.judge,
-            "pooled": self.pooled.to_json(), "image_interval": self.image_interval,
-            "subjects": [subject.to_json() for subject in self.subjects],
-            "agreement": dataclasses.asdict(self.agreement) if self.agreement else None}
+    return {
+      "a": self.labels["a"],
+      "b": self.labels["b"],
+      "judge": self.judge,
+      "pooled": self.pooled.to_json(),
+      "image_interval": self.image_interval,
+      "subjects": [subject.to_json() for subject in self.subjects],
+      "agreement": dataclasses.asdict(self.agreement) if self.agreement else None,
+    }
 
 
 def table(study, answers, min_catch=0.0):
@@ -133,20 +144,29 @@ def table(study, answers, min_catch=0.0):
   if len(preferences) == 1:
     pooled = preferences[0]
   counts = _counts(study, kept)
-  return Table(study.labels, pooled, _image_interval(counts), tuple(preferences),
-               agreement(counts))
+  return Table(
+    study.labels, pooled, _image_interval(counts), tuple(preferences), agreement(counts)
+  )
 
 
 def _preference(subject, study, answers):
-  chosen = [(study.trials[answer.trial],
-             study.trials[answer.trial].picture(answer.side)) for answer in answers]
+  chosen = [
+    (study.trials[answer.trial], study.trials[answer.trial].picture(answer.side))
+    for answer in answers
+  ]
   judged = [model for trial, model in chosen if not trial.is_catch]
   caught = [model for trial, model in chosen if trial.is_catch]
-  times = [answer.milliseconds / 1000 for answer in answers
-           if answer.milliseconds is not None]
-  return Preference(subject, judged.count("a"), len(judged),
-                    caught.count("original"), len(caught),
-                    float(np.median(times)) if times else None)
+  times = [
+    answer.milliseconds / 1000 for answer in answers if answer.milliseconds is not None
+  ]
+  return Preference(
+    subject,
+    judged.count("a"),
+    len(judged),
+    caught.count("original"),
+    len(caught),
+    float(np.median(times)) if times else None,
+  )
 
 
 def _counts(study, answers):
@@ -201,39 +221,63 @@ def judge_by_lpips(study):
     UserError: a picture is gone, or the weights of LPIPS are not installed.
   """
   from compare_gan_logits.metrics import lpips  # takes seconds, other judges do not
-  shown = {side: np.stack([
-      image_lib.read_image(study.picture_path(trial.number, side), study.image_size, 3)
-      for trial in study.trials]) / np.float32(255)
-           for side in ("original", "left", "right")}
-  left, right = (lpips.distance(shown["original"], shown[side])
-                 for side in ("left", "right"))
-  return [Answer(LPIPS_JUDGE, trial.number, "left" if near < far else "right")
-          for trial, near, far in zip(study.trials, left, right) if near != far]
+
+  shown = {
+    side: np.stack(
+      [
+        image_lib.read_image(
+          study.picture_path(trial.number, side), study.image_size, 3
+        )
+        for trial in study.trials
+      ]
+    )
+    / np.float32(255)
+    for side in ("original", "left", "right")
+  }
+  left, right = (
+    lpips.distance(shown["original"], shown[side]) for side in ("left", "right")
+  )
+  return [
+    Answer(LPIPS_JUDGE, trial.number, "left" if near < far else "right")
+    for trial, near, far in zip(study.trials, left, right)
+    if near != far
+  ]
 
 
 def text(tables):
   """The tables of several studies as lines to print, with the paper's beside."""
-  lines = ["Which reconstruction is closer to the original? (Table 1, Section 5.2)", "",
-           f"{'':34}{'n':>5}  {'A':>7} {'B':>7}   95 % interval of A"]
+  lines = [
+    "Which reconstruction is closer to the original? (Table 1, Section 5.2)",
+    "",
+    f"{'':34}{'n':>5}  {'A':>7} {'B':>7}   95 % interval of A",
+  ]
   for study in tables:
-    lines += [f"A: {study.labels['a']}", f"B: {study.labels['b']}",
-              f"judged by {study.judge}"]
+    lines += [
+      f"A: {study.labels['a']}",
+      f"B: {study.labels['b']}",
+      f"judged by {study.judge}",
+    ]
     lines += [_line(subject) for subject in study.subjects]
     if len(study.subjects) != 1:
       lines.append(_line(study.pooled))
     if study.agreement:
       low, high = study.image_interval
-      lines += [f"  {'bootstrap over images':57}[{low:.1%}, {high:.1%}]",
-                f"  agreement between subjects: {study.agreement.rate:.1%} of pairs, "
-                f"Fleiss' kappa {study.agreement.kappa:.2f} (on "
-                f"{study.agreement.trials} trials)"]
+      lines += [
+        f"  {'bootstrap over images':57}[{low:.1%}, {high:.1%}]",
+        f"  agreement between subjects: {study.agreement.rate:.1%} of pairs, "
+        f"Fleiss' kappa {study.agreement.kappa:.2f} (on "
+        f"{study.agreement.trials} trials)",
+      ]
     lines.append("")
   lines.append("Reported by the paper (4 people, 64 images)")
   for first, second, chose_first in PAPER:
     paper = Preference(f"{first} vs.", chose_first, PAPER_JUDGMENTS)
     lines += [_line(paper), f"    {second}"]
-  lines += ["", "Intervals are Wilson's; seconds are the median of a judgment.",
-            f"{_MARK} not distinguishable from chance: the interval holds 50 %"]
+  lines += [
+    "",
+    "Intervals are Wilson's; seconds are the median of a judgment.",
+    f"{_MARK} not distinguishable from chance: the interval holds 50 %",
+  ]
   return "\n".join(lines)
 
 
@@ -241,9 +285,11 @@ def _line(preference):
   if not preference.judgments:
     return f"  {preference.subject:32}{0:5}  no judgments yet"
   low, high = preference.interval
-  line = (f"  {preference.subject:32}{preference.judgments:5}  {preference.share:7.1%} "
-          f"{1 - preference.share:7.1%}   [{low:.1%}, {high:.1%}]"
-          f"{' ' + _MARK if preference.is_chance else ''}")
+  line = (
+    f"  {preference.subject:32}{preference.judgments:5}  {preference.share:7.1%} "
+    f"{1 - preference.share:7.1%}   [{low:.1%}, {high:.1%}]"
+    f"{' ' + _MARK if preference.is_chance else ''}"
+  )
   if preference.catch_shown:
     line += f"   catch trials {preference.catch_right}/{preference.catch_shown}"
   if preference.seconds is not None:

@@ -51,13 +51,18 @@ def read(study):
     UserError: there are none, or they are not to this study.
   """
   if not os.path.isfile(os.path.join(study.folder, FILE)):
-    raise UserError(f"{study.folder} holds no {FILE}: nobody has answered; ask with "
-                    "two_afc.py serve")
+    raise UserError(
+      f"{study.folder} holds no {FILE}: nobody has answered; ask with two_afc.py serve"
+    )
   answers = Answers(study.folder).all()
-  if not all(isinstance(answer.trial, int) and 0 <= answer.trial < len(study.trials)
-             for answer in answers):
-    raise UserError(f"{FILE} in {study.folder} answers another study's trials; put the "
-                    "right one there")
+  if not all(
+    isinstance(answer.trial, int) and 0 <= answer.trial < len(study.trials)
+    for answer in answers
+  ):
+    raise UserError(
+      f"{FILE} in {study.folder} answers another study's trials; put the "
+      "right one there"
+    )
   return answers
 
 
@@ -83,31 +88,43 @@ class Answers:
     """
     with self._connect() as connection:
       added = connection.execute(
-          "INSERT OR IGNORE INTO answers (subject, trial, side, milliseconds) "
-          "VALUES (?, ?, ?, ?)", answer)
+        "INSERT OR IGNORE INTO answers (subject, trial, side, milliseconds) "
+        "VALUES (?, ?, ?, ?)",
+        answer,
+      )
       return added.rowcount == 1
 
   def answered(self, subject):
     """Set of the trials that a subject has answered."""
     with self._connect() as connection:
-      rows = connection.execute("SELECT trial FROM answers WHERE subject = ?",
-                                (subject,))
-      return {trial for trial, in rows}
+      rows = connection.execute(
+        "SELECT trial FROM answers WHERE subject = ?", (subject,)
+      )
+      return {trial for (trial,) in rows}
 
   def all(self):
     """list of Answer, by subject and trial."""
     with self._connect() as connection:
-      return [Answer(*row) for row in connection.execute(
+      return [
+        Answer(*row)
+        for row in connection.execute(
           "SELECT subject, trial, side, milliseconds FROM answers "
-          "ORDER BY subject, trial")]
+          "ORDER BY subject, trial"
+        )
+      ]
 
   @contextlib.contextmanager
   def _connect(self):
     """A connection for one transaction; a damaged file or a full disk is a UserError."""
     try:
-      with contextlib.closing(
-          sqlite3.connect(self._path, timeout=_WAIT_SECONDS)) as connection, connection:
+      with (
+        contextlib.closing(
+          sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+        ) as connection,
+        connection,
+      ):
         yield connection
     except sqlite3.Error as error:
-      raise UserError(f"{self._path} cannot be used ({error}); move it away, or free it "
-                      "or the disk") from None
+      raise UserError(
+        f"{self._path} cannot be used ({error}); move it away, or free it or the disk"
+      ) from None

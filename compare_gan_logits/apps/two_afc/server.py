@@ -16,8 +16,8 @@ from werkzeug.exceptions import SecurityError
 from werkzeug.exceptions import ServiceUnavailable
 
 from compare_gan_logits.apps import web
-from compare_gan_logits.errors import UserError
 from compare_gan_logits.apps.two_afc import answers as answers_lib
+from compare_gan_logits.errors import UserError
 
 
 _SIDES = ("left", "right")
@@ -43,8 +43,11 @@ def create_app(study, host=None):
   web.secure(app, host, form_action="'self'", referrer="same-origin")
   answers = answers_lib.Answers(study.folder)
   zoom = max(1, _DEFAULT_SIDE // study.image_size)
-  common = {"size": study.image_size, "side": zoom * study.image_size,
-            "study": study.id}
+  common = {
+    "size": study.image_size,
+    "side": zoom * study.image_size,
+    "study": study.id,
+  }
 
   @app.get("/")
   def start():
@@ -65,29 +68,46 @@ def create_app(study, host=None):
     answered = answers.answered(code)
     left = [number for number in study.order(code) if number not in answered]
     if not left:
-      return flask.render_template("done.html", code=code, total=len(study.trials),
-                                   **common)
+      return flask.render_template(
+        "done.html", code=code, total=len(study.trials), **common
+      )
     return flask.render_template(
-        "trial.html", code=code, trial=left[0], following=left[1:2],
-        place=len(study.trials) - len(left) + 1, total=len(study.trials), **common)
+      "trial.html",
+      code=code,
+      trial=left[0],
+      following=left[1:2],
+      place=len(study.trials) - len(left) + 1,
+      total=len(study.trials),
+      **common,
+    )
 
   @app.post("/s/<code>")
   def answer(code):
     code, form = _checked(code), flask.request.form
     number, side = form.get("trial", ""), form.get("side")
     milliseconds = form.get("milliseconds", "")
-    if (not re.fullmatch(r"[0-9]{1,6}", number) or int(number) >= len(study.trials)
-        or side not in _SIDES or not _MILLISECONDS.fullmatch(milliseconds)):
+    if (
+      not re.fullmatch(r"[0-9]{1,6}", number)
+      or int(number) >= len(study.trials)
+      or side not in _SIDES
+      or not _MILLISECONDS.fullmatch(milliseconds)
+    ):
       flask.abort(400, "This is no answer to a trial.")
-    answers.add(answers_lib.Answer(code, int(number), side,
-                                   int(milliseconds) if milliseconds else None))
+    answers.add(
+      answers_lib.Answer(
+        code, int(number), side, int(milliseconds) if milliseconds else None
+      )
+    )
     return flask.redirect(flask.url_for("session", code=code), 303)
 
   @app.get("/picture/<study_id>/<int:number>/<side>.png")
   def picture(study_id, number, side):
     # Addresses name sides, never models: nothing gives away who painted what.
-    if (study_id != study.id or number >= len(study.trials)
-        or side not in (*_SIDES, "original")):
+    if (
+      study_id != study.id
+      or number >= len(study.trials)
+      or side not in (*_SIDES, "original")
+    ):
       flask.abort(404)
     return _send(study.picture_path(number, side), max_age=3600)
 
@@ -101,8 +121,11 @@ def create_app(study, host=None):
   @app.errorhandler(UserError)
   def failed(error):
     print(f"error: {error}", file=sys.stderr, flush=True)
-    return refused(ServiceUnavailable("Answers cannot be kept just now. The person who "
-                                      "runs the study sees why."))
+    return refused(
+      ServiceUnavailable(
+        "Answers cannot be kept just now. The person who runs the study sees why."
+      )
+    )
 
   @app.errorhandler(SecurityError)
   def refuse_host(error):
@@ -124,8 +147,9 @@ def _checked(code):
 def _new_code(answers):
   """A code that nobody has used."""
   # Four digits, and more where many are taken.
-  codes = (f"S-{secrets.randbelow(9000 * 2**attempt) + 1000}"
-           for attempt in itertools.count())
+  codes = (
+    f"S-{secrets.randbelow(9000 * 2**attempt) + 1000}" for attempt in itertools.count()
+  )
   return next(code for code in codes if not answers.answered(code))
 
 
@@ -142,5 +166,6 @@ def open_server(study, listener):
     study: trials.Study.
     listener: socket of web.listen.
   """
-  return web.server(create_app(study, listener.getsockname()[0]), listener,
-                    threads=_THREADS)
+  return web.server(
+    create_app(study, listener.getsockname()[0]), listener, threads=_THREADS
+  )

@@ -78,26 +78,40 @@ class Study:
     record = files.read_json(path)
     try:
       if record["format"] != FORMAT:
-        raise UserError(f"{path} has format {record['format']}, not {FORMAT}; prepare "
-                        "the study again")
-      trials = tuple(Trial(number, **trial)
-                     for number, trial in enumerate(record["trials"]))
+        raise UserError(
+          f"{path} has format {record['format']}, not {FORMAT}; prepare the study again"
+        )
+      trials = tuple(
+        Trial(number, **trial) for number, trial in enumerate(record["trials"])
+      )
       if not {side for t in trials for side in (t.left, t.right)} <= _PICTURES:
         raise TypeError("a trial shows a, b or original")
       labels = {key: record["models"][key]["label"] for key in "ab"}
-      if not trials or type(record["image_size"]) is not int or (
-          record["image_size"] < 1):
+      if (
+        not trials
+        or type(record["image_size"]) is not int
+        or (record["image_size"] < 1)
+      ):
         raise TypeError("there are no trials, or images without a size")
-      return cls(os.path.abspath(folder), record["id"], labels, record["dataset"],
-                 record["image_size"], record["seed"], trials)
+      return cls(
+        os.path.abspath(folder),
+        record["id"],
+        labels,
+        record["dataset"],
+        record["image_size"],
+        record["seed"],
+        trials,
+      )
     except (KeyError, TypeError) as error:
-      raise UserError(f"{path} is damaged ({error!r}); prepare the study "
-                      "again") from None
+      raise UserError(
+        f"{path} is damaged ({error!r}); prepare the study again"
+      ) from None
 
   def picture_path(self, number, side):
     """File of the picture that trial `number` shows at `side`."""
-    return os.path.join(self.folder, _picture_file(
-        number, self.trials[number].picture(side)))
+    return os.path.join(
+      self.folder, _picture_file(number, self.trials[number].picture(side))
+    )
 
   def order(self, subject):
     """Numbers of the trials in the order of a subject, always the same for one."""
@@ -122,8 +136,10 @@ def draw(ids, catch, seed):
   pairs = [("a", "b")] * (len(ids) - catch)
   pairs += [("original", "ab"[i % 2]) for i in range(catch)]
   swap = np.concatenate([_half(len(ids) - catch, rng), _half(catch, rng)])
-  return [Trial(number, int(image), *(pair[::-1] if swapped else pair))
-          for number, (image, pair, swapped) in enumerate(zip(ids, pairs, swap))]
+  return [
+    Trial(number, int(image), *(pair[::-1] if swapped else pair))
+    for number, (image, pair, swapped) in enumerate(zip(ids, pairs, swap))
+  ]
 
 
 def _half(n, rng):
@@ -138,9 +154,11 @@ def choose(num_images, trials, catch, seed):
     UserError: there are not that many.
   """
   if trials + catch > num_images:
-    raise UserError(f"{trials} trials and {catch} catch trials need as many images, "
-                    f"the set has {num_images}; lower --trials")
-  return np.random.default_rng(seed).permutation(num_images)[:trials + catch]
+    raise UserError(
+      f"{trials} trials and {catch} catch trials need as many images, "
+      f"the set has {num_images}; lower --trials"
+    )
+  return np.random.default_rng(seed).permutation(num_images)[: trials + catch]
 
 
 def prepare(inverters, images, ids, dataset, folder, catch=4, seed=0):
@@ -166,27 +184,39 @@ def prepare(inverters, images, ids, dataset, folder, catch=4, seed=0):
   (_, first), (_, second) = models.values()
   if (first.image_size, first.colors) != (second.image_size, second.colors):
     raise UserError(
-        f"one module paints {first.image_size} px with {first.colors} colours, the "
-        f"other {second.image_size} px with {second.colors}; compare modules of one "
-        "size and colour")
+      f"one module paints {first.image_size} px with {first.colors} colours, the "
+      f"other {second.image_size} px with {second.colors}; compare modules of one "
+      "size and colour"
+    )
   trials = draw(ids, catch, seed)
   pictures = {"original": first.prepare(images)}
   for key, (_, inverter) in models.items():
     pictures[key] = inverter.reconstruct(images, seed=seed)[:, 0]
   record = {
-      "format": FORMAT, "dataset": dataset, "seed": seed,
-      "image_size": first.image_size,
-      "models": {key: {"label": label, "classifier": inverter.name,
-                       "module": inverter.path, "step": inverter.info.get("step")}
-                 for key, (label, inverter) in models.items()},
-      "trials": [{"image": t.image, "left": t.left, "right": t.right} for t in trials]}
+    "format": FORMAT,
+    "dataset": dataset,
+    "seed": seed,
+    "image_size": first.image_size,
+    "models": {
+      key: {
+        "label": label,
+        "classifier": inverter.name,
+        "module": inverter.path,
+        "step": inverter.info.get("step"),
+      }
+      for key, (label, inverter) in models.items()
+    },
+    "trials": [{"image": t.image, "left": t.left, "right": t.right} for t in trials],
+  }
   record["id"] = _digest(trials, pictures)
   with files.atomic_dir(folder) as temporary:
     os.mkdir(os.path.join(temporary, "images"))
     for trial in trials:
       for name in {"original", trial.left, trial.right}:
-        figures.save_image(pictures[name][trial.number], os.path.join(
-            temporary, _picture_file(trial.number, name)))
+        figures.save_image(
+          pictures[name][trial.number],
+          os.path.join(temporary, _picture_file(trial.number, name)),
+        )
     files.write_json(os.path.join(temporary, _FILE), record)
   return Study.load(folder)
 
