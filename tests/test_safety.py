@@ -299,8 +299,9 @@ def test_loopback_is_the_default(page):
   with web.listen() as listener:
     assert listener.getsockname()[0] == "127.0.0.1"
   for tool in ("two_afc", "explore"):
-    with open(os.path.join(ROOT, "tools", tool + ".py"), encoding="utf-8") as f:
-      assert 'DEFINE_string("host", "127.0.0.1"' in f.read()
+    path = os.path.join(ROOT, "compare_gan_logits", "cli", tool + ".py")
+    with open(path, encoding="utf-8") as f:
+      assert 'DEFINE_string("host","127.0.0.1"' in "".join(f.read().split())
 
 
 @pytest.mark.parametrize(
