@@ -44,6 +44,7 @@ def test_learns_and_exports_what_the_stage_loads(dataset, tmp_path):
   classifier = classifiers.load(output)
   assert classifier.class_names == dataset.class_names
   assert classifier.spec.preprocessing.size == 32
+  assert classifier.spec.role.kind == "standard"
   images, labels = dataset.arrays("validation")
   predicted = classifier.predict(images).argmax(axis=1)
   assert np.mean(predicted == labels) == pytest.approx(result["clean_accuracy"])
@@ -204,7 +205,10 @@ def test_fine_tuning_starts_from_the_converted_weights(dataset, tmp_path):
     **{**QUICK, "steps": 1, "batch_size": 2, "eval_examples": 2, "test_examples": 2},
   )
   tuned = classifiers.load(output, output="features")
-  assert classifiers.load(output).num_logits == 10
+  classifier = classifiers.load(output)
+  assert classifier.num_logits == 10
+  role = classifier.describe()["role"]
+  assert (role["kind"], role["epsilon"]) == ("robust", 0.05)
   images = dataset.arrays("validation", limit=3)[0]
   values = convert.efficientnet_lite0_values(convert.efficientnet_lite0_file())
   with tf.Graph().as_default(), tf.Session() as session:
@@ -248,4 +252,7 @@ def test_the_command(tmp_path):
   )
   assert trained.returncode == 0, trained.stderr
   assert "under attack (PGD, linf 0.05, 10 steps)" in trained.stdout
-  assert classifiers.load(output).num_logits == 10
+  classifier = classifiers.load(output)
+  assert classifier.num_logits == 10
+  role = classifier.describe()["role"]
+  assert (role["kind"], role["epsilon"]) == ("robust", 0.05)

@@ -18,8 +18,9 @@ from compare_gan_logits import files
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers import zoo
-from compare_gan_logits.classifiers.hub import Spec
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.classifiers.spec import Role
+from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 
@@ -40,7 +41,7 @@ class Classifier:
   """A frozen classifier with its preprocessing.
 
   Attributes:
-    spec: hub.Spec, complete (sizes read off the module filled in).
+    spec: spec.Spec, complete (sizes read off the module filled in).
     path: folder of the SavedModel.
     num_logits: int.
     class_names: list of str, one per logit; generic where they are not known.
@@ -49,7 +50,7 @@ class Classifier:
   """
 
   def __init__(self, spec, path, pinned=None):
-    """Args: spec: hub.Spec; path: folder of its SavedModel; pinned: digest, or None.
+    """Args: spec: spec.Spec; path: folder of its SavedModel; pinned: digest, or None.
 
     Raises:
       UserError: the spec names what the module does not offer; or the digest is
@@ -162,6 +163,7 @@ class Classifier:
       "handle",
       "weights",
       "class_names",
+      "role",
       "licence",
       "source",
       "verified",
@@ -180,7 +182,7 @@ def load(name, digest=None, **overrides):
       "keras:Name" for one of tf.keras.applications, or the .npz file that the zoo's
       robust_resnet152_linf16 is made from.
     digest: that Classifier.digest must have; None: any.
-    **overrides: fields of hub.Spec and of Preprocessing that differ from the
+    **overrides: fields of spec.Spec and of Preprocessing that differ from the
       entry's, e.g. output="features", size=128, handle="/a/local/copy". What an entry
       says of softmax and drop_column is of its own output and goes with that.
 
@@ -217,6 +219,7 @@ def _find(name, place, weights):
     spec = Spec(
       name=application,
       handle=name,
+      role=Role("standard") if weights == "imagenet" else None,
       preprocessing=convert.keras_preprocessing(application),
       source="tf.keras.applications, which names licence and accuracy",
       verified="preprocessing equals preprocess_input, by test",
@@ -304,6 +307,7 @@ def from_gin(
   mean=None,
   std=None,
   channel_order=None,
+  role=None,
   digest=None,
 ):
   """The classifier that gin binds, or None.
@@ -313,11 +317,14 @@ def from_gin(
     path: folder of the module (or its file), for an entry of the zoo or a URL that
       cannot be fetched: the entry's other facts stay in force.
     cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
+    role: 'standard' or 'robust', or {'kind': 'robust', 'attack': 'PGD', 'epsilon':
+      0.1}: comparisons between a robust and a standard classifier go by it. Needed
+      where the classifier's own facts do not say.
     digest: SHA-256 that the classifier must have, weights and preprocessing (a module's
       inversion.json has it, and so has the sentence that refuses a wrong one). Modules
       run code: pin those that come from elsewhere.
     signature: this and the others override the entry's field of that name (see
-      hub.Spec and Preprocessing) unless None.
+      spec.Spec and Preprocessing) unless None.
   """
   if handle is None:
     return None
@@ -351,6 +358,7 @@ def from_gin(
     mean=mean,
     std=std,
     channel_order=channel_order,
+    role=role,
   )
   classifier = load(
     handle, digest, **{k: v for k, v in overrides.items() if v is not None}
@@ -383,7 +391,7 @@ def from_description(description, folder=None):
 
 
 def _described(facts, *texts):
-  """The hub.Spec of a description, whose values may be anything that JSON has."""
+  """The spec.Spec of a description, whose values may be anything that JSON has."""
   try:
     spec = Spec(**facts)
     digest, relative = texts

@@ -13,7 +13,6 @@ import hashlib
 import os
 import socket
 from collections.abc import Mapping
-from typing import Union
 
 import tensorflow.compat.v1 as tf
 import tensorflow_hub
@@ -21,7 +20,6 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from compare_gan_logits import checkpoints
-from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 
@@ -33,55 +31,6 @@ CALL = "__call__"
 SOURCE_DIGEST = "source.sha256"
 # A hub server that does not answer within this many seconds counts as unreachable.
 _PATIENCE = 30
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-  """One classifier: where it is, which tensors to use, what it expects.
-
-  Attributes:
-    name: short name.
-    handle: folder, TF-Hub URL, .h5, .keras or .npz file, or "keras:Name" of
-      tf.keras.applications.
-    signature: name; None: "serving_default", else "default", else the only one.
-    input_name: the image input; None: the only one of rank 4.
-    output: name, or index into the sorted names; None: "logits", else "default",
-      else the only one of rank 2.
-    extra_inputs: constants for the signature's other inputs.
-    softmax: the output is a probability, whose logarithm is taken. A softmax has
-      lost the logits' common shift, which is then lost to the inverter as well.
-    drop_column: index of an output that is no class (the background class of
-      1001-way ImageNet models).
-    preprocessing: what is done to images in [0, 1].
-    class_names: one per logit, or None.
-    weights: for "keras:Name" only, "imagenet", a weights file, or None (random).
-    licence: of the weights.
-    source: where the facts of this entry come from.
-    verified: what of them was checked, and how.
-  """
-
-  name: str
-  handle: str
-  signature: str | None = None
-  input_name: str | None = None
-  output: Union[str, int] | None = None
-  extra_inputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  softmax: bool = False
-  drop_column: int | None = None
-  preprocessing: Preprocessing = Preprocessing()
-  class_names: tuple[str, ...] | None = None
-  weights: str | None = "imagenet"
-  licence: str = "unknown"
-  source: str = ""
-  verified: str = "not verified"
-
-  def __post_init__(self):
-    if isinstance(self.preprocessing, Mapping):
-      object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
-    if not isinstance(self.preprocessing, Preprocessing):
-      raise TypeError(f"preprocessing is {self.preprocessing!r}")
-    if self.class_names is not None:
-      object.__setattr__(self, "class_names", tuple(self.class_names))
 
 
 @dataclasses.dataclass(frozen=True)

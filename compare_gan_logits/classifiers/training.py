@@ -25,10 +25,11 @@ from compare_gan_logits import attacks
 from compare_gan_logits import checkpoints as checkpoint_lib
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import convert
-from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.classifiers.spec import Role
+from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.tpu import tpu_random
@@ -486,15 +487,25 @@ class _Checkpoints:
     shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _role(method):
+  """What the verdicts of experiments go by: the training's attack, where it had one."""
+  if method is None:
+    return Role("standard")
+  attack = Attack()
+  steps = f", {attack.steps} steps" if method == "pgd" else ""
+  return Role("robust", f"{method}, {attack.norm}{steps}", attack.epsilon)
+
+
 def _export(dataset, network, checkpoint, output, facts):
   """Writes the TF-Hub module and, in it, classifier.json."""
   wanted = network.preprocessing
-  spec = hub.Spec(
+  spec = Spec(
     name=os.path.basename(os.path.abspath(output)),
     handle="",
     output="logits",
     preprocessing=wanted,
     class_names=tuple(dataset.class_names),
+    role=_role(facts["method"]),
     licence="that of its training set",
     source="compare_gan_logits/classifiers/training.py",
     verified=f"validation accuracy {facts['clean_accuracy']:.4f}, under attack "

@@ -4,8 +4,9 @@ import dataclasses
 import functools
 import os
 
-from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.classifiers.spec import Role
+from compare_gan_logits.classifiers.spec import Spec
 
 
 # Start of the handle of a classifier that convert.py makes from a package.
@@ -21,8 +22,9 @@ NPZ = "robust_resnet152_linf16"
 
 def _specs():
   return [
-    hub.Spec(
+    Spec(
       name="resnet152",
+      role=Role("standard"),
       handle="https://tfhub.dev/google/imagenet/resnet_v2_152/classification/4",
       drop_column=0,
       preprocessing=Preprocessing(size=224),
@@ -31,8 +33,9 @@ def _specs():
       "background class first; the paper's standard ResNet-152",
       verified="not verified: the module was not at hand",
     ),
-    hub.Spec(
+    Spec(
       name="robust_resnet152",
+      role=Role("robust", "local linearity regularisation"),
       handle="https://tfhub.dev/deepmind/local-linearity/imagenet/1",
       extra_inputs={"decay_rate": 0},
       preprocessing=Preprocessing(size=224, low=-1.0),
@@ -41,8 +44,9 @@ def _specs():
       "Qin et al. (2019); the paper's robust ResNet-152",
       verified="not verified: the module was not at hand",
     ),
-    hub.Spec(
+    Spec(
       name=NPZ,
+      role=Role("robust", "PGD, linf, 30 steps, targeted", 16 / 255),
       handle="https://github.com/facebookresearch/ImageNet-Adversarial-Training/"
       "releases/download/v0/R152.npz",
       preprocessing=Preprocessing(
@@ -57,8 +61,9 @@ def _specs():
       "random weights; not verified: the file itself, which was not at "
       "hand, and so the accuracy: tools/train_classifier.py --evaluate",
     ),
-    hub.Spec(
+    Spec(
       name="inception_v3",
+      role=Role("standard"),
       handle="https://tfhub.dev/google/imagenet/inception_v3/classification/4",
       drop_column=0,
       preprocessing=Preprocessing(size=299),
@@ -67,8 +72,9 @@ def _specs():
       "background class first; the paper's Inception-V3",
       verified="not verified: the module was not at hand",
     ),
-    hub.Spec(
+    Spec(
       name="efficientnet_lite0",
+      role=Role("standard"),
       handle=CONVERTED + "efficientnet_lite0",
       preprocessing=Preprocessing(size=224, high=255.0, mean=(127.0,), std=(128.0,)),
       licence="Apache-2.0",
@@ -79,8 +85,9 @@ def _specs():
       "of 64 px, enlarged to 224, among their 200 classes (34.0 % among "
       "all 1000)",
     ),
-    hub.Spec(
+    Spec(
       name="squeezenet1_1",
+      role=Role("standard"),
       handle=CONVERTED + "squeezenet1_1",
       preprocessing=Preprocessing(
         size=224, channel_order="bgr", high=255.0, mean=(103.939, 116.779, 123.68)
@@ -95,9 +102,9 @@ def _specs():
       "all 1000)",
     ),
     # What there is to know of these stands beside their weights, in classifier.json.
-    hub.Spec(name="embedded_standard", handle=SHIPPED + "embedded_standard"),
-    hub.Spec(name="embedded_robust", handle=SHIPPED + "embedded_robust"),
-    hub.Spec(name="photographs_robust", handle=SHIPPED + "photographs_robust"),
+    Spec(name="embedded_standard", handle=SHIPPED + "embedded_standard"),
+    Spec(name="embedded_robust", handle=SHIPPED + "embedded_robust"),
+    Spec(name="photographs_robust", handle=SHIPPED + "photographs_robust"),
   ]
 
 
