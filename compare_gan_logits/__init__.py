@@ -4,12 +4,14 @@ The method of "Understanding Invariance via Feedforward Inversion of
 Discriminatively Trained Classifiers" (Teterwak, Zhang, Krishnan, Mozer,
 ICML 2021), as a thin layer over a fresh port of compare_gan's ModularGAN.
 
-Nothing is imported here: TensorFlow takes seconds to load, and a command that
-only prints its help should not pay for it.
+TensorFlow is not imported here: it takes seconds to load, and a command that only
+prints its help should not pay for it.
 """
 
 import os
 import warnings
+
+from compare_gan_logits import tensorflow_compat
 
 
 # TensorFlow turns these kernels on by itself on some processors only; on the others
@@ -18,5 +20,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings of the build's own
 warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub's import
+
+tensorflow_compat.watch()
 
 __version__ = "0.1.0"
