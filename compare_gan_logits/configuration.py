@@ -1,10 +1,14 @@
 """Reading gin files and bindings: the same for every command."""
 
+from __future__ import annotations
+
+import contextlib
 import inspect
 import numbers
 import os
 import sys
 import tokenize
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import gin
@@ -14,25 +18,23 @@ from compare_gan_logits import errors
 from compare_gan_logits.errors import UserError
 
 
-def parse_gin(config_files, bindings):
+def parse_gin(config_files: Sequence[str], bindings: Sequence[str]) -> None:
   """Parses gin files and bindings.
+
+  A file is named by its path, or by its name where it comes with the program
+  ("quickstart.gin"). A file that it includes is looked for beside it, in the working
+  folder and among those that come with the program.
 
   Raises:
     UserError: a file is missing or none of gin's, or binds what does not exist or a
       value of the wrong kind.
   """
-  for path in config_files:
-    if not os.path.isfile(path):
-      raise UserError(
-        f"no gin file {path}; the ones that come with the program are in gin_configs/"
-      )
-    _check_text(path)
-    # A file includes its neighbours by name, from wherever it is run.
-    gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
+  paths = [_find(path) for path in config_files]
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)  # gin logs each place it looks at in vain
   try:
-    gin.parse_config_files_and_bindings(config_files, bindings)
+    with _finding_includes():
+      gin.parse_config_files_and_bindings(paths, bindings)
   except tokenize.TokenError as error:
     raise UserError(
       f"gin: a bracket or a string is not closed ({error.args[0]}) in "
@@ -51,6 +53,65 @@ def parse_gin(config_files, bindings):
   finally:
     logging.set_verbosity(verbosity)
   _check_values()
+
+
+def gin_folder() -> str:
+  """The folder of the gin files that come with the program.
+
+  It is inside the package once that is installed, and beside it in a checkout.
+  """
+  package = os.path.dirname(os.path.abspath(__file__))
+  installed = os.path.join(package, "gin_configs")
+  if os.path.isdir(installed):
+    return installed
+  return os.path.join(os.path.dirname(package), "gin_configs")
+
+
+def _find(path, beside=None):
+  """Where a gin file is.
+
+  Args:
+    path: as it was written.
+    beside: the folder of the file that includes it, or None.
+
+  Raises:
+    UserError: it is nowhere, or holds no text.
+  """
+  name = path[len("gin_configs/") :] if path.startswith("gin_configs/") else path
+  places = [path, os.path.join(gin_folder(), name)]
+  if beside is not None:
+    places.insert(0, os.path.join(beside, path))
+  for place in places:
+    if os.path.isfile(place):
+      _check_text(place)
+      return place
+  known = os.listdir(gin_folder())
+  raise UserError(
+    f"no gin file {path}; among those that come with the program (gin_configs/): "
+    f"{errors.nearest(name, [x for x in known if x.endswith('.gin')])}"
+  )
+
+
+@contextlib.contextmanager
+def _finding_includes():
+  """Has gin look for an included file where _find does, for each file in turn."""
+  parse_file = gin.config.parse_config_file
+  including = []
+
+  def parse_found(path, *arguments, **keywords):
+    place = _find(path, including[-1] if including else None)
+    including.append(os.path.dirname(os.path.abspath(place)))
+    try:
+      return parse_file(place, *arguments, **keywords)
+    finally:
+      including.pop()
+
+  # Gin looks in one list of folders for all files; it has no other way in.
+  gin.config.parse_config_file = parse_found
+  try:
+    yield
+  finally:
+    gin.config.parse_config_file = parse_file
 
 
 def _check_text(path):

@@ -27,7 +27,9 @@ OLDEST, NEWEST = (2, 15), (2, 21)
 _LAST_WITH_ESTIMATOR = (2, 15)
 # What TensorFlow's libraries say while they are loaded: notes, and on a machine without
 # a GPU an "error" that there is none.
-_CHATTER = re.compile(rb"I\d{4} |WARNING: All log messages before absl::|E\d{4} .*cuInit")
+_CHATTER = re.compile(
+  rb"I\d{4} |WARNING: All log messages before absl::|E\d{4} .*cuInit"
+)
 _DRIVER = "/proc/driver/nvidia"
 _REMEDY = "install this program with `pip install .` into an environment of its own"
 
@@ -140,7 +142,10 @@ def _restore_export_names():
 
   name = "estimator"
   tf_export.ESTIMATOR_API_NAME = name
-  for attributes, suffix in ((tf_export.API_ATTRS, ""), (tf_export.API_ATTRS_V1, "_v1")):
+  for attributes, suffix in (
+    (tf_export.API_ATTRS, ""),
+    (tf_export.API_ATTRS_V1, "_v1"),
+  ):
     kind = type(next(iter(attributes.values())))
     attributes.setdefault(
       name, kind(f"_estimator_api_names{suffix}", f"_estimator_api_constants{suffix}")

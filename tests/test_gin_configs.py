@@ -146,3 +146,42 @@ def test_the_text_s_reading_has_three_norms_and_two_layers():
 def test_an_unknown_name_is_answered_with_the_nearest():
   with pytest.raises(UserError, match="did you mean 'spectral_norm'"):
     main.parse_gin([], ["spectral_nrom.epsilon = 1"])
+
+
+def test_a_shipped_file_is_found_by_name_and_by_path_from_any_folder(
+  tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  for name in ("quickstart.gin", "gin_configs/quickstart.gin"):
+    gin.clear_config()
+    main.parse_gin([name], [])
+    assert gin.query_parameter("dataset.name") == "embedded"
+
+
+def test_an_included_file_is_beside_the_one_that_includes_it_or_shipped(
+  tmp_path, monkeypatch
+):
+  files = {
+    "a/top.gin": "include 'parts/low.gin'\ninclude 'same.gin'",
+    "a/parts/low.gin": "include 'gin_configs/quickstart.gin'\ninclude 'same.gin'",
+    "a/parts/same.gin": "options.z_dim = 3",
+    "a/same.gin": "options.disc_iters = 7",
+    "elsewhere/same.gin": "options.z_dim = 9",
+  }
+  for path_, text in files.items():
+    (tmp_path / path_).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path_).write_text(text)
+  monkeypatch.chdir(tmp_path / "elsewhere")
+  main.parse_gin([str(tmp_path / "a" / "top.gin")], [])
+  assert gin.query_parameter("options.disc_iters") == 7
+  assert gin.query_parameter("options.architecture") == "resnet_biggan_arch"
+  assert gin.query_parameter("options.z_dim") == 3
+
+
+def test_an_included_file_that_is_nowhere_is_named_with_the_nearest(tmp_path):
+  path_ = tmp_path / "own.gin"
+  path_.write_text("include 'quikstart.gin'")
+  with pytest.raises(UserError, match="no gin file quikstart.gin") as raised:
+    main.parse_gin([str(path_)], [])
+  assert "did you mean 'quickstart.gin'" in str(raised.value)
+  assert "own.gin" in str(raised.value) and "\n" not in str(raised.value)
