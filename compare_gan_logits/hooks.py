@@ -1,9 +1,14 @@
-"""Session hooks of the training loop: progress, warnings, a stop at the first NaN."""
+"""Session hooks of the training loop: progress, checkpoints, a stop at the first NaN."""
 
+from __future__ import annotations
+
+import abc
 import math
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -12,6 +17,130 @@ from compare_gan_logits import checkpoints
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import health
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits import runner_lib
+
+
+class EveryNSteps(tf.train.SessionRunHook, abc.ABC):
+  """Calls `every_n_steps_after_run` every so many training steps and at the end.
+
+  Args:
+    every_n_steps: training steps between two calls; the first is after the first.
+
+  Raises:
+    RuntimeError: by `begin`, where the graph has no global step.
+  """
+
+  def __init__(self, every_n_steps: int):
+    self._timer = tf.train.SecondOrStepTimer(every_steps=every_n_steps)
+    self._global_step = None
+
+  def begin(self) -> None:
+    self._global_step = tf.train.get_global_step()
+    if self._global_step is None:
+      raise RuntimeError("make a global step before the session that has this hook")
+
+  def before_run(self, run_context: tf.train.SessionRunContext) -> Any:
+    del run_context
+    return tf.train.SessionRunArgs({"global_step": self._global_step})
+
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
+    # What was fetched may be of before the step.
+    step = int(run_context.session.run(self._global_step))
+    if self._timer.should_trigger_for_step(step):
+      self.every_n_steps_after_run(step, run_context, run_values)
+      self._timer.update_last_triggered_step(step)
+
+  def end(self, session: tf.Session) -> None:
+    step = int(session.run(self._global_step))
+    if step != self._timer.last_triggered_step():
+      self.every_n_steps_after_run(step, None, None)
+
+  @abc.abstractmethod
+  def every_n_steps_after_run(
+    self,
+    step: int,
+    run_context: tf.train.SessionRunContext | None,
+    run_values: tf.train.SessionRunValues | None,
+  ) -> None:
+    """What is done; at the end of training both last arguments are None."""
+
+
+class ReportProgressHook(EveryNSteps):
+  """Tells a task manager how far training is, how fast, and when it will end.
+
+  Args:
+    task_manager: runner_lib.TaskManager, whose report_progress gets the message.
+    max_steps: the step at which training ends.
+    every_n_steps: steps between two messages; the first comes after as many.
+  """
+
+  def __init__(
+    self, task_manager: runner_lib.TaskManager, max_steps: int, every_n_steps: int = 100
+  ):
+    super().__init__(every_n_steps)
+    self._task_manager = task_manager
+    self._max_steps = max_steps
+    self._start: tuple[float, int] | None = None
+
+  def every_n_steps_after_run(
+    self,
+    step: int,
+    run_context: tf.train.SessionRunContext | None,
+    run_values: tf.train.SessionRunValues | None,
+  ) -> None:
+    del run_context, run_values
+    now = time.monotonic()
+    if self._start is None:  # the first call also builds the graph's kernels
+      self._start = now, step
+      return
+    rate = (step - self._start[1]) / max(now - self._start[0], 1e-9)
+    minutes = (self._max_steps - step) / max(rate, 1e-9) / 60
+    self._task_manager.report_progress(
+      f"{100 * step / self._max_steps:.1f}% @{step}, {rate:.1f} steps/s, "
+      f"ETA: {minutes:.0f} min"
+    )
+
+
+class _AlignedTimer(tf.train.SecondOrStepTimer):
+  """Triggers at multiples of `every_steps`, wherever the training was resumed."""
+
+  def __init__(self, every_steps: int):
+    super().__init__(every_steps=every_steps)
+    self._every = every_steps
+
+  def update_last_triggered_step(self, step: int) -> Any:
+    return super().update_last_triggered_step(step - step % self._every)
+
+
+class AsyncCheckpointSaverHook(tf.train.CheckpointSaverHook):
+  """Saves checkpoints at multiples of `save_steps`, after a resume as well.
+
+  The name is compare_gan's, whose hook writes in a thread while training goes on. This
+  one lets training wait: off a TPU the next steps would change the weights that are
+  being written, and a checkpoint must hold those of one step.
+
+  Args:
+    checkpoint_dir: folder of the run.
+    save_steps: training steps between checkpoints; or
+    save_secs: seconds between them.
+    **kwargs: those of tf.train.CheckpointSaverHook.
+  """
+
+  def __init__(
+    self,
+    checkpoint_dir: str,
+    save_secs: int | None = None,
+    save_steps: int | None = None,
+    **kwargs: Any,
+  ):
+    super().__init__(checkpoint_dir, save_secs, save_steps, **kwargs)
+    if save_steps is not None:
+      self._timer = _AlignedTimer(save_steps)
 
 
 class ProgressHook(tf.train.SessionRunHook):

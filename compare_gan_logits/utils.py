@@ -1,15 +1,68 @@
 """Small things that several rooms share."""
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import logging
 
 
-def call_with_accepted_args(fn, **kwargs):
+def call_with_accepted_args(fn: Callable[..., Any], **kwargs: Any) -> Any:
   """Calls `fn` with those of `kwargs` that its signature takes.
 
-  Gin may bind functions with other arguments to the same place: the
-  distributions of z, the batch norms.
+  Gin may bind functions with other arguments to the same place: losses, penalties,
+  batch norms, distributions of z. Partial functions, wrapped ones and objects with
+  `__call__` take what lies beneath them takes; `**kwargs` takes all.
   """
   parameters = inspect.signature(fn).parameters
   if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
     kwargs = {key: value for key, value in kwargs.items() if key in parameters}
   return fn(**kwargs)
+
+
+def get_parameter_overview(
+  variables: Iterable[tf.Variable], limit: int | None = 40
+) -> str:
+  """A table of the names, shapes, sizes and types of variables, and their total.
+
+  Args:
+    variables: of known shape.
+    limit: rows after which the rest is left out; None shows all.
+  """
+  variables = list(variables)
+  rows = [
+    (v.name, str(tuple(v.shape.as_list())), _size(v), v.dtype.base_dtype.name)
+    for v in variables
+  ]
+  if limit is not None and len(rows) > limit:
+    rows = rows[:limit] + [("...",) * 4]
+  total = sum(map(_size, variables))
+  return f"{_table(('Name', 'Shape', 'Size', 'Type'), rows)}\nTotal: {total:,}"
+
+
+def log_parameter_overview(variables: Iterable[tf.Variable], msg: str) -> None:
+  """Logs get_parameter_overview below the line `msg`."""
+  logging.info("%s:\n%s", msg, get_parameter_overview(variables, limit=None))
+
+
+def _size(variable: tf.Variable) -> int:
+  return int(np.prod(variable.shape.as_list()))
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+  """Columns between rules; the second and third are set to the right."""
+  cells = [[f"{x:,}" if isinstance(x, int) else x for x in row] for row in rows]
+  widths = [max(map(len, column)) for column in zip(titles, *cells)]
+  rule = "+".join(["", *("-" * (width + 2) for width in widths), ""])
+
+  def line(row, aligned="<>><"):
+    padded = [f" {x:{a}{width}} " for x, a, width in zip(row, aligned, widths)]
+    return "|".join(["", *padded, ""])
+
+  return "\n".join([rule, line(titles, "<<<<"), rule, *map(line, cells), rule])

@@ -116,3 +116,54 @@ def test_a_second_session_means_a_lost_worker():
   hook.after_create_session(None, None)
   with pytest.raises(UserError, match="start all workers again"):
     hook.after_create_session(None, None)
+
+
+def count(hooks_, steps, folder=None):
+  """A training loop that only counts."""
+  with tf.Graph().as_default():
+    update = tf.train.get_or_create_global_step().assign_add(1)
+    with tf.train.MonitoredTrainingSession(
+      checkpoint_dir=folder,
+      save_checkpoint_steps=0,
+      save_summaries_steps=0,
+      log_step_count_steps=0,
+      hooks=[tf.train.StopAtStepHook(last_step=steps), *hooks_],
+    ) as session:
+      while not session.should_stop():
+        session.run(update)
+
+
+def test_every_n_steps_and_at_the_end():
+  class Steps(hooks.EveryNSteps):
+    def every_n_steps_after_run(self, step, run_context, run_values):
+      calls.append((step, run_context is None, run_values is None))
+
+  calls = []
+  count([Steps(3)], steps=8)
+  assert calls == [(1, False, False), (4, False, False), (7, False, False)] + [
+    (8, True, True)
+  ]
+  with tf.Graph().as_default(), pytest.raises(RuntimeError, match="global step"):
+    Steps(1).begin()
+
+
+def test_progress_is_reported_from_the_second_time_on():
+  class Manager:
+    def report_progress(self, message):
+      messages.append(message)
+
+  messages = []
+  count([hooks.ReportProgressHook(Manager(), max_steps=400, every_n_steps=20)], 50)
+  assert [m.split(",")[0] for m in messages] == ["5.2% @21", "10.2% @41", "12.5% @50"]
+  assert all("steps/s, ETA: 0 min" in m for m in messages)
+
+
+def test_checkpoints_are_at_multiples_after_a_resume_too(tmp_path):
+  for steps in (7, 14):
+    count(
+      [hooks.AsyncCheckpointSaverHook(str(tmp_path), save_steps=5)],
+      steps,
+      str(tmp_path),
+    )
+  found = {int(path.stem.split("-")[1]) for path in tmp_path.glob("model.ckpt-*.index")}
+  assert found == {0, 5, 7, 10, 14}

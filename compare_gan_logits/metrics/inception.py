@@ -49,9 +49,8 @@ def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
   """
   if not path or not isinstance(path, str):
     raise UserError(
-      "evaluation.frechet_network = 'inception' needs inception.path: the "
-      "folder of a module, the .pb file of a frozen graph, or 'tfgan' for "
-      "TF-GAN's own from TF-Hub"
+      "Inception (FID, Inception score, KID) needs inception.path: the folder of a "
+      "module, the .pb file of a frozen graph, or 'tfgan' for TF-GAN's own from TF-Hub"
     )
   return _load(path, input_name, output, low, high)
 
