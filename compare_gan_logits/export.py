@@ -4,7 +4,6 @@ A module folder holds the TF-Hub module (TF1 format), a TF2 SavedModel of the
 same in saved_model/, and inversion.json, which says what it inverts.
 """
 
-import datetime
 import os
 
 import gin
@@ -13,9 +12,8 @@ import tensorflow.compat.v2 as tf2
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
-from compare_gan_logits import inversion
+from compare_gan_logits import module_format
 from compare_gan_logits.architectures import arch_ops
-from compare_gan_logits.classifiers import hub as classifier_hub
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
@@ -61,7 +59,7 @@ def export_module(
   """
   standing_batch_size = min(standing_batch_size, standing_images)
   with files.atomic_dir(
-    module_dir, overwrite=True, voucher=inversion.DESCRIPTION
+    module_dir, overwrite=True, voucher=module_format.FILE
   ) as folder:
     with tf.Graph().as_default():
       step, standing = _accumulate(
@@ -77,24 +75,18 @@ def export_module(
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
-    description = _describe(gan, dataset, classifier, architecture, step, module_dir)
-    description["training_seconds"] = training_seconds
-    description["files"] = classifier_hub.file_digests(folder)
-    files.write_json(os.path.join(folder, inversion.DESCRIPTION), description)
-  return description
+    facts = _describe(gan, dataset, classifier, architecture, step, module_dir)
+    facts["training_seconds"] = training_seconds
+    return module_format.write(folder, facts, module_dir)
 
 
 def _describe(gan, dataset, classifier, architecture, step, module_dir):
   return {
-    "format": inversion.FORMAT,
     "architecture": architecture,
     "classifier": classifier.describe(module_dir) if classifier else None,
     "class_names": list(classifier.class_names if classifier else dataset.class_names),
     "colors": dataset.colors,
     "conditioning": gan.conditioning,
-    "created": datetime.datetime.now(datetime.timezone.utc).isoformat(
-      timespec="seconds"
-    ),
     "dataset": dataset.name,
     "gin_config": gin.operative_config_str() or gin.config_str(),
     "image_size": dataset.resolution,

@@ -13,6 +13,7 @@ copied last.
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -308,6 +309,33 @@ def is_file(path):
   if not is_remote(path):
     return os.path.isfile(path)
   return _gfile().exists(path) and not _gfile().isdir(path)
+
+
+def slug(name):
+  """The name with everything but letters, digits, "-" and "_" replaced by "_"."""
+  return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def digest(path):
+  """SHA-256 (hex) of a file, local or remote.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+  """
+  total = hashlib.sha256()
+  with open(path, "rb") if not is_remote(path) else _gfile().GFile(path, "rb") as f:
+    for block in iter(lambda: f.read(1 << 20), b""):
+      total.update(block)
+  return total.hexdigest()
+
+
+def digests(folder):
+  """{name below `folder`: SHA-256 (hex)} of every file of a folder, sorted."""
+  walk = _gfile().walk if is_remote(folder) else os.walk
+  names = []
+  for place, _, found in walk(folder):
+    names += [os.path.relpath(os.path.join(place, name), folder) for name in found]
+  return {name: digest(os.path.join(folder, name)) for name in sorted(names)}
 
 
 def read_text(path):

@@ -3,14 +3,15 @@
   inverter = Inverter.load("runs/robust/module")
   pictures = inverter.reconstruct(images, samples=3)     # [n, 3, h, w, c]
 
-Numpy in, numpy out; nobody needs a session.
+Everything takes and gives numpy arrays.
 """
+
+from __future__ import annotations
 
 import functools
 import glob
 import os
 from typing import Any
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -19,100 +20,99 @@ from compare_gan_logits import attacks
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
+from compare_gan_logits import module_format
 from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.graph_function import GraphFunction
 
 
-# File in a module's folder that says what it inverts.
-DESCRIPTION = "inversion.json"
 # The inverter of photographs that comes with the program (docs/photographs.md).
 SHIPPED = os.path.join(
   os.path.dirname(os.path.abspath(__file__)), "data", "inverters", "photographs"
 )
-
-
-class _Graph(NamedTuple):
-  """Tensors of an Inverter and the session that runs them."""
-
-  images: Any
-  logits: Any
-  z: Any
-  condition: Any
-  generated: Any
-  session: Any
-
-
-class _AttackGraph(NamedTuple):
-  """Tensors of an attack on an Inverter's classifier, and their session."""
-
-  images: Any
-  labels: Any
-  epsilon: Any
-  attacked: Any
-  session: Any
+SELECTIONS = ("logits",)  # values of `select`
 
 
 class Inverter:
-  """A generator x' = G(z, noise) with the classifier z = f(x) that it inverts.
+  """A generator x' = G(z, logits) with the classifier logits = f(x) that it inverts.
 
   Attributes:
     name: the classifier's name, or the folder's where there is no classifier.
     path: the module's folder.
-    info: dict, the module's inversion.json.
+    info: dict, the module's inversion.json (see module_format).
     image_size: side of the images, in pixels.
     colors: 1 (grey) or 3 (RGB).
     z_dim: size of the noise vector.
     num_logits: size of the condition.
     class_names: list of str, one per logit.
     classifier: classifiers.Classifier, or None for a module without one.
+    role: classifiers.spec.Role, how the classifier was trained, or None where that is
+      not recorded.
   """
 
-  def __init__(self, path, info, classifier, batch_size=64):
+  def __init__(
+    self,
+    path: str,
+    info: dict[str, Any],
+    classifier: Any,
+    batch_size: int = 64,
+    role: Role | None = None,
+  ) -> None:
     self.path = path
     self.info = info
     self.classifier = classifier
-    self.image_size = info["image_size"]
-    self.colors = info["colors"]
-    self.z_dim = info["z_dim"]
-    self.num_logits = info["num_logits"]
-    self.class_names = list(info["class_names"])
-    self.name = os.path.basename(files.absolute(path))
+    self.image_size: int = info["image_size"]
+    self.colors: int = info["colors"]
+    self.z_dim: int = info["z_dim"]
+    self.num_logits: int = info["num_logits"]
+    self.class_names: list[str] = list(info["class_names"])
+    self.role = role
+    self.name: str = os.path.basename(files.absolute(path))
     if info.get("classifier"):
       self.name = info["classifier"]["name"]
     self._batch_size = batch_size
 
   @classmethod
-  def load(cls, module_dir, classifier=None, batch_size=64):
+  def load(
+    cls,
+    module_dir: str | os.PathLike[str],
+    classifier: Any = None,
+    batch_size: int = 64,
+    role: Any = None,
+  ) -> Inverter:
     """Loads an exported module.
 
     Args:
       module_dir: folder written by the export schedule.
       classifier: used in place of the one that inversion.json names.
       batch_size: images per pass; bounds the memory.
+      role: "robust" or "standard" (what Role.of takes), in place of what is recorded
+        of the classifier.
 
     Raises:
       UserError: it is no such folder, it is damaged, its classifier is gone or has
-        changed, or `classifier` has another number of logits.
+        changed, `classifier` has another number of logits, or there is no such role.
     """
-    module_dir = files.absolute(module_dir)
-    description = os.path.join(module_dir, DESCRIPTION)
-    if not files.is_file(description):
-      raise UserError(
-        f"{module_dir} holds no {DESCRIPTION}; a module is a folder "
-        "written by --schedule=export"
-      )
-    info = _read(module_dir)
+    module_dir = files.absolute(os.fspath(module_dir))
+    info = module_format.read(module_dir)
     if classifier is None and info["classifier"]:
-      classifier = classifiers.from_description(info["classifier"], module_dir)
+      try:
+        classifier = classifiers.from_description(info["classifier"], module_dir)
+      except UserError as error:
+        raise UserError(
+          f"{error}; --classifier (in Python, classifier=) names another place of the "
+          f"classifier of {module_dir}"
+        ) from error
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(
         f"the classifier has {classifier.num_logits} logits but "
         f"{module_dir} inverts {info['num_logits']}; name the one it was "
         "trained with"
       )
-    return cls(module_dir, info, classifier, batch_size)
+    return cls(module_dir, info, classifier, batch_size, _role(info, classifier, role))
 
-  def prepare(self, images):
+  def prepare(self, images: Any) -> np.ndarray:
     """Images at the module's size and colours.
 
     Args:
@@ -143,28 +143,21 @@ class Inverter:
       return np.repeat(images, 3, axis=-1)
     return np.sum(images * image_lib.LUMA, axis=-1, keepdims=True)
 
-  def logits(self, images):
-    """Logits [n, num_logits] of images (anything that `prepare` takes).
+  def logits(self, images: Any) -> np.ndarray:
+    """Logits, float32 [n, num_logits], of images (anything that `prepare` takes).
 
     Raises:
       UserError: the module has no classifier.
     """
-    if self.classifier is None:
-      raise UserError(
-        f"{self.path} was trained without a classifier, so there are no "
-        "logits to invert; only generate() works"
-      )
-    graph = self._graph
-    return self._run(
-      graph.logits, {graph.images: self.prepare(images)}, [self.num_logits]
-    )
+    self._need_a_classifier()
+    return self._logits(self.prepare(images))
 
-  def predict(self, images):
+  def predict(self, images: Any) -> np.ndarray:
     """Predicted classes, int [n]."""
     return np.argmax(self.logits(images), axis=-1)
 
-  def attack(self, images, epsilon):
-    """Images [n, h, w, c] moved against the class that they are given, by FGSM.
+  def attack(self, images: Any, epsilon: float) -> np.ndarray:
+    """Images moved by FGSM against the class that the classifier gives them.
 
     Args:
       images: anything that `prepare` takes.
@@ -177,25 +170,20 @@ class Inverter:
       UserError: the module has no classifier.
     """
     images = self.prepare(images)
-    attack = self._attack
-    feeds = {
-      attack.images: images,
-      attack.labels: self.predict(images),
-      attack.epsilon: np.full([len(images), 1, 1, 1], epsilon),
-    }
-    return self._run(attack.attacked, feeds, images.shape[1:], attack.session)
+    epsilons = np.full([len(images), 1, 1, 1], epsilon, np.float32)
+    return self._attack(images, self.predict(images), epsilons)
 
-  def noise(self, n, seed):
-    """Standard normal noise, float32 [n, z_dim]."""
+  def noise(self, n: int, seed: int) -> np.ndarray:
+    """Standard normal noise z, float32 [n, z_dim]."""
     values = np.random.default_rng(seed).standard_normal([n, self.z_dim])
     return values.astype(np.float32)
 
-  def generate(self, logits, noise=None, seed=0):
-    """Images [n, h, w, c] in [0, 1] of logits [n, num_logits].
+  def generate(self, logits: Any, noise: Any = None, seed: int = 0) -> np.ndarray:
+    """Images, float32 [n, h, w, c] in [0, 1], of logits [n, num_logits].
 
     Args:
       logits: the condition (one-hot classes for a class-conditional module).
-      noise: [n, z_dim]; None: noise(n, seed).
+      noise: z [n, z_dim]; None: noise(n, seed).
       seed: of the noise.
 
     Raises:
@@ -212,23 +200,54 @@ class Inverter:
           f"{name} of shape {list(value.shape)}: this module takes "
           f"[{len(logits)}, {size}]"
         )
-    graph = self._graph
-    return self._run(
-      graph.generated,
-      {graph.z: noise, graph.condition: logits},
-      [self.image_size, self.image_size, self.colors],
-    )
+    return self._generate(noise, logits)
 
-  def reconstruct(self, images, samples=1, seed=0):
-    """Reconstructions [n, samples, h, w, c], each sample with noise of its own.
+  def reconstruct(
+    self, images: Any, samples: int = 1, seed: int = 0, select: str | None = None
+  ) -> np.ndarray:
+    """Reconstructions of images, each sample with noise of its own.
 
     Sample k of image i uses noise(n * samples, seed)[i * samples + k].
-    """
-    logits = np.repeat(self.logits(images), samples, axis=0)
-    generated = self.generate(logits, self.noise(len(logits), seed))
-    return generated.reshape(-1, samples, *generated.shape[1:])
 
-  def graph_generator(self, z, logits):
+    Args:
+      images: anything that `prepare` takes.
+      samples: reconstructions of each image.
+      seed: of the noise.
+      select: None returns all samples; "logits" only the best of them, whose logits
+        come nearest to the image's own (see `best`).
+
+    Returns:
+      float32 [n, samples, h, w, c] in [0, 1]; [n, 1, h, w, c] with `select`.
+
+    Raises:
+      UserError: the module has no classifier, or there is no such selection.
+    """
+    check_selection(select)
+    logits = self.logits(images)
+    repeated = np.repeat(logits, samples, axis=0)
+    generated = self.generate(repeated, self.noise(len(repeated), seed))
+    pictures = generated.reshape(-1, samples, *generated.shape[1:])
+    if select is None:
+      return pictures
+    chosen = self.best(logits, pictures)
+    return pictures[np.arange(len(pictures)), chosen][:, None]
+
+  def best(self, logits: Any, pictures: np.ndarray) -> np.ndarray:
+    """Which of several pictures has logits nearest (l2) to those given.
+
+    Args:
+      logits: [n, num_logits].
+      pictures: [n, samples, h, w, c] in [0, 1].
+
+    Returns:
+      int [n].
+    """
+    flat = pictures.reshape(-1, *pictures.shape[2:])
+    again = self.logits(flat).reshape(*pictures.shape[:2], self.num_logits)
+    distances = np.linalg.norm(again - np.asarray(logits)[:, None], axis=-1)
+    return np.argmin(distances, axis=1)
+
+  def graph_generator(self, z: Any, logits: Any) -> Any:
     """Graph function: z [b, z_dim], logits [b, num_logits] -> images [b, h, w, c].
 
     Differentiable. The module's weights become local variables of the current
@@ -239,170 +258,73 @@ class Inverter:
     if self.num_logits:
       inputs[self.info["conditioning"]] = logits
     generated = signature(**inputs)["default"]
-    generated.set_shape([None, self.image_size, self.image_size, self.colors])
+    generated.set_shape([None, *self.image_shape])
     return generated
 
-  @functools.cached_property
-  def _graph(self):
-    """The graph and its session, built at first use."""
-    graph = tf.Graph()
-    with graph.as_default():
-      side = self.image_size
-      images = tf.placeholder(tf.float32, [None, side, side, self.colors])
-      z = tf.placeholder(tf.float32, [None, self.z_dim])
-      condition = tf.placeholder(tf.float32, [None, self.num_logits])
-      parts = _Graph(
-        images=images,
-        z=z,
-        condition=condition,
-        logits=self.classifier(images) if self.classifier else None,
-        generated=self.graph_generator(z, condition),
-        session=tf.Session(graph=graph),
-      )
-      parts.session.run(
-        [
-          tf.global_variables_initializer(),
-          tf.local_variables_initializer(),
-          tf.tables_initializer(),
-        ]
-      )
-    return parts
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """[image_size, image_size, colors]."""
+    return self.image_size, self.image_size, self.colors
 
-  @functools.cached_property
-  def _attack(self):
-    """The attack's graph, apart: gradients change the functions of a graph in use."""
-    graph = tf.Graph()
-    with graph.as_default():
-      side = self.image_size
-      images = tf.placeholder(tf.float32, [None, side, side, self.colors])
-      labels = tf.placeholder(tf.int64, [None])
-      epsilon = tf.placeholder(tf.float32, [None, 1, 1, 1])
-      attacked = attacks.fgsm(self.classifier, images, labels, epsilon)
-      session = tf.Session(graph=graph)
-      session.run(
-        [
-          tf.global_variables_initializer(),
-          tf.local_variables_initializer(),
-          tf.tables_initializer(),
-        ]
-      )
-    return _AttackGraph(images, labels, epsilon, attacked, session)
-
-  def _run(self, fetch, feeds, shape, session=None):
-    """Runs `fetch` over the feeds in batches; `shape` is that of one result."""
-    session = session or self._graph.session
-    total = len(next(iter(feeds.values())))
-    result = np.empty([total, *shape], np.float32)
-    for start in range(0, total, self._batch_size):
-      part = slice(start, start + self._batch_size)
-      result[part] = session.run(
-        fetch, {key: value[part] for key, value in feeds.items()}
-      )
-    return result
-
-
-# Of inversion.json; a module of another one has to be exported again.
-FORMAT = 1
-_FIELDS = {
-  "image_size": int,
-  "colors": int,
-  "z_dim": int,
-  "num_logits": int,
-  "step": int,
-  "dataset": str,
-  "conditioning": str,
-  "class_names": list,
-}
-
-
-def _read(module_dir):
-  """inversion.json, after a look at whether the module is what it says.
-
-  Raises:
-    UserError: names the file that is damaged or missing.
-  """
-  path = os.path.join(module_dir, DESCRIPTION)
-  info = files.read_json(path)
-  wrong = [
-    name
-    for name, kind in _FIELDS.items()
-    if not isinstance(info, dict) or type(info.get(name)) is not kind
-  ]
-  if (
-    wrong or info["colors"] not in (1, 3) or min(info["image_size"], info["z_dim"]) < 1
-  ):
-    raise UserError(
-      f"{path} is damaged ({', '.join(wrong) or 'impossible sizes'}); "
-      "export the module again"
-    )
-  if info.get("format") != FORMAT:
-    raise UserError(
-      f"{path} is of format {info.get('format')!r}, and this version of the "
-      f"program reads {FORMAT}; export the module again with this version"
-    )
-  classifier = info.setdefault("classifier", None)
-  if classifier is not None and not (
-    isinstance(classifier, dict) and {"name", "handle", "digest"} <= set(classifier)
-  ):
-    raise UserError(f"{path} is damaged (classifier); export the module again")
-  written = info.get("files", {})
-  if not isinstance(written, dict):
-    raise UserError(f"{path} is damaged (files); export the module again")
-  for name, digest in written.items():
-    file = os.path.join(module_dir, name)
-    if not files.is_file(file):
-      raise UserError(f"no file {file}; copy the whole module, or export it again")
-    if hub.file_digest(file) != digest:
+  def _need_a_classifier(self) -> None:
+    if self.classifier is None:
       raise UserError(
-        f"{file} is damaged: it is not what was exported; copy it again, "
-        "or export the module again"
+        f"{self.path} was trained without a classifier, so there are no "
+        "logits to invert; only generate() works"
       )
-  _check_signature(module_dir, info)
-  names = info["class_names"]
-  if len(names) < info["num_logits"] or not all(
-    isinstance(name, str) for name in names
-  ):
-    raise UserError(f"{path} is damaged (class_names); export the module again")
-  return info
 
+  @functools.cached_property
+  def _logits(self) -> GraphFunction:
+    def build(images: Any) -> Any:
+      return tf.ensure_shape(self.classifier(images), [None, self.num_logits])
 
-def _check_signature(module_dir, info):
-  """The module's generator takes and gives what inversion.json says."""
-  generator = hub.signatures(module_dir).get("generator")
-  if generator is None or "default" not in generator.outputs:
-    raise UserError(
-      f"{module_dir} has no signature 'generator' with an output "
-      "'default'; export it again"
-    )
-  wanted = {"z": info["z_dim"]}
-  if info["num_logits"]:
-    wanted[info["conditioning"]] = info["num_logits"]
-  found = {
-    name: shape[-1] if shape else None for name, shape in generator.inputs.items()
-  }
-  if found != wanted:
-    raise UserError(
-      f"{module_dir}: its generator takes {found}, but {DESCRIPTION} says "
-      f"{wanted}; copy or export the module again"
-    )
-  shape = generator.outputs["default"]
-  side = info["image_size"]
-  if shape and None not in shape[1:] and shape[1:] != (side, side, info["colors"]):
-    raise UserError(
-      f"{module_dir}: its generator makes images of {list(shape[1:])}, but "
-      f"{DESCRIPTION} says {[side, side, info['colors']]}; copy or export "
-      "the module again"
+    return GraphFunction(build, [tf.TensorSpec(self.image_shape)], self._batch_size)
+
+  @functools.cached_property
+  def _generate(self) -> GraphFunction:
+    inputs = [tf.TensorSpec([self.z_dim]), tf.TensorSpec([self.num_logits])]
+    return GraphFunction(self.graph_generator, inputs, self._batch_size)
+
+  @functools.cached_property
+  def _attack(self) -> GraphFunction:
+    return GraphFunction(
+      functools.partial(attacks.fgsm, self.classifier),
+      [
+        tf.TensorSpec(self.image_shape),
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([1, 1, 1]),
+      ],
+      self._batch_size,
     )
 
 
-def _resized(images, size):
+def check_selection(select: str | None) -> None:
+  """Raises UserError unless `select` is None or one of SELECTIONS."""
+  if select not in (None, *SELECTIONS):
+    raise UserError(
+      f"no selection of samples {select!r}; known: {', '.join(SELECTIONS)}"
+    )
+
+
+def _role(info: dict[str, Any], classifier: Any, given: Any) -> Role | None:
+  """The role that is given, or recorded of the classifier in use; else None."""
+  if given is not None:
+    return Role.of(given)
+  recorded = info["classifier"] or {}
+  digest = getattr(classifier, "digest", None)
+  if recorded.get("role") and digest in (None, recorded["digest"]):
+    return Role.of(recorded["role"])
+  return classifier.spec.role if hasattr(classifier, "spec") else None
+
+
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
   result = np.empty([len(images), size, size, images.shape[-1]], images.dtype)
   for target, image in zip(result, images):
     target[:] = image_lib.resize(image, size)
   return result
 
 
-def read_image(path, size, colors):
+def read_image(path: str, size: int, colors: int) -> np.ndarray:
   """Reads any image file as float32 [size, size, colors] in [0, 1].
 
   Raises:
@@ -411,7 +333,7 @@ def read_image(path, size, colors):
   return image_lib.read_image(path, size, colors).astype(np.float32) / 255.0
 
 
-def find_images(pattern):
+def find_images(pattern: str) -> list[str]:
   """Sorted paths of the image files that a folder, a glob or a file name means.
 
   Raises:

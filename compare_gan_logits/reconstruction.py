@@ -1,7 +1,12 @@
-"""What tools/reconstruct.py makes of a list of image files."""
+"""What the command `reconstruct` makes of a list of image files."""
+
+from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -13,7 +18,6 @@ from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import similarity
 
 
-_MAX_PSNR = 100.0  # of equal images it is infinite, which JSON does not know
 _MAX_VALUES = 2**31  # of all pictures; 8 GB
 
 
@@ -36,17 +40,17 @@ class Reconstructions:
 
   name: str
   module: str
-  paths: list
+  paths: list[str]
   originals: np.ndarray
   logits: np.ndarray
   pictures: np.ndarray
-  classes: list
+  classes: list[str]
   confidences: np.ndarray
-  picture_classes: list
+  picture_classes: list[list[str]]
   psnr: np.ndarray
   ssim: np.ndarray
 
-  def agreement(self):
+  def agreement(self) -> float:
     """Fraction of reconstructions that get their original's class."""
     return float(
       np.mean(
@@ -58,7 +62,7 @@ class Reconstructions:
       )
     )
 
-  def to_json(self):
+  def to_json(self) -> dict[str, Any]:
     """Per file and in the mean, for results.json."""
     records = []
     for i, path in enumerate(self.paths):
@@ -87,7 +91,14 @@ class Reconstructions:
     }
 
 
-def of_files(inverter, paths, samples=1, seed=0):
+def of_files(
+  inverter: inversion.Inverter,
+  paths: Sequence[str],
+  samples: int = 1,
+  seed: int = 0,
+  select: str | None = None,
+  name: str | None = None,
+) -> Reconstructions:
   """Reconstructs image files.
 
   Args:
@@ -95,6 +106,8 @@ def of_files(inverter, paths, samples=1, seed=0):
     paths: of image files.
     samples: reconstructions of each, with different noise.
     seed: of the noise.
+    select: as of Inverter.reconstruct; with "logits" one of the samples is kept.
+    name: of the module; None: the inverter's.
 
   Returns:
     Reconstructions.
@@ -114,29 +127,29 @@ def of_files(inverter, paths, samples=1, seed=0):
     [inversion.read_image(path, inverter.image_size, inverter.colors) for path in paths]
   )
   logits = inverter.logits(originals)
-  noise = inverter.noise(len(paths) * samples, seed)
-  flat = inverter.generate(np.repeat(logits, samples, axis=0), noise)
-  repeated = np.repeat(originals, samples, axis=0)
-  again = inverter.predict(flat).reshape(len(paths), samples)
+  pictures = inverter.reconstruct(originals, samples, seed, select)
+  shape = pictures.shape[:2]
+  flat = pictures.reshape(-1, *pictures.shape[2:])
+  repeated = np.repeat(originals, shape[1], axis=0)
   names = inverter.class_names
   return Reconstructions(
-    name=inverter.name,
+    name=name or inverter.name,
     module=inverter.path,
     paths=list(paths),
     originals=originals,
     logits=logits,
-    pictures=flat.reshape(len(paths), samples, *flat.shape[1:]),
+    pictures=pictures,
     classes=[names[c] for c in logits.argmax(axis=1)],
     confidences=special.softmax(logits, axis=1).max(axis=1),
-    picture_classes=[[names[c] for c in row] for row in again],
-    psnr=np.minimum(similarity.psnr(repeated, flat), _MAX_PSNR).reshape(
-      len(paths), samples
-    ),
-    ssim=similarity.ssim(repeated, flat).reshape(len(paths), samples),
+    picture_classes=[
+      [names[c] for c in row] for row in inverter.predict(flat).reshape(shape)
+    ],
+    psnr=similarity.bounded_psnr(repeated, flat).reshape(shape),
+    ssim=similarity.ssim(repeated, flat).reshape(shape),
   )
 
 
-def write(made, folder, grid_rows=40):
+def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> None:
   """Writes grid.png, images/, logits.npz and results.json.
 
   Args:
@@ -158,19 +171,19 @@ def write(made, folder, grid_rows=40):
     )
     for name, m in zip(names, made):
       for k, picture in enumerate(m.pictures[i]):
-        file = f"{stem}_{_slug(name)}_{k}.png"
+        file = f"{stem}_{files.slug(name)}_{k}.png"
         figures.save_image(picture, os.path.join(folder, "images", file))
   np.savez(
     os.path.join(folder, "logits.npz"),
     files=np.array(made[0].paths),
-    **{_slug(name): m.logits for name, m in zip(names, made)},
+    **{files.slug(name): m.logits for name, m in zip(names, made)},  # type: ignore
   )
   files.write_json(
     os.path.join(folder, "results.json"), {"modules": [m.to_json() for m in made]}
   )
 
 
-def print_table(made, limit=40):
+def print_table(made: Sequence[Reconstructions], limit: int = 40) -> None:
   """Prints a line per file and module, at most `limit` files, and the means."""
   head = (
     f"{'image':28} {'module':18} {'class':18} {'confidence':>10} "
@@ -193,9 +206,10 @@ def print_table(made, limit=40):
     )
 
 
-def unique(names):
+def unique(names: Iterable[str]) -> list[str]:
   """Names with a number appended to those that came before."""
-  seen, result = set(), []
+  seen: set[str] = set()
+  result: list[str] = []
   for name in names:
     candidate, number = name, 2
     while candidate in seen:
@@ -207,10 +221,6 @@ def unique(names):
 
 def _stem(path):
   return os.path.splitext(os.path.basename(path))[0]
-
-
-def _slug(name):
-  return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
 
 
 def _rounded(value):

@@ -1,17 +1,25 @@
 """One self-contained HTML page about what the experiments found.
 
-No network and no script: figures are inlined, links go to the arrays beside it.
+It needs no network and no script: figures are inlined, links lead to the arrays beside
+it.
 """
+
+from __future__ import annotations
 
 import base64
 import collections
 import html
 import os
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 from compare_gan_logits import files
-from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import study
+from compare_gan_logits.experiments import verdicts
+
+
+_TITLE = "What the logits keep"
 
 
 _STYLE = """
@@ -38,32 +46,100 @@ figure.curves { display: inline-block; width: min(100%, 30rem); margin-right: 1r
 @media (prefers-color-scheme: dark) { .holds { color: #4cc38a; }
   .fails { color: #ff8b73; } .open { color: #e0b73a; } }
 """
-_CLASSES = {common.HOLDS: "holds", common.FAILS: "fails", common.OPEN: "open"}
-# figures.curves draws 5.2 inches at 200 dots; wider pictures are grids.
+_CLASSES = {verdicts.HOLDS: "holds", verdicts.FAILS: "fails", verdicts.OPEN: "open"}
 _SHOWN_DENSITY = 2  # screen pixels: the PNG's over this
 
 
-def write(done, setting, folder):
+def write(
+  done: Mapping[str, dict[str, Any]], setting: Mapping[str, Any], folder: str
+) -> None:
   """Writes <folder>/report.html.
+
+  It opens with pictures and one table of headline numbers; the statements follow, in
+  groups, and then every experiment.
 
   Args:
     done: what study.run returned.
     setting: what study.describe returned.
     folder: where the experiments' folders are.
   """
-  body = [_head(setting), _overview(done)]
-  body += [_experiment(name, found, folder) for name, found in done.items()]
+  opening = _opening(done)
+  body = [_head(setting), _front(done, setting, opening, folder), _models(setting)]
+  body.append(_statements(done, setting))
+  body += [_experiment(name, found, opening, folder) for name, found in done.items()]
   page = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     '<link rel="icon" href="data:,">\n'
-    f"<title>What the logits keep</title>\n<style>{_STYLE}</style>\n</head>\n"
+    f"<title>{_TITLE}</title>\n<style>{_STYLE}</style>\n</head>\n"
     f"<body>\n{''.join(body)}</body>\n</html>\n"
   )
   files.write_text(os.path.join(folder, "report.html"), page)
 
 
 def _head(setting):
+  limit = f", at most {setting['limit']} images each" if setting["limit"] else ""
+  return (
+    f"<h1>{_TITLE}</h1>\n<p>The experiments of Teterwak et al. (2021), "
+    "<i>Understanding Invariance via Feedforward Inversion of Discriminatively Trained "
+    f"Classifiers</i>, on the {_text(setting['split'])} images of "
+    f"{_text(setting['dataset'])} (seed {setting['seed']}{limit}).</p>\n"
+  )
+
+
+def _opening(done):
+  """(experiment, file) of the pictures that open the report.
+
+  Those that are meant to, or else the first grid there is.
+  """
+  pictures = [(name, p) for name, found in done.items() for p in found["pictures"]]
+  chosen = [(name, p) for name, p in pictures if p["opening"]]
+  chosen = chosen or [(name, p) for name, p in pictures if p["kind"] == "grid"][:1]
+  return [(name, picture["file"]) for name, picture in chosen]
+
+
+def _front(done, setting, opening, folder):
+  """Pictures and one row of numbers for every module."""
+  parts = [
+    _figure(name, picture, folder)
+    for name, found in done.items()
+    for picture in found["pictures"]
+    if (name, picture["file"]) in opening
+  ]
+  columns = [
+    (column, found["summary"][measure])
+    for found in done.values()
+    for column, measure in found["headlines"]
+  ]
+  if columns:
+    rows = [
+      [
+        label,
+        *(_Raw(_interval(of.get(label)) if of.get(label) else "") for _, of in columns),
+      ]
+      for label in setting["modules"]
+    ]
+    parts.append('<h2 id="numbers">Headline numbers</h2>\n')
+    parts.append(_table(["model", *(column for column, _ in columns)], rows))
+  judge = setting["judge"]
+  parts.append(
+    '<p class="small">Square brackets hold 95&nbsp;% intervals over images: bootstrap '
+    "for means, Wilson for fractions; n is the number of images. Intervals over "
+    "images say nothing of how much another training would differ. Class kept: the "
+    "reconstruction gets the class of its original from the classifier that was "
+    "inverted"
+    + (
+      f"; (judge): from {_text(judge['name'])}, which had no part in the inversion"
+      if judge
+      else ", which the inverter was trained on; --judge names an independent one"
+    )
+    + ". The paper's values, where they stand beside ours, are for ImageNet and "
+    "ResNet-152 at 64 px: compare their direction, not their size.</p>\n"
+  )
+  return "".join(parts)
+
+
+def _models(setting):
   rows = []
   for label, module in setting["modules"].items():
     classifier = module["classifier"] or {}
@@ -75,66 +151,63 @@ def _head(setting):
         f"{module['image_size']} px",
         f"{module['step']:,}",
         classifier.get("name", "none"),
+        _role(module["role"]),
         (classifier.get("digest") or "")[:12],
         module["path"],
       ]
     )
-  table = _table(
-    [
-      "model",
-      "generator",
-      "trained on",
-      "size",
-      "steps",
-      "classifier",
-      "its digest",
-      "module",
-    ],
-    rows,
-  )
-  limit = f", at most {setting['limit']} images each" if setting["limit"] else ""
-  return (
-    "<h1>What the logits keep</h1>\n<p>The experiments of Teterwak et al. (2021), "
-    "<i>Understanding Invariance via Feedforward Inversion of Discriminatively Trained "
-    f"Classifiers</i>, on the {_text(setting['split'])} images of "
-    f"{_text(setting['dataset'])} (seed {setting['seed']}{limit}).</p>\n{table}"
-    '<p class="small">Square brackets hold 95&nbsp;% intervals: bootstrap for means, '
-    "Wilson for fractions; n is the number of images. The paper's values are for "
-    "ImageNet and ResNet-152 at 64 px: they are here for comparison of their "
-    "direction, not their size. LPIPS, class agreement and the rest are those of "
-    "this data.</p>\n"
-  )
+  head = ["model", "generator", "trained on", "size", "steps", "classifier"]
+  head += ["its role", "its digest", "module"]
+  return '<h2 id="models">Models</h2>\n' + _table(head, rows)
 
 
-def _overview(done):
-  rows, counts = [], collections.Counter()
-  for name, found in done.items():
-    for verdict in found["verdicts"]:
-      counts[verdict["outcome"]] += 1
-      statement = (
-        f'<a href="#{name}">{_text(verdict["statement"])}</a><br>'
-        f'<span class="small">{_text(verdict["evidence_is"])}: '
-        f"{_interval(verdict['evidence'])}</span>"
-      )
-      rows.append(
-        [_badge(verdict["outcome"]), _Raw(statement, "wide"), verdict["section"]]
-      )
-  summary = ", ".join(
-    f"{counts[outcome]} {_text(outcome)}"
-    for outcome in (common.HOLDS, common.FAILS, common.OPEN)
-  )
+def _role(role):
+  """A recorded role in words."""
+  if not role:
+    return "not recorded"
+  details = [role["attack"]] if role["attack"] else []
+  if role["epsilon"] is not None:
+    details.append(f"\N{GREEK SMALL LETTER EPSILON} = {role['epsilon']:g}")
+  return role["kind"] + (f" ({', '.join(details)})" if details else "")
+
+
+def _statements(done, setting):
+  """All verdicts, in groups."""
   links = " ".join(
     f'<a href="#{name}">{_text(found["title"])}</a>' for name, found in done.items()
   )
-  return (
-    f'<nav>{links}</nav>\n<h2 id="verdicts">Statements, and what this data says</h2>\n'
-    f"<p>{summary}. A statement holds where the whole interval of its evidence is on "
-    "the stated side, does not where it is wholly on the other, and is not decided "
-    "otherwise.</p>\n" + _table(["here", "statement and evidence", "paper"], rows)
+  parts = [
+    '<h2 id="verdicts">Statements, and what this data says</h2>\n'
+    "<p>A statement holds where the whole interval of its evidence is on the stated "
+    "side, does not hold where it is wholly on the other side, and is not decided "
+    "otherwise.</p>\n"
+  ]
+  if setting["why_no_pair"]:
+    parts.append(f"<p>{_text(setting['why_no_pair'])}</p>\n")
+  for group in verdicts.GROUPS:
+    rows, counts = [], collections.Counter()
+    for name, found in done.items():
+      for verdict in found["verdicts"]:
+        if verdict["group"] == group:
+          counts[verdict["outcome"]] += 1
+          rows.append(_statement(name, verdict))
+    if rows:
+      summary = ", ".join(f"{counts[o]} {_text(o)}" for o in _CLASSES if counts[o])
+      parts.append(f"<h3>{_text(group)}</h3>\n<p>{summary}.</p>\n")
+      parts.append(_table(["here", "statement and evidence", "paper"], rows))
+  return f"<nav>{links}</nav>\n" + "".join(parts)
+
+
+def _statement(name, verdict):
+  text = (
+    f'<a href="#{name}">{_text(verdict["statement"])}</a><br>'
+    f'<span class="small">{_text(verdict["evidence_is"])}: '
+    f"{_interval(verdict['evidence'])}</span>"
   )
+  return [_badge(verdict["outcome"]), _Raw(text, "wide"), verdict["section"]]
 
 
-def _experiment(name, found, folder):
+def _experiment(name, found, opening, folder):
   parts = [
     f'<h2 id="{name}">{_text(found["title"])}</h2>\n',
     f'<p>{_text(found["question"])} <span class="small">Paper: '
@@ -148,7 +221,11 @@ def _experiment(name, found, folder):
     for v in found["verdicts"]
   ]
   parts.append(_measures(found))
-  parts += [_figure(name, picture, folder) for picture in found["pictures"]]
+  parts += [
+    _figure(name, picture, folder)
+    for picture in found["pictures"]
+    if (name, picture["file"]) not in opening
+  ]
   parts.append(_costs(found))
   settings = ", ".join(f"{key} = {value}" for key, value in found["settings"].items())
   parts.append(
@@ -203,9 +280,8 @@ def _figure(name, picture, folder):
     encoded = f.read()
   width, height = struct.unpack(">II", encoded[16:24])  # of the PNG's header
   data = base64.b64encode(encoded).decode()
-  kind = "curves" if width == 1040 else "grid"
   return (
-    f'<figure class="{kind}"><img width="{width // _SHOWN_DENSITY}" '
+    f'<figure class="{picture["kind"]}"><img width="{width // _SHOWN_DENSITY}" '
     f'height="{height // _SHOWN_DENSITY}" alt="{_text(picture["caption"])}" '
     f'src="data:image/png;base64,{data}">\n<figcaption>'
     f"{_text(picture['caption'])}</figcaption></figure>\n"

@@ -425,7 +425,7 @@ CASES = (
       ("size_of_another", ("64", "images of", "export")),
       ("class_names_short", ("class_names",)),
       ("class_names_numbers", ("class_names",)),
-      ("classifier_nowhere", ("description of a classifier is damaged",)),
+      ("classifier_nowhere", ("inversion.json is damaged (classifier)",)),
       ("classifier_output_list", ("description of a classifier is damaged",)),
       ("classifier_signature_dict", ("description of a classifier is damaged",)),
       ("classifier_steps_number", ("description of a classifier is damaged",)),

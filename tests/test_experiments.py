@@ -9,6 +9,7 @@ import tiny
 from scipy import stats
 
 from compare_gan_logits import experiments
+from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import adversarial
 from compare_gan_logits.experiments import baselines
@@ -18,6 +19,7 @@ from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import comparison
 from compare_gan_logits.experiments import data as data_lib
 from compare_gan_logits.experiments import directions
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import iterative_stability
 from compare_gan_logits.experiments import logit_manipulation
@@ -27,7 +29,9 @@ from compare_gan_logits.experiments import mixup
 from compare_gan_logits.experiments import noise_interpolation
 from compare_gan_logits.experiments import noise_resampling
 from compare_gan_logits.experiments import optimisation
+from compare_gan_logits.experiments import roles
 from compare_gan_logits.experiments import rotation
+from compare_gan_logits.experiments import verdicts
 from compare_gan_logits.inversion import Inverter
 
 
@@ -66,7 +70,7 @@ def inverters(tmp_path_factory):
       return flat + z @ tf.constant(size * DIRECTIONS, tf.float32)
 
     path = tiny.write_module(folder / label, picture, size=SIZE)
-    found[label] = Inverter.load(path, tiny.LinearClassifier(K))
+    found[label] = Inverter.load(path, tiny.LinearClassifier(K), role=label)
   return found
 
 
@@ -110,36 +114,64 @@ def test_a_wrong_name_is_answered_with_the_nearest():
 
 
 def test_verdicts_follow_the_interval():
-  def outcome(low, high, judge=common.positive, **margin):
-    estimate = common.Estimate((low + high) / 2, low, high, 9)
+  def outcome(low, high, judge=verdicts.positive, **margin):
+    estimate = estimates.Estimate((low + high) / 2, low, high, 9)
     return judge("s", "5", estimate, **margin, evidence_is="x").outcome
 
-  assert outcome(0.1, 0.3) == common.HOLDS
-  assert outcome(-0.3, -0.1) == common.FAILS
-  assert outcome(-0.1, 0.3) == common.OPEN
-  assert outcome(-0.1, 0.1, common.negligible, margin=0.2) == common.HOLDS
-  assert outcome(0.3, 0.4, common.negligible, margin=0.2) == common.FAILS
-  assert outcome(0.1, 0.4, common.negligible, margin=0.2) == common.OPEN
+  assert outcome(0.1, 0.3) == verdicts.HOLDS
+  assert outcome(-0.3, -0.1) == verdicts.FAILS
+  assert outcome(-0.1, 0.3) == verdicts.OPEN
+  assert outcome(-0.1, 0.1, verdicts.negligible, margin=0.2) == verdicts.HOLDS
+  assert outcome(0.3, 0.4, verdicts.negligible, margin=0.2) == verdicts.FAILS
+  assert outcome(0.1, 0.4, verdicts.negligible, margin=0.2) == verdicts.OPEN
 
 
-def test_robust_is_known_by_its_label():
-  assert common.pair(["standard", "robust small"]) == ("robust small", "standard")
-  assert common.pair(["a", "b"]) is None
-  assert not common.is_robust("non-robust")
-  labels = ["Dosovitskiy & Brox, robust", "Inception-V3", "robust", "standard"]
-  assert common.pair(labels) == ("robust", "standard")
-  paper = [common.paper_value(label, measures.PAPER_LPIPS) for label in labels]
-  assert paper == [0.3092, 0.3881, 0.3138, 0.3755]  # Table 2.
-  assert common.robust_larger("s", "5", {"a": [1], "b": [2]}, "x") == ()
+def _recorded(role, architecture="resnet_biggan_arch", classifier="x"):
+  """What roles are read from, without a module."""
+  info = {"image_size": 8, "colors": 1, "z_dim": 1, "num_logits": 1, "class_names": []}
+  info.update(architecture=architecture, classifier={"name": classifier})
+  return Inverter("x", info, None, role=Role.of(role))
+
+
+def test_roles_are_what_is_recorded_whatever_the_labels_say():
+  modules = {
+    "not_robust": _recorded("standard"),
+    "standard": _recorded("robust", "dosovitskiy_brox_arch"),
+    "nonrobust": _recorded("standard", classifier="inception_v3"),
+    "vit": _recorded("robust"),
+  }
+  assert roles.pair(modules) == ("vit", "not_robust")
+  assert roles.why_no_pair(modules) is None
+  found = [roles.paper_value(m, measures.PAPER_LPIPS) for m in modules.values()]
+  assert found == [0.3755, 0.3092, 0.3881, 0.3138]  # Table 2.
+  # Dosovitskiy & Brox's method is no classifier of its own.
+  del modules["vit"]
+  assert roles.pair(modules) is None and "no pair" in roles.why_no_pair(modules)
+
+
+def test_without_roles_no_pair_is_judged_and_the_reason_is_given(inverters, data):
+  modules = {"robust": inverters["robust"], "standard": _recorded(None)}
+  assert roles.pair(modules) is None
+  assert "--role standard=robust" in roles.why_no_pair(modules)
+  assert "there is no standard" in roles.why_no_pair({"a": inverters["robust"]})
+  assert verdicts.robust_larger(None, "s", "5", {"robust": [1]}, "x") == ()
+  unknown = {
+    "robust": Inverter(
+      inverters["robust"].path, inverters["robust"].info, tiny.LinearClassifier(K)
+    )
+  }
+  settings = brightness_sharpness.Settings(images=20)
+  statements = _outcomes(brightness_sharpness.run(unknown, data, settings))
+  assert statements and all("sharpness" in s for s in statements)
 
 
 def test_mean_and_difference_cover_what_scipy_says():
   values = RNG.normal(3, 1, 400)
-  estimate = common.mean(values)
+  estimate = estimates.mean(values)
   theirs = stats.bootstrap([values], np.mean, random_state=0).confidence_interval
   np.testing.assert_allclose([estimate.low, estimate.high], theirs, atol=0.02)
   other = RNG.normal(2, 1, 300)
-  difference = common.unpaired_difference(values, other)
+  difference = estimates.unpaired_difference(values, other)
   theirs = stats.ttest_ind(values, other).confidence_interval()
   np.testing.assert_allclose([difference.low, difference.high], theirs, atol=0.03)
 
@@ -165,7 +197,7 @@ def test_draw_classes_is_balanced(data):
 
 def test_targets_need_matching_classes(inverters):
   other = data_lib.Data(tiny.Images(IMAGES, LABELS, num_classes=7))
-  with pytest.raises(UserError, match="nobody knows"):
+  with pytest.raises(UserError, match="is not known"):
     other.targets(inverters["robust"], LABELS)
 
 
@@ -201,7 +233,7 @@ def test_comparison_of_an_exact_inverse(inverters, data):
     assert _value(result, measures.NAMES["lpips"], label) == pytest.approx(
       expected, rel=0.02
     )
-  assert set(_outcomes(result).values()) == {common.HOLDS}
+  assert set(_outcomes(result).values()) == {verdicts.HOLDS}
   entry = result.summary()[measures.NAMES["lpips"]]["robust"]
   assert entry["paper"] == 0.3138 and entry["n"] == 100
 
@@ -209,7 +241,7 @@ def test_comparison_of_an_exact_inverse(inverters, data):
 def test_pixel_deviation_against_numpy(inverters, data):
   result = noise_resampling.run(inverters, data, noise_resampling.Settings(images=30))
   assert set(v.outcome for v in result.verdicts if "Resampling" in v.statement) == {
-    common.HOLDS
+    verdicts.HOLDS
   }
   noise = inverters["robust"].noise(30 * 8, 0).reshape(30, 8, 3)
   pixels = noise @ (NOISE["robust"] * DIRECTIONS)
@@ -232,7 +264,7 @@ def test_flips_are_found_where_they_were_made():
 def test_paths_of_a_linear_generator_are_straight_and_even(inverters, data):
   settings = noise_interpolation.Settings(images=20)
   result = noise_interpolation.run(inverters, data, settings)
-  assert set(_outcomes(result).values()) == {common.HOLDS}
+  assert set(_outcomes(result).values()) == {verdicts.HOLDS}
   for label in inverters:
     assert _value(result, "path length, LPIPS", label) == pytest.approx(
       _value(result, "LPIPS between the ends", label), rel=1e-3
@@ -262,7 +294,7 @@ def test_misclassified_finds_a_quality_difference_that_was_made(inverters, data)
   )
   result = misclassified.run(inverters, mixed, misclassified.Settings(images=120))
   assert _value(result, "classified right", "robust") == 0.5
-  assert set(_outcomes(result).values()) == {common.FAILS}
+  assert set(_outcomes(result).values()) == {verdicts.FAILS}
   assert _value(result, "Mann-Whitney p, right against wrong, LPIPS", "robust") < 1e-10
   alike = data_lib.Data(
     tiny.Images(IMAGES, np.where(np.arange(200) % 2, LABELS, (LABELS + 1) % 4))
@@ -272,7 +304,7 @@ def test_misclassified_finds_a_quality_difference_that_was_made(inverters, data)
     alike,
     misclassified.Settings(images=200, margin=0.5),
   )
-  assert set(_outcomes(result).values()) == {common.HOLDS}
+  assert set(_outcomes(result).values()) == {verdicts.HOLDS}
 
 
 def test_attack_on_a_linear_classifier_is_the_known_step(inverters):
@@ -335,7 +367,7 @@ def test_class_spread_against_numpy(inverters, data):
   entry = result.summary()["l2 distance of logits to their class mean"]
   assert entry["robust"]["paper"] == 43.78 and entry["standard"]["paper"] == 42.33
   # Both have the same classifier: nothing may be decided.
-  assert set(_outcomes(result).values()) == {common.OPEN}
+  assert set(_outcomes(result).values()) == {verdicts.OPEN}
 
 
 def test_iterated_classes_of_a_projection_stay(inverters):
@@ -459,7 +491,7 @@ def test_retrieval_of_images_that_are_there_is_perfect(inverters, data):
   outcome = _outcomes(result)[
     "The inverter is closer than the retrieval in LPIPS (robust)"
   ]
-  assert outcome == common.FAILS
+  assert outcome == verdicts.FAILS
 
 
 def test_search_finds_the_logits(inverters):

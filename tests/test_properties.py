@@ -377,6 +377,7 @@ def description(module):
       "handle": "/no/such/place",
       "digest": "0" * 64,
       "relative": "../gone",
+      "role": {"kind": "robust", "attack": "pgd", "epsilon": 0.1},
       "signature": None,
       "class_names": None,
       "preprocessing": {"size": 8, "mean": [0.0]},
@@ -399,7 +400,8 @@ def _loads_or_sentence(module, text):
 @given(data=st.data())
 def test_any_value_in_inversion_json_loads_or_is_a_sentence(data, module, description):
   info = json.loads(json.dumps(description))
-  places = [info, info["classifier"], info["classifier"]["preprocessing"]]
+  classifier = info["classifier"]
+  places = [info, classifier, classifier["preprocessing"], classifier["role"]]
   for _ in range(data.draw(st.integers(1, 3))):
     place = data.draw(st.sampled_from(places))
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)

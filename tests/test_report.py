@@ -12,10 +12,10 @@ import tiny
 from compare_gan_logits import experiments
 from compare_gan_logits import files
 from compare_gan_logits import report
-from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import data as data_lib
 from compare_gan_logits.experiments import measures
 from compare_gan_logits.experiments import study
+from compare_gan_logits.experiments import verdicts
 from compare_gan_logits.inversion import Inverter
 
 
@@ -47,7 +47,8 @@ def inverters(tmp_path_factory):
       return {"name": "<linear> & co", "digest": "0123456789abcdef"}
 
   return {
-    label: Inverter.load(path, Described(KERNEL)) for label in ("robust", "standard")
+    label: Inverter.load(path, Described(KERNEL), role=label)
+    for label in ("robust", "standard")
   }
 
 
@@ -129,8 +130,8 @@ def test_what_cannot_be_run_says_why(inverters, tmp_path):
     done = study.run(
       ["misclassified"], inverters, strange, str(tmp_path), log=lines.append
     )
-    assert "nobody knows" in done["misclassified"]["notes"][0]
-    assert "nobody knows" in lines[-1]
+    assert "is not known" in done["misclassified"]["notes"][0]
+    assert "is not known" in lines[-1]
   report.write(done, study.describe(inverters, strange, None), str(tmp_path))
 
 
@@ -144,7 +145,7 @@ def test_page_holds_everything(finished):
     for verdict in experiment["verdicts"]:
       assert report._text(verdict["statement"]) in page
       evidence = verdict["evidence"]
-      if verdict["outcome"] == common.HOLDS:
+      if verdict["outcome"] == verdicts.HOLDS:
         assert evidence["low"] > 0
   pictures = list(finished.glob("*/*.png"))
   assert page.count("data:image/png") == len(pictures) > 8

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from compare_gan_logits import checkpoints
+from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 
@@ -29,6 +30,8 @@ from compare_gan_logits.errors import nearest
 CALL = "__call__"
 # File in a converted model's folder, with the digest of what it was made from.
 SOURCE_DIGEST = "source.sha256"
+# Names under which this module's users know them.
+file_digest, file_digests = files.digest, files.digests
 # A hub server that does not answer within this many seconds counts as unreachable.
 _PATIENCE = 30
 
@@ -253,27 +256,10 @@ def digest(path):
       return f.read()
   parts = [
     f"{name} {digest}"
-    for name, digest in file_digests(path).items()
+    for name, digest in files.digests(path).items()
     if name == "saved_model.pb" or name.startswith(("variables", "assets"))
   ]
   return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def file_digests(path):
-  """{name below `path`: SHA-256 (hex)} of every file of a folder, sorted."""
-  names = []
-  for folder, _, found in tf.io.gfile.walk(path):
-    names += [os.path.relpath(os.path.join(folder, name), path) for name in found]
-  return {name: file_digest(os.path.join(path, name)) for name in sorted(names)}
-
-
-def file_digest(path):
-  """SHA-256 (hex) of a file."""
-  total = hashlib.sha256()
-  with tf.io.gfile.GFile(path, "rb") as f:
-    for block in iter(lambda: f.read(1 << 20), b""):
-      total.update(block)
-  return total.hexdigest()
 
 
 def call(path, binding, images):

@@ -15,13 +15,14 @@ from absl import flags
 from compare_gan_logits import errors
 from compare_gan_logits import files
 from compare_gan_logits.cli import command
+from compare_gan_logits.cli import modules
 
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
   "module",
   [],
-  "Folder of an exported module. Give the flag "
+  "Folder of an exported module, or label=folder. Give the flag "
   "once for each module to see them side by side. Default: the "
   "inverter of photographs that comes with the program.",
 )
@@ -31,11 +32,14 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("seed", 0, "Seed of the noise.", lower_bound=0)
 flags.DEFINE_string("output", "reconstructions", "Folder to write.")
-flags.DEFINE_string(
-  "classifier",
+flags.DEFINE_enum(
+  "select",
   None,
-  "Classifier in place of the recorded one: a name in the zoo, a folder or a URL.",
+  ["logits"],
+  "Keep one of the --samples of each image. logits: the one to which the classifier "
+  "gives logits nearest to the image's own.",
 )
+flags.DEFINE_multi_string("classifier", [], modules.CLASSIFIER_HELP)
 flags.DEFINE_integer(
   "grid_rows", 40, "Images shown in the grid, at most.", lower_bound=1
 )
@@ -51,26 +55,17 @@ def main(argv):
   from compare_gan_logits import reconstruction
 
   paths = inversion.find_images(FLAGS.images)
-  inverters = _load(FLAGS.module or [inversion.SHIPPED])
+  inverters = modules.load(FLAGS.module or [inversion.SHIPPED], FLAGS.classifier)
   with files.atomic_dir(FLAGS.output) as folder:
     made = [
-      reconstruction.of_files(inverter, paths, FLAGS.samples, FLAGS.seed)
-      for inverter in inverters
+      reconstruction.of_files(
+        inverter, paths, FLAGS.samples, FLAGS.seed, FLAGS.select, label
+      )
+      for label, inverter in inverters.items()
     ]
     reconstruction.write(made, folder, FLAGS.grid_rows)
   reconstruction.print_table(made, _TABLE_ROWS)
   print(f"\nwritten to {FLAGS.output}: grid.png, images/, logits.npz, results.json")
-
-
-def _load(modules):
-  from compare_gan_logits import inversion
-
-  classifier = None
-  if FLAGS.classifier:
-    from compare_gan_logits import classifiers
-
-    classifier = classifiers.load(FLAGS.classifier)
-  return [inversion.Inverter.load(module, classifier) for module in modules]
 
 
 def command_line():

@@ -1,7 +1,10 @@
 """Runs the paper's experiments on exported modules and writes one report.
 
-Killed, it goes on with the experiment it was at. A module may be given a label; one
-with "robust" in it is the robust side of the paper's statements. Settings by gin, e.g.
+Killed, the same command resumes with the experiment that was running. The paper's
+statements compare a robust classifier with a standard one: which is which is recorded
+when a classifier is trained; --role label=robust says it for others. --judge names a
+second classifier, which had no part in the inversion, for a second opinion on whether
+reconstructions keep their class. Settings by gin, e.g.
 --gin_bindings='noise_resampling.samples = 4'.
 
   python tools/reproduce.py --module robust=runs/robust/module \
@@ -14,11 +17,25 @@ from absl import flags
 
 from compare_gan_logits import errors
 from compare_gan_logits.cli import command
+from compare_gan_logits.cli import modules
 
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
   "module", [], "Folder of an exported module, or label=folder. Once for each module."
+)
+flags.DEFINE_multi_string("classifier", [], modules.CLASSIFIER_HELP)
+flags.DEFINE_multi_string(
+  "role",
+  [],
+  "How a module's classifier was trained, robust or standard, where that is not "
+  "recorded: label=robust. Once for each module.",
+)
+flags.DEFINE_string(
+  "judge",
+  None,
+  "Independent classifier for the agreement of classes: a name in the zoo, a folder, a "
+  "file or a URL. It should differ from the inverted ones in architecture and training.",
 )
 flags.DEFINE_string(
   "dataset",
@@ -63,11 +80,11 @@ def main(argv):
   from compare_gan_logits import experiments
 
   names = FLAGS.only or experiments.EXPERIMENTS
-  modules = [experiments.get(name) for name in names]
+  chosen = [experiments.get(name) for name in names]
   for name in experiments.EXPERIMENTS:
     experiments.get(name)  # gin files bind settings of what --only leaves out
   if FLAGS.list:
-    for name, module in zip(names, modules):
+    for name, module in zip(names, chosen):
       print(f"{name:22} {module.SECTION:42} {module.QUESTION}")
     return
   from compare_gan_logits import configuration
@@ -75,44 +92,53 @@ def main(argv):
   from compare_gan_logits.experiments import study
 
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
-  inverters = _load()
-  data = _open(next(iter(inverters.values())))
+  inverters = modules.load(FLAGS.module, FLAGS.classifier, FLAGS.role, FLAGS.batch_size)
+  data = _open(inverters)
   done = study.run(names, inverters, data, FLAGS.output, FLAGS.limit)
   setting = study.describe(inverters, data, FLAGS.limit)
   study.write_results(done, setting, FLAGS.output)
   report.write(done, setting, FLAGS.output)
   _print_verdicts(done)
+  if setting["why_no_pair"]:
+    print(setting["why_no_pair"])
   print(f"\nwritten to {FLAGS.output}: report.html, results.json")
   if all(study.not_run(found) for found in done.values()):
     raise errors.UserError("no experiment could be run; the lines above say why")
 
 
-def _load():
-  """{label: Inverter}, in the order of the flags."""
-  from compare_gan_logits import inversion
-  from compare_gan_logits import reconstruction
-
-  given = [module.rpartition("=") for module in FLAGS.module]
-  loaded = [
-    inversion.Inverter.load(path, batch_size=FLAGS.batch_size) for _, _, path in given
-  ]
-  labels = [label or inverter.name for (label, _, _), inverter in zip(given, loaded)]
-  return dict(zip(reconstruction.unique(labels), loaded))
-
-
-def _open(inverter):
+def _open(inverters):
   from compare_gan_logits import datasets
   from compare_gan_logits.experiments import data
 
-  outside = {}
+  inverter, outside = next(iter(inverters.values())), {}
   for given in FLAGS.outside:
-    name, _, source = given.rpartition("=")
+    name, source = modules.named(given)
     name = name or os.path.basename(source.rstrip("/"))
     outside[name] = data.read_outside(
       source, inverter.image_size, _OUTSIDE_IMAGES, FLAGS.seed
     )
   dataset = datasets.get_dataset(FLAGS.dataset or inverter.info["dataset"])
-  return data.Data(dataset, seed=FLAGS.seed, outside=outside)
+  return data.Data(dataset, seed=FLAGS.seed, outside=outside, judge=_judge(inverters))
+
+
+def _judge(inverters):
+  """The classifier of --judge, or None.
+
+  Raises:
+    UserError: it is the classifier of one of the modules.
+  """
+  if not FLAGS.judge:
+    return None
+  from compare_gan_logits import classifiers
+
+  judge = classifiers.load(FLAGS.judge)
+  for label, inverter in inverters.items():
+    if inverter.classifier is not None and inverter.classifier.digest == judge.digest:
+      raise errors.UserError(
+        f"--judge {FLAGS.judge} is the classifier that {label} inverts, and so no "
+        "independent one; name another"
+      )
+  return judge
 
 
 def _print_verdicts(done):

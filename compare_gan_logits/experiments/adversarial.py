@@ -1,6 +1,9 @@
 """Reconstructions of attacked images (section 5.4; Figure 7)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
@@ -8,7 +11,13 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import attacks
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.graph_function import GraphFunction
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Adversarial images"
@@ -17,7 +26,6 @@ QUESTION = (
   "Does an attack that changes the class also change the reconstruction? "
   "Epsilon refers to pixel values in [0, 1]."
 )
-_BATCH = 64
 
 
 @gin.configurable("adversarial", module="experiments")
@@ -32,7 +40,10 @@ class Settings:
   shown: int = 8
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw(settings.images, "adversarial", data.correct_for_all(inverters))
   table, verdicts, grids, arrays, notes = [], [], [], {}, []
   for kind in ("FGSM", "PGD"):
@@ -48,7 +59,8 @@ def run(inverters, data, settings):
       for name in ("success", "lpips", "attacked_lpips"):
         arrays[f"{kind}/{name}/{label}"] = case[name]
       arrays[f"{kind}/attacked/{label}"] = case["attacked"][: settings.shown]
-    verdicts += common.robust_larger(
+    verdicts += verdict_lib.robust_larger(
+      pair,
       f"The robust classifier is less sensitive to {kind}",
       "5.4",
       {label: case["success"] for label, case in cases.items()},
@@ -61,7 +73,8 @@ def run(inverters, data, settings):
         f"{len(everywhere)} images, too few to compare reconstructions."
       )
       continue
-    verdicts += common.robust_larger(
+    verdicts += verdict_lib.robust_larger(
+      pair,
       f"The robust model's reconstructions lose less fidelity under {kind}",
       "5.4",
       loss,
@@ -80,26 +93,24 @@ def run(inverters, data, settings):
   )
 
 
-def attack(inverter, images, labels, kind, epsilon, steps):
-  """Attacked images, numpy in and out; labels are places among the logits."""
-  with tf.Graph().as_default():
-    feed = tf.placeholder(tf.float32, [None, *images.shape[1:]])
-    right = tf.placeholder(tf.int32, [None])
+def attack(
+  inverter: Inverter,
+  images: np.ndarray,
+  labels: np.ndarray,
+  kind: str,
+  epsilon: float,
+  steps: int,
+) -> np.ndarray:
+  """Images [n, h, w, c] attacked by "FGSM" or "PGD"; labels are places among the logits."""
+
+  def build(images, labels):
     if kind == "FGSM":
-      fetch = attacks.fgsm(inverter.classifier, feed, right, epsilon)
-    else:
-      fetch = attacks.pgd(
-        inverter.classifier, feed, right, epsilon, 2.5 * epsilon / steps, steps
-      )
-    with tf.Session() as session:
-      session.run([tf.local_variables_initializer(), tf.tables_initializer()])
-      parts = [
-        session.run(
-          fetch, {feed: images[i : i + _BATCH], right: labels[i : i + _BATCH]}
-        )
-        for i in range(0, len(images), _BATCH)
-      ]
-  return np.concatenate(parts)
+      return attacks.fgsm(inverter.classifier, images, labels, epsilon)
+    step = 2.5 * epsilon / steps
+    return attacks.pgd(inverter.classifier, images, labels, epsilon, step, steps)
+
+  inputs = [tf.TensorSpec(images.shape[1:]), tf.TensorSpec([], tf.int32)]
+  return GraphFunction(build, inputs)(images, labels)
 
 
 def _case(inverter, data, sample, settings, kind):
@@ -126,22 +137,22 @@ def _case(inverter, data, sample, settings, kind):
 
 
 def _measures(label, case, everywhere, kind):
-  table = [common.Measure(f"{kind} succeeds", label, common.rate(case["success"]))]
+  table = [common.Measure(f"{kind} succeeds", label, estimates.rate(case["success"]))]
   if everywhere.sum() > 1:
     before, after = case["lpips"][everywhere], case["attacked_lpips"][everywhere]
     table += [
       common.Measure(
         f"LPIPS, original to its reconstruction ({kind} succeeds on all)",
         label,
-        common.mean(before),
+        estimates.mean(before),
       ),
       common.Measure(
         "LPIPS, original to the attacked one's reconstruction "
         f"({kind} succeeds on all)",
         label,
-        common.mean(after),
+        estimates.mean(after),
       ),
-      common.Measure(f"LPIPS lost to {kind}", label, common.mean(after - before)),
+      common.Measure(f"LPIPS lost to {kind}", label, estimates.mean(after - before)),
     ]
   return table
 

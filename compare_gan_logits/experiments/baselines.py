@@ -1,14 +1,21 @@
-"""The inverter beside two references that a sceptic would name."""
+"""The inverter beside two baselines that need no generator: retrieval and class mean."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import time
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 from compare_gan_logits.metrics import frechet
 
 
@@ -20,6 +27,7 @@ QUESTION = (
   "predicted class?"
 )
 _CHUNK = 512
+_FRECHET = "Frechet distance (AlexNet relu5 mean, lower is closer)"
 _WAYS = ("inverter", "retrieval", "class mean")
 
 
@@ -34,7 +42,9 @@ class Settings:
   shown: int = 8
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(settings.images, "baselines")
   table, verdicts, grids, arrays, costs = [], [], [], {}, {}
   for label, inverter in inverters.items():
@@ -51,17 +61,18 @@ def run(inverters, data, settings):
       pictures["class mean"] = means[logits.argmax(1)]
     costs.update(_costs(label, inverter, seconds, len(originals)))
     values = {way: measures.quality(originals, p) for way, p in pictures.items()}
-    kept = {way: inverter.predict(p) == logits.argmax(1) for way, p in pictures.items()}
+    kept = {}
     for way in _WAYS:
       table += measures.quality_measures(label, values[way], f": {way}")
       table.append(_frechet(label, way, originals, pictures[way]))
-      table.append(
-        common.Measure(
-          f"class of the original kept: {way}", label, common.rate(kept[way])
-        )
+      agreed, found = measures.agreement(
+        label, inverter, data, originals, pictures[way], f": {way}"
       )
-      arrays.update({f"{way}/{key}/{label}": v for key, v in values[way].items()})
-      arrays[f"{way}/kept/{label}"] = kept[way]
+      table += agreed
+      kept[way] = found["kept"]
+      found.update(values[way])
+      arrays.update({f"{way}/{key}/{label}": v for key, v in found.items()})
+    table += _frechet_floor(label, inverter, data, settings.images)
     verdicts += _verdicts(label, values, kept)
     arrays[f"nearest/{label}"] = near
     grids.append(
@@ -101,8 +112,32 @@ def _costs(label, inverter, seconds, images):
 def _frechet(label, way, originals, pictures):
   """Without an interval: the distance is biased by the sample's size."""
   score = frechet.score(originals, pictures, "alex")
-  name = "Frechet distance (AlexNet relu5 mean, lower is closer)"
-  return common.Measure(f"{name}: {way}", label, common.exact(score.value, score.n))
+  return common.Measure(
+    f"{_FRECHET}: {way}",
+    label,
+    estimates.exact(score.value, score.n),
+    headline="Frechet distance" if way == _WAYS[0] else "",
+  )
+
+
+def _frechet_floor(label, inverter, data, images):
+  """What real images reach against as many other real ones."""
+  order = data.order("baselines")[: 2 * images]
+  half = len(order) // 2
+  if half < 2:
+    return []
+  a, b = (
+    inverter.prepare(data.read(ids).images) for ids in np.split(order[: 2 * half], 2)
+  )
+  score = frechet.score(a, b, "alex")
+  return [
+    common.Measure(
+      f"{_FRECHET}: real images against others",
+      label,
+      estimates.exact(score.value, score.n),
+      headline="Frechet distance of real images",
+    )
+  ]
 
 
 def training_set(inverter, training, limit):
@@ -141,24 +176,26 @@ def nearest(logits, known, k):
 
 def _verdicts(label, values, kept):
   verdicts = []
-  for rival in _WAYS[1:]:
+  for baseline in _WAYS[1:]:
     for key, sign in (("psnr", 1), ("ssim", 1), ("lpips", -1)):
-      gain = sign * (values["inverter"][key] - values[rival][key])
+      gain = sign * (values["inverter"][key] - values[baseline][key])
       verdicts.append(
-        common.positive(
-          f"The inverter is closer than the {rival} in {key.upper()} ({label})",
+        verdict_lib.positive(
+          f"The inverter is closer than the {baseline} in {key.upper()} ({label})",
           "not in the paper",
-          common.mean(gain),
+          estimates.mean(gain),
           f"gain in {key.upper()}, same images",
+          verdict_lib.BASELINE,
         )
       )
-    gain = kept["inverter"].astype(float) - kept[rival]
+    gain = kept["inverter"].astype(float) - kept[baseline]
     verdicts.append(
-      common.positive(
-        f"The inverter keeps the class more often than the {rival} ({label})",
+      verdict_lib.positive(
+        f"The inverter keeps the class more often than the {baseline} ({label})",
         "not in the paper",
-        common.mean(gain),
+        estimates.mean(gain),
         "gain in the fraction kept",
+        verdict_lib.BASELINE,
       )
     )
   return verdicts

@@ -1,12 +1,20 @@
 """What image brightness and sharpness do to the logits (section 13; Figures 19-26)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Brightness and sharpness"
@@ -26,7 +34,9 @@ class Settings:
   factors: tuple = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(settings.images, "brightness and sharpness")
   factors = np.array(settings.factors)
   table, verdicts, pictures, arrays = [], [], [], {}
@@ -40,7 +50,7 @@ def run(inverters, data, settings):
       fits["scale"][label] = np.stack([best_scale(logits, a) for a in adjusted], 1)
     for fit, values in fits.items():
       table += _measures(kind, fit, values, factors)
-      verdicts += _verdicts(kind, fit, values, factors)
+      verdicts += _verdicts(inverters, kind, fit, values, factors)
       pictures += [
         common.Curves(
           f"{kind}_{fit}_{label}",
@@ -48,7 +58,12 @@ def run(inverters, data, settings):
           f"{kind} factor; the dashed line marks the unchanged image, the dotted ones hold "
           "half of the images.",
           factors,
-          {label: (*common.band(value), *np.quantile(value, [0.25, 0.75], axis=0))},
+          {
+            label: (
+              *estimates.band(estimates.means(value)),
+              *np.quantile(value, [0.25, 0.75], axis=0),
+            )
+          },
           f"{kind} factor",
           f"best-fit {fit}",
           1.0,
@@ -109,18 +124,18 @@ def _measures(kind, fit, values, factors):
       common.Measure(
         f"slope of best-fit {fit} against {kind}",
         label,
-        common.mean(measures.slope(factors, value)),
+        estimates.mean(measures.slope(factors, value)),
       ),
       common.Measure(
         f"slope of best-fit {fit} against {kind}, around 1",
         label,
-        common.mean(measures.slope(factors[near], value[:, near])),
+        estimates.mean(measures.slope(factors[near], value[:, near])),
       ),
       common.Measure(
-        f"best-fit {fit} at {kind} {factors[0]:g}", label, common.mean(value[:, 0])
+        f"best-fit {fit} at {kind} {factors[0]:g}", label, estimates.mean(value[:, 0])
       ),
       common.Measure(
-        f"best-fit {fit} at {kind} {factors[-1]:g}", label, common.mean(value[:, -1])
+        f"best-fit {fit} at {kind} {factors[-1]:g}", label, estimates.mean(value[:, -1])
       ),
       common.Measure(
         f"deviation between images at {kind} {factors[-1]:g}, {fit}",
@@ -133,42 +148,43 @@ def _measures(kind, fit, values, factors):
 
 def _deviation(values):
   """Standard deviation with the interval that the mean square's gives."""
-  squares = common.mean(np.square(values - values.mean()))
-  return common.Estimate(
+  squares = estimates.mean(np.square(values - values.mean()))
+  return estimates.Estimate(
     *(float(np.sqrt(max(v, 0.0))) for v in (squares.value, squares.low, squares.high)),
     squares.n,
   )
 
 
-def _verdicts(kind, fit, values, factors):
+def _verdicts(inverters, kind, fit, values, factors):
   verdicts, near = [], _near_one(factors)
   for label, value in values.items():
-    robust = common.is_robust(label)
+    role = roles.kind(inverters[label])
     evidence = f"slope of the best-fit {fit}"
-    if kind == "sharpness" or (robust and fit == "shift"):
+    if kind == "sharpness" or (role == roles.ROBUST and fit == "shift"):
       verdicts.append(
-        common.positive(
+        verdict_lib.positive(
           f"Best-fit {fit} rises with {kind} ({label})",
           "13",
-          common.mean(measures.slope(factors, value)),
+          estimates.mean(measures.slope(factors, value)),
           evidence,
         )
       )
-    elif robust:
+    elif role == roles.ROBUST:
       verdicts.append(
-        common.positive(
+        verdict_lib.positive(
           f"Best-fit scale rises with brightness around 1 ({label})",
           "13",
-          common.mean(measures.slope(factors[near], value[:, near])),
+          estimates.mean(measures.slope(factors[near], value[:, near])),
           evidence,
         )
       )
-    elif fit == "shift":
+    elif role == roles.STANDARD and fit == "shift":
       verdicts += _peak(label, value, factors)
-    else:
+    elif role == roles.STANDARD:
       verdicts.append(_largest_unchanged(label, value, factors))
   if kind == "sharpness":
-    verdicts += common.robust_larger(
+    verdicts += verdict_lib.robust_larger(
+      roles.pair(inverters),
       f"Sharpness moves the best-fit {fit} more in the robust model",
       "13",
       {label: np.abs(measures.slope(factors, v)) for label, v in values.items()},
@@ -188,20 +204,20 @@ def _peak(label, value, factors):
   statement = f"Best-fit shift peaks and then falls with brightness ({label})"
   if top in (0, last):
     return [
-      common.Verdict(
+      verdict_lib.Verdict(
         statement,
         "13",
-        common.FAILS,
-        common.mean(judged[:, top] - judged[:, last - top]),
+        verdict_lib.FAILS,
+        estimates.mean(judged[:, top] - judged[:, last - top]),
         f"height of the maximum, at the end {factors[top]:g}, over the other end",
       )
     ]
   higher = 0 if chosen[0] > chosen[last] else last
   return [
-    common.positive(
+    verdict_lib.positive(
       statement,
       "13",
-      common.mean(judged[:, top] - judged[:, higher]),
+      estimates.mean(judged[:, top] - judged[:, higher]),
       f"height of the maximum at {factors[top]:g} over the higher end",
     )
   ]
@@ -210,14 +226,14 @@ def _peak(label, value, factors):
 def _largest_unchanged(label, value, factors):
   """Is the best-fit scale of the unchanged image, which is 1, the largest?
 
-  The rival is sought among half of the images and judged by the others.
+  Its largest competitor is sought among half of the images and judged by the others.
   """
   changed = value[:, factors != 1.0]
-  rival = int(changed[::2].mean(axis=0).argmax())
-  return common.positive(
+  competitor = int(changed[::2].mean(axis=0).argmax())
+  return verdict_lib.positive(
     f"Best-fit scale is largest for unchanged brightness ({label})",
     "13",
-    common.mean(1.0 - changed[1::2, rival]),
+    estimates.mean(1.0 - changed[1::2, competitor]),
     f"1 minus the best-fit scale at its largest elsewhere, "
-    f"{factors[factors != 1.0][rival]:g}",
+    f"{factors[factors != 1.0][competitor]:g}",
   )

@@ -1,11 +1,19 @@
 """How tightly the logits of a class lie together (section 5.5)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Class spread"
@@ -23,7 +31,10 @@ class Settings:
   images: int = 500
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw_classes(
     settings.classes, max(2, settings.images // settings.classes), "class spread"
   )
@@ -36,22 +47,24 @@ def run(inverters, data, settings):
       common.Measure(
         "l2 distance of logits to their class mean",
         label,
-        common.mean(distances[label]),
-        common.paper_value(label, PAPER),
+        estimates.mean(distances[label]),
+        roles.paper_value(inverter, PAPER),
       ),
       common.Measure(
         "the same over the distance to the mean of all",
         label,
-        common.mean(relative[label]),
+        estimates.mean(relative[label]),
       ),
     ]
-  verdicts = common.robust_larger(
+  verdicts = verdict_lib.robust_larger(
+    pair,
     "Standard logits are grouped more tightly",
     "5.5",
     distances,
     "l2 distance to the class mean",
   )
-  verdicts += common.robust_larger(
+  verdicts += verdict_lib.robust_larger(
+    pair,
     "Standard logits are grouped more tightly for the size of their space",
     "not in the paper",
     relative,

@@ -1,12 +1,20 @@
 """Originals beside every model's reconstruction (sections 5.1, 5.2; Figure 1)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Comparison of reconstructions"
@@ -26,7 +34,10 @@ class Settings:
   shown: int = 12
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw(settings.images, "comparison", data.correct_for_all(inverters))
   table, lpips, arrays, columns = [], {}, {"logits": {}, "pictures": {}}, {}
   for label, inverter in inverters.items():
@@ -36,16 +47,19 @@ def run(inverters, data, settings):
     again = inverter.logits(pictures)
     values = measures.quality(originals, pictures)
     lpips[label] = values["lpips"]
-    table += measures.quality_measures(label, values, paper=True)
-    table += _agreement(label, logits, again)
+    table += measures.quality_measures(label, values, paper_of=inverter, headline=True)
+    agreed, kept = measures.agreement(
+      label, inverter, data, originals, pictures, headline=True
+    )
+    table += agreed + _logits_kept(label, logits, again)
     table.append(
       common.Measure(
         "reference: LPIPS to another image's reconstruction",
         label,
-        common.mean(measures.perceptual(originals, measures.others(pictures))),
+        estimates.mean(measures.perceptual(originals, measures.others(pictures))),
       )
     )
-    for name, value in values.items():
+    for name, value in {**values, **kept}.items():
       arrays.setdefault(name, {})[label] = value
     arrays["logits"][label] = logits
     arrays["pictures"][label] = pictures[: settings.shown]
@@ -61,60 +75,64 @@ def run(inverters, data, settings):
     rows,
     [data.class_names[c] for c in sample.labels[: len(rows)]],
     ["original", *inverters],
+    opening=True,
   )
   return common.Result(
     tuple(table),
-    common.robust_larger(
+    verdict_lib.robust_larger(
+      pair,
       "Reconstructions from robust logits are closer to the original",
       "5.2, Table 2",
       lpips,
       "LPIPS",
       sign=-1,
     )
-    + _against_rival(lpips),
+    + _against_dosovitskiy_brox(inverters, lpips),
     (grid,),
     {**common.stacked(arrays), "ids": sample.ids, "labels": sample.labels},
   )
 
 
-def _against_rival(lpips):
+def _against_dosovitskiy_brox(inverters, lpips):
   """Table 2 has Dosovitskiy & Brox, trained on a perceptual loss, slightly ahead."""
-  ours, rival = (common.first(lpips, kind) for kind in ("robust", "dosovitskiy_brox"))
-  if ours is None or rival is None:
+  ours = roles.first(inverters, roles.ROBUST)
+  theirs = roles.first(inverters, roles.DOSOVITSKIY_BROX)
+  if ours is None or theirs is None:
     return ()
   return (
-    common.positive(
+    verdict_lib.positive(
       "Dosovitskiy & Brox come closer in LPIPS than our method, same robust logits",
       "5.2, Table 2",
-      common.mean(lpips[ours] - lpips[rival]),
-      f"LPIPS: {ours} minus {rival}, same images",
+      estimates.mean(lpips[ours] - lpips[theirs]),
+      f"LPIPS: {ours} minus {theirs}, same images",
+      verdict_lib.BASELINE,
     ),
   )
 
 
-def _agreement(label, logits, again):
+def _logits_kept(label, logits, again):
   """How far the classifier sees the same in the reconstruction, with references."""
   other = measures.others(logits)
-  same = again.argmax(1) == logits.argmax(1)
   return [
-    common.Measure("class of the original kept", label, common.rate(same)),
     common.Measure(
       "reference: class shared with another image",
       label,
-      common.rate(again.argmax(1) == other.argmax(1)),
+      estimates.rate(again.argmax(1) == other.argmax(1)),
     ),
     common.Measure(
-      "cosine of re-encoded logits", label, common.mean(measures.cosine(again, logits))
+      "cosine of re-encoded logits",
+      label,
+      estimates.mean(measures.cosine(again, logits)),
     ),
     common.Measure(
       "reference: cosine with another image's logits",
       label,
-      common.mean(measures.cosine(again, other)),
+      estimates.mean(measures.cosine(again, other)),
     ),
     common.Measure(
       "distance of re-encoded logits / distance to another image's",
       label,
-      common.mean(
+      estimates.mean(
         _distance(again, logits) / np.maximum(_distance(logits, other), 1e-6)
       ),
     ),

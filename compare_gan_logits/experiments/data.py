@@ -1,10 +1,15 @@
 """The images of the experiments: drawn by seed, read as they are needed."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import gzip
 import os
 import struct
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -36,23 +41,34 @@ class Data:
     seed: of everything that is drawn from it.
     outside: {name: images [n, h, w, c] in [0, 1]}.
     class_names: of the labels.
+    judge: classifiers.Classifier that had no part in any inverter, or None; asked
+      whether a reconstruction still shows what its original shows.
   """
 
-  def __init__(self, dataset, split="validation", seed=0, outside=None, limit=None):
+  def __init__(
+    self,
+    dataset: Any,
+    split: str = "validation",
+    seed: int = 0,
+    outside: Mapping[str, np.ndarray] | None = None,
+    limit: int | None = None,
+    judge: Any = None,
+  ) -> None:
     self.dataset = dataset
+    self.judge = judge
     self.split = split
     self.seed = seed
-    self.outside = outside or {}
-    self.class_names = dataset.class_names
+    self.outside = dict(outside or {})
+    self.class_names: list[str] = dataset.class_names
     self._limit = limit
 
   @functools.cached_property
-  def training(self):
+  def training(self) -> Data:
     """The training images, as Data."""
     return Data(self.dataset, "train", self.seed, limit=self._limit)
 
   @functools.cached_property
-  def labels(self):
+  def labels(self) -> np.ndarray:
     """Labels of the whole split, int [n]; the images pass by and are dropped."""
     found = []
     with tf.Graph().as_default(), tf.Session() as session:
@@ -64,16 +80,22 @@ class Data:
       except tf.errors.OutOfRangeError:
         return np.concatenate(found)
 
-  def read(self, ids):
+  def read(self, ids: Any) -> Sample:
     """Sample of the given ids."""
     images, labels = self.dataset.arrays(self.split, indices=ids)
     return Sample(np.asarray(ids), images, labels)
 
-  def order(self, key):
+  def order(self, key: str) -> np.ndarray:
     """All ids in an order drawn from the seed and `key`."""
     return generator(self.seed, key).permutation(self.dataset.num_examples(self.split))
 
-  def draw(self, count, key, keep=None, examine=5000):
+  def draw(
+    self,
+    count: int,
+    key: str,
+    keep: Callable[[Sample], Any] | None = None,
+    examine: int = 5000,
+  ) -> Sample:
     """Draws images by seed.
 
     Args:
@@ -103,7 +125,7 @@ class Data:
       )
     )
 
-  def draw_classes(self, classes, per_class, key):
+  def draw_classes(self, classes: int, per_class: int, key: str) -> Sample:
     """Draws `per_class` images of each of `classes` classes, by seed."""
     order = self.order(key)
     chosen = generator(self.seed, key + " classes").permutation(np.unique(self.labels))[
@@ -112,7 +134,7 @@ class Data:
     ids = [order[self.labels[order] == c][:per_class] for c in chosen]
     return self.read(np.concatenate(ids))
 
-  def targets(self, inverter, labels):
+  def targets(self, inverter: inversion.Inverter, labels: Any) -> np.ndarray:
     """The place of each label among the inverter's logits.
 
     Raises:
@@ -125,22 +147,28 @@ class Data:
       return np.asarray(indices)[labels]
     raise UserError(
       f"{inverter.path} has {inverter.num_logits} logits, {self.dataset.name} "
-      f"{self.dataset.num_classes} classes: nobody knows which is right; name the "
-      "set that its classifier was trained on"
+      f"{self.dataset.num_classes} classes, so which logit belongs to which class "
+      "is not known; name the set that its classifier was trained on"
     )
 
-  def correct(self, inverter, sample):
+  def judge_classes(self, images: np.ndarray) -> np.ndarray:
+    """Classes that the judge gives to images [n, h, w, c] in [0, 1]: int [n]."""
+    return np.argmax(self.judge.predict(images), axis=-1)
+
+  def correct(self, inverter: inversion.Inverter, sample: Sample) -> np.ndarray:
     """Whether the inverter's classifier is right about each image: bool [n]."""
     return inverter.predict(sample.images) == self.targets(inverter, sample.labels)
 
-  def correct_for_all(self, inverters):
+  def correct_for_all(
+    self, inverters: Mapping[str, inversion.Inverter]
+  ) -> Callable[[Sample], Any]:
     """A `keep` for draw: images that all classifiers get right."""
     return lambda sample: np.all(
       [self.correct(inverter, sample) for inverter in inverters.values()], axis=0
     )
 
 
-def read_outside(source, size, limit, seed):
+def read_outside(source: str, size: int, limit: int, seed: int) -> np.ndarray:
   """Images from outside the training set.
 
   Args:

@@ -1,12 +1,20 @@
 """Directions of logit space that move the picture most."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
+from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.graph_function import GraphFunction
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Directions that move the picture"
@@ -33,7 +41,9 @@ class Settings:
   shown: int = 4
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(settings.images, "directions")
   table, grids, arrays = [], [], {}
   for label, inverter in inverters.items():
@@ -52,26 +62,26 @@ def run(inverters, data, settings):
       common.Measure(
         "largest singular value (pixel l2 per unit of logits)",
         label,
-        common.mean(values[:, 0]),
+        estimates.mean(values[:, 0]),
       ),
       common.Measure(
-        "share of the first direction in all movement", label, common.mean(share)
+        "share of the first direction in all movement", label, estimates.mean(share)
       ),
-      common.Measure("effective number of directions", label, common.mean(rank)),
+      common.Measure("effective number of directions", label, estimates.mean(rank)),
       common.Measure(
         "first direction's |cosine| with a shift",
         label,
-        common.mean(np.abs(np.sum(vectors[:, 0] * ones, 1))),
+        estimates.mean(np.abs(np.sum(vectors[:, 0] * ones, 1))),
       ),
       common.Measure(
         "first direction's |cosine| with a scale",
         label,
-        common.mean(np.abs(_cosine(vectors[:, 0], logits))),
+        estimates.mean(np.abs(measures.cosine(vectors[:, 0], logits))),
       ),
       common.Measure(
         "reference: |cosine| of random directions",
         label,
-        common.mean(_random_cosines(inverter.num_logits, data.seed)),
+        estimates.mean(_random_cosines(inverter.num_logits, data.seed)),
       ),
     ]
     grids.append(
@@ -129,34 +139,24 @@ def _row_spaces(inverter, logits, noise, probes, seed):
   """Yields random combinations of each Jacobian's rows: [probes, num_logits]."""
   shape = [inverter.image_size, inverter.image_size, inverter.colors]
   weights = common.generator(seed, "row space").standard_normal([probes, *shape])
-  with tf.Graph().as_default():
-    condition = tf.placeholder(tf.float32, [None, logits.shape[1]])
-    z = tf.placeholder(tf.float32, [None, noise.shape[1]])
-    towards = tf.placeholder(tf.float32, [None, *shape])
+
+  def build(z, condition, towards):
     picture = inverter.graph_generator(z, condition)
-    (gradient,) = tf.gradients(picture, condition, grad_ys=towards)
-    with tf.Session() as session:
-      session.run(tf.local_variables_initializer())
-      for one, its_noise in zip(logits, noise):
-        yield session.run(
-          gradient,
-          {
-            condition: np.repeat(one[None], probes, axis=0),
-            z: np.repeat(its_noise[None], probes, axis=0),
-            towards: weights,
-          },
-        )
+    return tf.gradients(picture, condition, grad_ys=towards)[0]
 
-
-def _cosine(a, b):
-  return np.sum(a * b, 1) / np.maximum(
-    np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12
-  )
+  inputs = [tf.TensorSpec(x.shape[1:]) for x in (noise, logits, weights)]
+  rows = GraphFunction(build, inputs, probes)
+  for one, its_noise in zip(logits, noise):
+    yield rows(
+      np.repeat(its_noise[None], probes, axis=0),
+      np.repeat(one[None], probes, axis=0),
+      weights,
+    )
 
 
 def _random_cosines(size, seed):
   vectors = common.generator(seed, "random directions").standard_normal([2, 1000, size])
-  return np.abs(_cosine(*vectors))
+  return np.abs(measures.cosine(*vectors))
 
 
 def _grid(label, inverter, logits, noise, vectors, travel, shown):

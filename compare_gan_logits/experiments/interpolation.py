@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
 
 
@@ -55,7 +56,7 @@ def describe(label, paths):
     "longest": "longest step, LPIPS",
   }
   return [
-    common.Measure(names[key], label, common.mean(value))
+    common.Measure(names[key], label, estimates.mean(value))
     for key, value in values.items()
   ], values
 

@@ -1,11 +1,19 @@
 """Classifying reconstructions, and theirs again (section 12)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Iterative stability"
@@ -32,7 +40,10 @@ class Settings:
   shown: int = 8
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   classes = min(settings.classes, data.dataset.num_classes)
   sample = data.draw_classes(classes, max(1, settings.images // classes), "stability")
   # In class order, neighbours would share their class: no reference.
@@ -50,21 +61,21 @@ def run(inverters, data, settings):
         common.Measure(
           f"class kept, originals classified {name}",
           label,
-          common.rate(kept[0][mask]),
-          common.paper_value(label, PAPER[name]),
+          estimates.rate(kept[0][mask]),
+          roles.paper_value(inverter, PAPER[name]),
         )
       )
     table += _table(label, kept, predicted)
     if 2 <= right.sum() <= len(right) - 2:
       verdicts.append(
-        common.positive(
+        verdict_lib.positive(
           f"Rightly classified images keep their class more often ({label})",
           "12",
-          common.unpaired_difference(kept[0][right], kept[0][~right]),
+          estimates.unpaired_difference(kept[0][right], kept[0][~right]),
           "fraction kept, right minus wrong",
         )
       )
-    series[label] = _rates(kept)
+    series[label] = estimates.band([estimates.rate(k) for k in kept])
     arrays[f"kept/{label}"], arrays[f"right/{label}"] = kept, right
     grids.append(
       common.Grid(
@@ -78,8 +89,12 @@ def run(inverters, data, settings):
         ["original", *[str(r + 1) for r in range(settings.rounds)]],
       )
     )
-  verdicts += common.robust_larger(
-    "The robust model is more stable", "12", first_kept, "fraction that keeps its class"
+  verdicts += verdict_lib.robust_larger(
+    pair,
+    "The robust model is more stable",
+    "12",
+    first_kept,
+    "fraction that keeps its class",
   )
   curve = common.Curves(
     "kept_over_rounds",
@@ -112,7 +127,7 @@ def iterate(inverter, images, rounds, seed):
 
 def _table(label, kept, predicted):
   table = [
-    common.Measure(f"class kept after {k} rounds", label, common.rate(kept[k - 1]))
+    common.Measure(f"class kept after {k} rounds", label, estimates.rate(kept[k - 1]))
     for k in (1, 2, 4, 6)
     if k <= len(kept)
   ]
@@ -120,14 +135,7 @@ def _table(label, kept, predicted):
     common.Measure(
       "reference: class of another image of the batch",
       label,
-      common.rate(predicted[1] == np.roll(predicted[0], 1)),
+      estimates.rate(predicted[1] == np.roll(predicted[0], 1)),
     )
   )
   return table
-
-
-def _rates(kept):
-  estimates = [common.rate(k) for k in kept]
-  return tuple(
-    np.array([getattr(e, part) for e in estimates]) for part in ("value", "low", "high")
-  )

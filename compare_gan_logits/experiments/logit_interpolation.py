@@ -1,10 +1,19 @@
 """From one image's logits to another's (sections 5.5, 9; Figures 9, 13, 14)."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Logit interpolation"
@@ -17,7 +26,10 @@ class Settings(interpolation.Settings):
   """images: pairs of them; tiles: of a figure's block, the two originals included."""
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw(2 * settings.images, "logit interpolation")
   pairs = len(sample.ids) // 2
   points = settings.tiles - 2
@@ -45,18 +57,20 @@ def run(inverters, data, settings):
     for label, length in arrays["length"].items()
   }
   table += [
-    common.Measure("path length / LPIPS between the ends", label, common.mean(value))
+    common.Measure("path length / LPIPS between the ends", label, estimates.mean(value))
     for label, value in arrays["per_end"].items()
   ]
   statement = "The robust model's sequence is smoother"
-  verdicts = common.robust_larger(
+  verdicts = verdict_lib.robust_larger(
+    pair,
     f"{statement} (more even steps)",
     "5.5, 9",
     arrays["unevenness"],
     "unevenness of the steps",
     -1,
   )
-  verdicts += common.robust_larger(
+  verdicts += verdict_lib.robust_larger(
+    pair,
     f"{statement} (shorter longest step)",
     "5.5, 9",
     arrays["longest"],

@@ -1,12 +1,20 @@
 """Logits shifted, scaled and perturbed, the noise held (section 5.5; Figure 8)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Logit shift, scale and perturbation"
@@ -25,7 +33,7 @@ _LOOKS = {
 @gin.configurable("logit_manipulation", module="experiments")
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """shifts_robust, shifts: added, for models labelled robust and for others;
+  """shifts_robust, shifts: added, for robust classifiers and for others;
   log_scales: powers of ten multiplied; variance: of the perturbation; draws: of it."""
 
   images: int = 256
@@ -37,7 +45,9 @@ class Settings:
   shown: int = 4
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(settings.images, "logit manipulation")
   table, arrays, grids = [], {}, []
   slopes, moved = {"shift": {}, "scale": {}}, {}
@@ -46,12 +56,14 @@ def run(inverters, data, settings):
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
     noise = inverter.noise(len(logits), data.seed)
-    shifts = settings.shifts_robust if common.is_robust(label) else settings.shifts
+    shifts = settings.shifts
+    if roles.kind(inverter) == roles.ROBUST:
+      shifts = settings.shifts_robust
     table.append(
       common.Measure(
         "deviation of the logits (what a shift compares with)",
         label,
-        common.mean(logits.std(axis=1)),
+        estimates.mean(logits.std(axis=1)),
       )
     )
     for kind, settled in (("shift", shifts), ("scale", settings.log_scales)):
@@ -70,13 +82,13 @@ def run(inverters, data, settings):
     arrays[f"perturbation/lpips/{label}"] = moved[label]
     table.append(
       common.Measure(
-        "LPIPS moved by the perturbation", label, common.mean(moved[label])
+        "LPIPS moved by the perturbation", label, estimates.mean(moved[label])
       )
     )
     grids.append(_perturbation_grid(label, originals, perturbed, settings))
   return common.Result(
     tuple(table),
-    _verdicts(slopes, moved),
+    _verdicts(inverters, slopes, moved),
     (*grids, *_curves(curves)),
     {**arrays, "ids": sample.ids},
   )
@@ -98,7 +110,9 @@ def _measures(label, inverter, logits, pictures, looks, kind, settled):
   unit = "unit of shift" if kind == "shift" else "decade of scale"
   table = [
     common.Measure(
-      f"{name} gained per {unit}", label, common.mean(measures.slope(settled, values))
+      f"{name} gained per {unit}",
+      label,
+      estimates.mean(measures.slope(settled, values)),
     )
     for name, values in looks.items()
   ]
@@ -109,7 +123,7 @@ def _measures(label, inverter, logits, pictures, looks, kind, settled):
       common.Measure(
         f"class of the original kept at {factor}",
         label,
-        common.rate(inverter.predict(of_value) == classes),
+        estimates.rate(inverter.predict(of_value) == classes),
       )
     )
   return table
@@ -128,28 +142,30 @@ def _perturb(inverter, logits, noise, seed, settings):
   return np.mean(moved, axis=0), np.stack(shown, axis=1)
 
 
-def _verdicts(slopes, moved):
+def _verdicts(inverters, slopes, moved):
   verdicts = []
   for kind in ("shift", "scale"):
     for name in ("contrast", "sharpness"):
       values = {label: of_label[name] for label, of_label in slopes[kind].items()}
       for label, value in values.items():
-        if common.is_robust(label):
+        if roles.kind(inverters[label]) == roles.ROBUST:
           verdicts.append(
-            common.positive(
+            verdict_lib.positive(
               f"A larger {kind} raises {name} ({label})",
               "5.5, 6",
-              common.mean(value),
+              estimates.mean(value),
               f"slope of {name} against the {kind}",
             )
           )
-      verdicts += common.robust_larger(
+      verdicts += verdict_lib.robust_larger(
+        roles.pair(inverters),
         f"The {kind} acts on {name} more in the robust model",
         "5.5, 6",
         {label: np.abs(value) for label, value in values.items()},
         f"size of the slope of {name}",
       )
-  verdicts += common.robust_larger(
+  verdicts += verdict_lib.robust_larger(
+    roles.pair(inverters),
     "Perturbed logits change the robust model's pictures less",
     "5.5",
     moved,
@@ -199,7 +215,7 @@ def _curves(curves):
             f"{kind}_{name}_{label}",
             f"{label}: {name} of the pictures against the {kind} of the logits.",
             x,
-            {label: common.band(looks[name])},
+            {label: estimates.band(estimates.means(looks[name]))},
             "factor on the logits" if scale else "added to the logits",
             name,
             1.0 if scale else 0.0,

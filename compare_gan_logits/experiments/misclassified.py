@@ -1,13 +1,20 @@
 """Images that the classifier gets wrong (sections 5.4, 11; Figures 6, 17, 18)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 from scipy import stats
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Misclassified images"
@@ -29,7 +36,9 @@ class Settings:
   margin: float = 0.1
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(settings.images, "misclassified")
   table, verdicts, grids, arrays, notes = [], [], [], {}, []
   for label, inverter in inverters.items():
@@ -40,7 +49,7 @@ def run(inverters, data, settings):
     values = measures.quality(originals, pictures)
     for name, value in {**values, "right": right}.items():
       arrays.setdefault(name, {})[label] = value
-    table.append(common.Measure("classified right", label, common.rate(right)))
+    table.append(common.Measure("classified right", label, estimates.rate(right)))
     if not 2 <= right.sum() <= len(right) - 2:
       notes.append(
         f"{label}: {int((~right).sum())} of {len(right)} images are "
@@ -70,13 +79,13 @@ def _compare(label, values, right):
   for key, value in values.items():
     name = f"Mann-Whitney p, right against wrong, {key.upper()}"
     p = float(stats.mannwhitneyu(value[right], value[~right]).pvalue)
-    table.append(common.Measure(name, label, common.Estimate(p, p, p, len(value))))
+    table.append(common.Measure(name, label, estimates.Estimate(p, p, p, len(value))))
   return table
 
 
 def _verdict(label, lpips, right, margin):
-  difference = common.unpaired_difference(lpips[~right], lpips[right])
-  return common.negligible(
+  difference = estimates.unpaired_difference(lpips[~right], lpips[right])
+  return verdict_lib.negligible(
     f"Wrongly classified images are reconstructed as faithfully ({label})",
     "5.4, 6",
     difference,

@@ -1,14 +1,21 @@
 """Decoded interpolated logits as a semantic mixup (section 6)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 from scipy import special
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Semantic mixup"
@@ -28,7 +35,9 @@ class Settings:
   shown: int = 6
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(2 * settings.images, "mixup")
   half = len(sample.ids) // 2
   table, verdicts, grids, arrays = [], [], [], {}
@@ -49,12 +58,12 @@ def run(inverters, data, settings):
         common.Measure(
           f"class is one of the two, mixed {way}",
           label,
-          common.rate(one_of_two(again, a, b)),
+          estimates.rate(one_of_two(again, a, b)),
         ),
         common.Measure(
           f"distance to the mixed class probabilities, mixed {way}",
           label,
-          common.mean(errors[way]),
+          estimates.mean(errors[way]),
         ),
       ]
       arrays[f"{way}/error/{label}"] = errors[way]
@@ -66,15 +75,15 @@ def run(inverters, data, settings):
       common.Measure(
         "LPIPS to the nearer end / to both",
         label,
-        common.mean(np.minimum(*ends) / np.maximum(sum(ends), 1e-6)),
+        estimates.mean(np.minimum(*ends) / np.maximum(sum(ends), 1e-6)),
       )
     )
     verdicts.append(
-      common.positive(
+      verdict_lib.positive(
         f"Mixing logits comes closer to the mixed probabilities than mixing pixels "
         f"({label})",
         "not in the paper",
-        common.mean(errors["pixels"] - errors["logits"]),
+        estimates.mean(errors["pixels"] - errors["logits"]),
         "total variation distance, pixels minus logits",
       )
     )

@@ -1,10 +1,18 @@
 """From one noise vector to another (section 10; Figures 5, 15, 16)."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import interpolation
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Noise interpolation"
@@ -17,7 +25,10 @@ class Settings(interpolation.Settings):
   """tiles: pictures on a path, ends included."""
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw(settings.images, "noise interpolation")
   total = len(sample.ids)
 
@@ -35,14 +46,16 @@ def run(inverters, data, settings):
     "noise_path",
     "from one noise vector (upper left) to another (lower right), the logits held.",
   )
-  verdicts = common.robust_larger(
+  verdicts = verdict_lib.robust_larger(
+    pair,
     "The robust model varies less along the path",
     "5.3, Figure 5",
     arrays["length"],
     "path length in LPIPS",
     sign=-1,
   )
-  verdicts += common.robust_larger(
+  verdicts += verdict_lib.robust_larger(
+    pair,
     "The robust model's ends differ less",
     "10",
     arrays["ends"],

@@ -1,12 +1,20 @@
 """The same logits under fresh noise (sections 5.3, 8; Figures 3, 4, 11, 12)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Noise resampling"
@@ -29,7 +37,10 @@ class Settings:
   mirror_margin: float = 0.2
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw(settings.images, "noise resampling")
   table, verdicts, grids = [], [], []
   pixel, lpips, arrays = {}, {}, {"pictures": {}, "mirrored": {}, "upended": {}}
@@ -40,18 +51,20 @@ def run(inverters, data, settings):
     mirrored = flip_rate(pictures, axis=2, margin=settings.mirror_margin)
     upended = flip_rate(pictures, axis=1, margin=settings.mirror_margin)
     table += [
-      common.Measure("pixel deviation across noise", label, common.mean(pixel[label])),
-      common.Measure("LPIPS between samples", label, common.mean(lpips[label])),
-      common.Measure("pairs that are mirror images", label, common.mean(mirrored)),
       common.Measure(
-        "reference: pairs that are upside-down images", label, common.mean(upended)
+        "pixel deviation across noise", label, estimates.mean(pixel[label])
+      ),
+      common.Measure("LPIPS between samples", label, estimates.mean(lpips[label])),
+      common.Measure("pairs that are mirror images", label, estimates.mean(mirrored)),
+      common.Measure(
+        "reference: pairs that are upside-down images", label, estimates.mean(upended)
       ),
     ]
     verdicts.append(
-      common.positive(
+      verdict_lib.positive(
         f"Horizontal flips occur more often than vertical ones ({label})",
         "5.3",
-        common.mean(mirrored - upended),
+        estimates.mean(mirrored - upended),
         "fraction of pairs, horizontal minus vertical",
       )
     )
@@ -67,11 +80,11 @@ def run(inverters, data, settings):
     arrays["pictures"][label] = pictures[: settings.shown]
     arrays["mirrored"][label], arrays["upended"][label] = mirrored, upended
   statement = "Resampling the noise changes the standard model's pictures more"
-  verdicts += common.robust_larger(
-    f"{statement} (pixels)", "5.3", pixel, "pixel deviation", sign=-1
+  verdicts += verdict_lib.robust_larger(
+    pair, f"{statement} (pixels)", "5.3", pixel, "pixel deviation", sign=-1
   )
-  verdicts += common.robust_larger(
-    f"{statement} (LPIPS)", "5.3", lpips, "LPIPS between samples", sign=-1
+  verdicts += verdict_lib.robust_larger(
+    pair, f"{statement} (LPIPS)", "5.3", lpips, "LPIPS between samples", sign=-1
   )
   arrays.update(pixel_deviation=pixel, lpips=lpips)
   return common.Result(

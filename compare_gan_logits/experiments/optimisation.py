@@ -4,15 +4,24 @@ Mahendran and Vedaldi (2015) with a total-variation prior; without one it is the
 method of Engstrom et al. (2019).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import time
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.graph_function import GraphFunction
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Inversion by optimisation"
@@ -37,7 +46,10 @@ class Settings:
   shown: int = 6
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   sample = data.draw(settings.images, "optimisation")
   table, verdicts, grids, arrays, costs = [], [], [], {}, {}
   between, seen = {}, {}
@@ -60,22 +72,25 @@ def run(inverters, data, settings):
       between.setdefault(name, {})[label] = measures.perceptual(*found)
       table.append(
         common.Measure(
-          f"LPIPS between two starts: {name}", label, common.mean(between[name][label])
+          f"LPIPS between two starts: {name}",
+          label,
+          estimates.mean(between[name][label]),
         )
       )
     quality = {way: measures.quality(originals, p) for way, p in ways.items()}
     seen[label] = quality["search without prior"]["lpips"]
-    table += _measures(label, inverter, logits, ways, quality)
+    table += _measures(label, inverter, data, originals, ways, quality)
     for way, values in quality.items():
       arrays.update({f"{way}/{key}/{label}": v for key, v in values.items()})
     for way in tuple(ways)[1:]:
       gain = quality[way]["lpips"] - quality["inverter"]["lpips"]
       verdicts.append(
-        common.positive(
+        verdict_lib.positive(
           f"The inverter is closer in LPIPS than the {way} ({label})",
           "2",
-          common.mean(gain),
+          estimates.mean(gain),
           "gain in LPIPS, same images",
+          verdict_lib.BASELINE,
         )
       )
     grids.append(
@@ -90,14 +105,16 @@ def run(inverters, data, settings):
         ["original", "inverter", "search", "search,\nwith prior"],
       )
     )
-  verdicts += common.robust_larger(
+  verdicts += verdict_lib.robust_larger(
+    pair,
     "Search from robust logits depends less on its start",
     "2",
     between["search without prior"],
     "LPIPS between two starts",
     sign=-1,
   )
-  verdicts += common.robust_larger(
+  verdicts += verdict_lib.robust_larger(
+    pair,
     "Search from robust logits comes closer to the original",
     "2",
     seen,
@@ -125,31 +142,16 @@ def search(inverter, logits, settings, prior, seed):
   """
   shape = [inverter.image_size, inverter.image_size, inverter.colors]
   starts = common.generator(seed, "search").uniform(0.3, 0.7, [len(logits), *shape])
-  with tf.Graph().as_default():
-    image = tf.placeholder(tf.float32, [None, *shape])
-    target = tf.placeholder(tf.float32, [None, inverter.num_logits])
+
+  def build(image, target):
     errors = tf.reduce_sum(tf.square(inverter.classifier(image) - target), axis=1)
     scale = tf.maximum(tf.reduce_sum(tf.square(target), axis=1), 1e-6)
     variation = tf.image.total_variation(image) / np.prod(shape)
-    (gradient,) = tf.gradients(tf.reduce_sum(errors / scale + prior * variation), image)
-    with tf.Session() as session:
-      session.run([tf.local_variables_initializer(), tf.tables_initializer()])
-      return np.concatenate(
-        [
-          _descend(
-            lambda x, part=part: session.run(
-              gradient, {image: x, target: logits[part]}
-            ),
-            starts[part],
-            settings,
-          )
-          for part in _parts(len(logits))
-        ]
-      )
+    return tf.gradients(tf.reduce_sum(errors / scale + prior * variation), image)[0]
 
-
-def _parts(total):
-  return [slice(start, start + _BATCH) for start in range(0, total, _BATCH)]
+  inputs = [tf.TensorSpec(shape), tf.TensorSpec([inverter.num_logits])]
+  gradient = GraphFunction(build, inputs, _BATCH)
+  return _descend(lambda x: gradient(x, logits), starts, settings)
 
 
 def _descend(gradient, start, settings, beta1=0.9, beta2=0.999):
@@ -167,20 +169,19 @@ def _descend(gradient, start, settings, beta1=0.9, beta2=0.999):
   return x
 
 
-def _measures(label, inverter, logits, ways, quality):
-  table = []
+def _measures(label, inverter, data, originals, ways, quality):
+  table, logits = [], inverter.logits(originals)
   for way, pictures in ways.items():
     again = inverter.logits(pictures)
+    agreed, _ = measures.agreement(
+      label, inverter, data, originals, pictures, f": {way}"
+    )
     residual = np.linalg.norm(again - logits, axis=1) / np.linalg.norm(logits, axis=1)
     table += measures.quality_measures(label, quality[way], f": {way}")
-    table += [
-      common.Measure(f"logits missed, relative: {way}", label, common.mean(residual)),
-      common.Measure(
-        f"class of the original kept: {way}",
-        label,
-        common.rate(again.argmax(1) == logits.argmax(1)),
-      ),
-    ]
+    table += agreed
+    table.append(
+      common.Measure(f"logits missed, relative: {way}", label, estimates.mean(residual))
+    )
   return table
 
 

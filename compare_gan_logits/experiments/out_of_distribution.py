@@ -1,11 +1,19 @@
 """Images of another set through classifier and inverter (section 5.6; Figure 10)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Out of distribution"
@@ -22,7 +30,10 @@ class Settings:
   shown: int = 10
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
+  pair = roles.pair(inverters)
   if not data.outside:
     return common.Result(notes=("No other set was named; --outside names one.",))
   inside = data.draw(settings.images, "out of distribution").images
@@ -41,13 +52,14 @@ def run(inverters, data, settings):
         common.Measure(
           f"reference: LPIPS to another image's reconstruction: {name}",
           label,
-          common.mean(measures.perceptual(originals, measures.others(pictures))),
+          estimates.mean(measures.perceptual(originals, measures.others(pictures))),
         )
       )
       columns.append((originals, pictures))
       arrays.update({f"{name}/{key}/{label}": v for key, v in values.items()})
     if name in data.outside:
-      verdicts += common.robust_larger(
+      verdicts += verdict_lib.robust_larger(
+        pair,
         f"Robust logits let {name} be reconstructed better",
         "5.6",
         lpips,

@@ -1,12 +1,19 @@
 """Images turned by 90 degrees (section 13.1; Figure 27)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 
 import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import verdicts as verdict_lib
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 TITLE = "Rotation"
@@ -27,7 +34,9 @@ class Settings:
   shown: int = 8
 
 
-def run(inverters, data, settings):
+def run(
+  inverters: Mapping[str, Inverter], data: Data, settings: Settings
+) -> common.Result:
   sample = data.draw(settings.images, "rotation")
   table, verdicts, grids, arrays = [], [], [], {}
   lost = {}
@@ -43,13 +52,13 @@ def run(inverters, data, settings):
     table += measures.quality_measures(label, before, ", upright")
     table += measures.quality_measures(label, after, ", turned")
     table.append(
-      common.Measure("LPIPS lost by turning", label, common.mean(lost[label]))
+      common.Measure("LPIPS lost by turning", label, estimates.mean(lost[label]))
     )
     verdicts.append(
-      common.positive(
+      verdict_lib.positive(
         f"Turned images are reconstructed worse ({label})",
         "13.1",
-        common.mean(lost[label]),
+        estimates.mean(lost[label]),
         "LPIPS, turned minus upright",
       )
     )

@@ -1,4 +1,4 @@
-"""Runs experiments, draws and writes what they found, and goes on where it stopped.
+"""Runs experiments, draws and writes what they found, and resumes where it stopped.
 
 <folder>/results.json          every number, in sorted order
 <folder>/report.html           one self-contained page
@@ -18,6 +18,7 @@ from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
+from compare_gan_logits.experiments import roles
 
 
 RESULT = "result.json"
@@ -77,6 +78,7 @@ def describe(inverters, data, limit):
       "image_size": inverter.image_size,
       "colors": inverter.colors,
       "num_logits": inverter.num_logits,
+      "role": inverter.role and dataclasses.asdict(inverter.role),
       "created": inverter.info.get("created"),
       "classifier": classifier
       and {
@@ -92,6 +94,10 @@ def describe(inverters, data, limit):
     "seed": data.seed,
     "limit": limit,
     "outside": {name: len(images) for name, images in data.outside.items()},
+    "judge": data.judge
+    and {key: data.judge.describe().get(key) for key in ("name", "digest")},
+    "pair": roles.pair(inverters),
+    "why_no_pair": roles.why_no_pair(inverters),
   }
 
 
@@ -159,7 +165,12 @@ def _write(place, experiment, result, identity, seconds):
   """Draws and writes one experiment's folder, whole or not at all."""
   with files.atomic_dir(place, overwrite=True) as folder:
     pictures = [
-      {"file": _draw(picture, folder), "caption": picture.caption}
+      {
+        "file": _draw(picture, folder),
+        "caption": picture.caption,
+        "kind": "grid" if isinstance(picture, common.Grid) else "curves",
+        "opening": isinstance(picture, common.Grid) and picture.opening,
+      }
       for picture in result.pictures
     ]
     # Zip members cannot hold a "/" at the start or ".." but slashes are fine.
@@ -178,6 +189,7 @@ def _write(place, experiment, result, identity, seconds):
     }
     # JSON sorts keys; tables are shown in the order of the experiment.
     found["order"] = list(result.summary())
+    found["headlines"] = list(result.headlines().items())
     files.write_json(os.path.join(folder, RESULT), _plain(found))
     costs = {"total, s": seconds, **result.costs}
     files.write_json(os.path.join(folder, COSTS), costs)
@@ -186,7 +198,7 @@ def _write(place, experiment, result, identity, seconds):
 
 def _draw(picture, folder):
   """Draws a Grid or Curves; returns the file's name."""
-  name = "".join(c if c.isalnum() or c in "-_" else "_" for c in picture.name) + ".png"
+  name = files.slug(picture.name) + ".png"
   path = os.path.join(folder, name)
   if isinstance(picture, common.Grid):
     figures.grid(

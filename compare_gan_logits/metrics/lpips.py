@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits.classifiers import convert
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
+from compare_gan_logits.graph_function import GraphFunction
 
 
 # Smaller images are upsampled to this size, since the networks halve them four times:
@@ -155,38 +156,19 @@ def _unit(x):
   return x / (tf.sqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True)) + 1e-10)
 
 
-class _Session:
-  """One graph and session per network and image shape, kept."""
-
-  def __init__(self, build, shape, inputs):
-    with tf.Graph().as_default() as graph:
-      self._inputs = [tf.placeholder(tf.float32, [None, *shape]) for _ in range(inputs)]
-      self._output = build(*self._inputs)
-    self._session = tf.Session(graph=graph)
-
-  def __call__(self, *arrays):
-    results = [
-      self._session.run(
-        self._output,
-        {
-          placeholder: array[start : start + _BATCH]
-          for placeholder, array in zip(self._inputs, arrays)
-        },
-      )
-      for start in range(0, len(arrays[0]), _BATCH)
-    ]
-    return np.concatenate(results)
+@functools.lru_cache(maxsize=8)
+def _distance_function(net, shape):
+  return GraphFunction(
+    lambda a, b: graph_distance(a, b, net), [tf.TensorSpec(shape)] * 2, _BATCH
+  )
 
 
 @functools.lru_cache(maxsize=8)
-def _distance_session(net, shape):
-  return _Session(lambda a, b: graph_distance(a, b, net), shape, inputs=2)
-
-
-@functools.lru_cache(maxsize=8)
-def _features_session(net, shape):
-  return _Session(
-    lambda x: tf.reduce_mean(activations(x, net)[-1], [1, 2]), shape, inputs=1
+def _features_function(net, shape):
+  return GraphFunction(
+    lambda x: tf.reduce_mean(activations(x, net)[-1], [1, 2]),
+    [tf.TensorSpec(shape)],
+    _BATCH,
   )
 
 
@@ -210,10 +192,10 @@ def distance(images_a, images_b, net="alex"):
       f"LPIPS compares equal shapes [n, h, w, c], not {list(a.shape)} "
       f"and {list(b.shape)}"
     )
-  return _distance_session(net, a.shape[1:])(a, b)
+  return _distance_function(net, a.shape[1:])(a, b)
 
 
 def features(images, net="vgg"):
   """Mean over positions of the last compared layer: [n, 512] (vgg) or [n, 256]."""
   images = np.asarray(images, np.float32)
-  return _features_session(net, images.shape[1:])(images)
+  return _features_function(net, images.shape[1:])(images)

@@ -6,6 +6,7 @@ from skimage import metrics
 from compare_gan_logits.errors import UserError
 
 
+MAX_PSNR = 100.0  # dB
 _WINDOW = 11  # pixels: 3.5 deviations to each side
 
 
@@ -26,6 +27,11 @@ def psnr(a, b):
     return np.asarray(
       [metrics.peak_signal_noise_ratio(x, y, data_range=1.0) for x, y in zip(a, b)]
     )
+
+
+def bounded_psnr(a, b):
+  """As `psnr`, at most MAX_PSNR: of equal images too it has a mean, and JSON holds it."""
+  return np.minimum(psnr(a, b), MAX_PSNR)
 
 
 def ssim(a, b):

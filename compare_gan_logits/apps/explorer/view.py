@@ -19,6 +19,7 @@ from typing import Optional
 
 import numpy as np
 from PIL import Image
+from scipy import special
 
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import reconstruction
@@ -219,9 +220,7 @@ def labels(inverter):
 
 def confidences(logits):
   """Softmax of logits [..., n], in float64."""
-  logits = np.asarray(logits, np.float64)
-  values = np.exp(logits - logits.max(axis=-1, keepdims=True))
-  return values / values.sum(axis=-1, keepdims=True)
+  return special.softmax(np.asarray(logits, np.float64), axis=-1)
 
 
 def encode(pixels):

@@ -1,0 +1,117 @@
+"""What the commands that read exported modules share: labels, classifiers, roles."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from compare_gan_logits import errors
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.inversion import Inverter
+
+
+CLASSIFIER_HELP = (
+  "Classifier in place of the one that the module names: a name in the zoo, a folder, "
+  "a file or a URL; label=classifier for one module of several."
+)
+
+
+def named(text: str) -> tuple[str, str]:
+  """("label", "rest") of "label=rest", or ("", text) where there is no label.
+
+  A label holds no slash, so that a path with an equals sign is a path.
+  """
+  label, found, rest = text.partition("=")
+  return (label, rest) if found and "/" not in label else ("", text)
+
+
+def labels_of(modules: Sequence[str]) -> list[tuple[str, str]]:
+  """(label, folder) of every --module: its label, or else its classifier's name."""
+  from compare_gan_logits import reconstruction
+
+  given = [named(module) for module in modules]
+  labels = reconstruction.unique(
+    [label or _own_name(folder) for label, folder in given]
+  )
+  return list(zip(labels, (folder for _, folder in given)))
+
+
+def for_labels(
+  flag: str, given: Sequence[str], labels: Sequence[str]
+) -> dict[str, str]:
+  """{label: value} of a flag that takes "value", for all modules, or "label=value".
+
+  Raises:
+    UserError: there is no module of that label, or two values for one.
+  """
+  found: dict[str, str] = {}
+  general = [value for label, value in map(named, given) if not label]
+  if len(general) > 1:
+    raise errors.UserError(
+      f"{flag} is given {len(general)} times without a label; say which module each is "
+      f"for: {flag} {labels[0]}=..."
+    )
+  for label, value in map(named, given):
+    if label and label not in labels:
+      raise errors.UserError(
+        f"{flag}: no module {label!r}; {errors.nearest(label, labels)}"
+      )
+    if label in found:
+      raise errors.UserError(f"{flag} is given twice for {label}; leave one out")
+    if label:
+      found[label] = value
+  return {**dict.fromkeys(labels if general else (), "".join(general)), **found}
+
+
+def load(
+  modules: Sequence[str],
+  classifiers: Sequence[str] = (),
+  roles: Sequence[str] = (),
+  batch_size: int = 64,
+) -> dict[str, Inverter]:
+  """Loads what --module, --classifier and --role say.
+
+  Returns:
+    {label: Inverter}, in the order of the flags.
+
+  Raises:
+    UserError: something of it cannot be loaded.
+  """
+  from compare_gan_logits import classifiers as classifiers_lib
+  from compare_gan_logits.inversion import Inverter
+
+  places = dict(labels_of(modules))
+  instead = for_labels("--classifier", classifiers, list(places))
+  kinds = for_labels("--role", roles, list(places))
+  known = {name: classifiers_lib.load(name) for name in set(instead.values())}
+  loaded = {}
+  for label, folder in places.items():
+    classifier = known.get(instead.get(label, ""))
+    loaded[label] = Inverter.load(folder, classifier, batch_size, kinds.get(label))
+    warn_of_another(loaded[label])
+  return loaded
+
+
+def warn_of_another(inverter: Inverter) -> None:
+  """Says so where the classifier in use is not the one that the module was made with."""
+  recorded = inverter.info.get("classifier")
+  if recorded and inverter.classifier.digest != recorded["digest"]:
+    print(
+      f"note: {inverter.path} was trained with another classifier than "
+      f"{inverter.classifier.spec.name}: their digests differ",
+      file=sys.stderr,
+    )
+
+
+def _own_name(folder: str) -> str:
+  """The name of the classifier that a module names, or the folder's where it has none."""
+  from compare_gan_logits import files
+  from compare_gan_logits import module_format
+
+  path = files.absolute(folder)
+  recorded = module_format.read(path)["classifier"]
+  return recorded["name"] if recorded else os.path.basename(path)

@@ -1,0 +1,79 @@
+"""Numbers with their 95 % intervals, as every table and verdict uses them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from compare_gan_logits.metrics import statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """A number with its sample size n and its 95 % interval."""
+
+  value: float
+  low: float
+  high: float
+  n: int
+
+  def to_json(self) -> dict[str, Any]:
+    return {
+      "value": significant(self.value),
+      "low": significant(self.low),
+      "high": significant(self.high),
+      "n": self.n,
+    }
+
+  def __str__(self) -> str:
+    return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}], n = {self.n}"
+
+
+def significant(value: float, digits: int = 5) -> float:
+  """Rounded, so that the last bits of a sum never show in a file."""
+  return float(f"{float(value):.{digits}g}") + 0.0  # no negative zero
+
+
+def mean(values: Any) -> Estimate:
+  """Mean of per-image values [n] with its bootstrap interval."""
+  values = np.asarray(values, np.float64)
+  low, high = statistics.bootstrap_interval(values)
+  return Estimate(float(values.mean()), float(low), float(high), len(values))
+
+
+def exact(value: float, n: int) -> Estimate:
+  """A number of n images that has no interval."""
+  return Estimate(float(value), float(value), float(value), n)
+
+
+def rate(successes: Any) -> Estimate:
+  """Fraction of successes (bool [n]) with its Wilson interval; of none: 0 to 1."""
+  successes = np.asarray(successes, bool)
+  if not len(successes):
+    return Estimate(float("nan"), 0.0, 1.0, 0)
+  low, high = statistics.wilson_interval(int(successes.sum()), len(successes))
+  return Estimate(float(successes.mean()), float(low), float(high), len(successes))
+
+
+def unpaired_difference(a: Any, b: Any) -> Estimate:
+  """Mean of a minus mean of b, of different images, with its bootstrap interval."""
+  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  rng = np.random.default_rng(0)
+  means = [x[rng.integers(0, len(x), [2000, len(x)])].mean(axis=1) for x in (a, b)]
+  low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
+  return Estimate(float(a.mean() - b.mean()), float(low), float(high), len(a) + len(b))
+
+
+def band(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(value, low, high), each [m], of m estimates, as figures.curves takes them."""
+  return tuple(
+    np.array([getattr(e, part) for e in estimates]) for part in ("value", "low", "high")
+  )  # type: ignore[return-value]
+
+
+def means(values: Any) -> list[Estimate]:
+  """The mean of every column of values [n, m]."""
+  return [mean(column) for column in np.asarray(values).T]

@@ -1,0 +1,113 @@
+"""Statements and whether the data bears them out, decided by intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from compare_gan_logits.experiments.estimates import Estimate
+from compare_gan_logits.experiments.estimates import mean
+
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
+# What a statement is about; the report groups by it, in this order.
+PAIR = "Robust against standard classifier"
+MODEL = "Each model by itself"
+BASELINE = "Against baselines"
+GROUPS = (PAIR, MODEL, BASELINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+  """A statement and its outcome on this data.
+
+  Attributes:
+    statement: as the paper puts it, or as a question put to it would be.
+    section: of the paper.
+    outcome: HOLDS, FAILS or OPEN.
+    evidence: Estimate whose interval decides.
+    evidence_is: what the evidence measures.
+    group: one of GROUPS.
+  """
+
+  statement: str
+  section: str
+  outcome: str
+  evidence: Estimate
+  evidence_is: str
+  group: str = MODEL
+
+
+def positive(
+  statement: str,
+  section: str,
+  estimate: Estimate,
+  evidence_is: str,
+  group: str = MODEL,
+) -> Verdict:
+  """Holds where the interval lies above 0, does not where below, else is open."""
+  if estimate.low > 0:
+    outcome = HOLDS
+  elif estimate.high < 0:
+    outcome = FAILS
+  else:
+    outcome = OPEN
+  return Verdict(statement, section, outcome, estimate, evidence_is, group)
+
+
+def negligible(
+  statement: str,
+  section: str,
+  estimate: Estimate,
+  margin: float,
+  evidence_is: str,
+  group: str = MODEL,
+) -> Verdict:
+  """Holds where the interval lies within +-margin, does not where wholly outside."""
+  if max(abs(estimate.low), abs(estimate.high)) < margin:
+    outcome = HOLDS
+  elif estimate.low > margin or estimate.high < -margin:
+    outcome = FAILS
+  else:
+    outcome = OPEN
+  evidence_is = f"{evidence_is}; negligible below {margin:.3g}"
+  return Verdict(statement, section, outcome, estimate, evidence_is, group)
+
+
+def robust_larger(
+  pair: tuple[str, str] | None,
+  statement: str,
+  section: str,
+  values: Mapping[str, Any],
+  evidence_is: str,
+  sign: int = 1,
+) -> tuple[Verdict, ...]:
+  """The verdict on `robust > standard`, from values of the same images.
+
+  Args:
+    pair: (robust label, standard label), or None (see roles.pair).
+    statement: as the paper puts it.
+    section: of the paper.
+    values: {label: [n]}.
+    evidence_is: what the values are.
+    sign: -1 if the statement is that robust is smaller.
+
+  Returns:
+    One Verdict, or none where there is no pair.
+  """
+  if pair is None:
+    return ()
+  robust, standard = (np.asarray(values[label], np.float64) for label in pair)
+  first, second = pair if sign > 0 else pair[::-1]
+  return (
+    positive(
+      statement,
+      section,
+      mean(sign * (robust - standard)),
+      f"{evidence_is}: {first} minus {second}, same images",
+      PAIR,
+    ),
+  )

@@ -1,0 +1,46 @@
+"""GraphFunction against numpy."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.graph_function import GraphFunction
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 9])
+def test_any_number_of_examples_in_any_number_of_batches(n):
+  function = GraphFunction(
+    lambda x, i: x * tf.cast(i, tf.float32)[:, None],
+    [tf.TensorSpec([3]), tf.TensorSpec([], tf.int64)],
+    batch_size=4,
+  )
+  x, i = RNG.normal(size=[n, 3]).astype(np.float32), np.arange(n)
+  found = function(x, i)
+  assert found.dtype == np.float32
+  np.testing.assert_allclose(found, x * i[:, None], rtol=1e-6)
+
+
+def test_it_is_built_once_and_its_variables_are_initialised():
+  built = []
+
+  def build(x):
+    built.append(x)
+    local = tf.get_local_variable("b", initializer=2.0, use_resource=True)
+    return x + tf.get_variable("a", initializer=1.0, use_resource=True) + local
+
+  function = GraphFunction(build, [tf.TensorSpec([])])
+  assert not built
+  np.testing.assert_allclose(function(np.zeros(2)), 3)
+  np.testing.assert_allclose(function(np.ones(3)), 4)
+  assert len(built) == 1
+
+
+def test_arrays_of_unequal_length_are_refused():
+  function = GraphFunction(tf.add, [tf.TensorSpec([])] * 2)
+  with pytest.raises(ValueError, match="of one length"):
+    function(np.zeros(2), np.zeros(3))
+  with pytest.raises(ValueError, match="2 arrays"):
+    function(np.zeros(2))
