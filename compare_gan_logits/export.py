@@ -9,7 +9,6 @@ import os
 import gin
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
-import tensorflow_hub as hub
 
 from compare_gan_logits import files
 from compare_gan_logits import module_format
@@ -119,26 +118,31 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   step = tf.train.get_or_create_global_step()
   switches = [v for v in weights if v.op.name.endswith(_UPDATE_ACCUS)]
   turn = {value: [v.assign(value) for v in switches] for value in (0, 1)}
-  saver = tf.train.Saver(weights)
+  names = _names(gan, weights)
   with tf.Session() as session:
     session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
-    _restore(session, gan, weights + [step], checkpoint_path)
+    _restore(session, {**names, step.op.name: step}, checkpoint_path)
     if switches:
       session.run(turn[1])
       for batch in range(num_batches):
         session.run(images.op, {position: batch})
       session.run(turn[0])
+    saver = tf.train.Saver(names)
     return int(session.run(step)), saver.save(session, path, write_meta_graph=False)
 
 
-def _restore(session, gan, variables, checkpoint_path):
-  ema = gan.ema()
+def _names(gan, variables):
+  """{name in a checkpoint: variable}: of averaged weights, that of the average."""
   averaged = set()
   if gan.g_use_ema:
     averaged = {v.op.name for v in gan.generator.trainable_variables}
-  names = {
+  ema = gan.ema()
+  return {
     ema.average_name(v) if v.op.name in averaged else v.op.name: v for v in variables
   }
+
+
+def _restore(session, names, checkpoint_path):
   try:
     tf.train.Saver(names).restore(session, checkpoint_path)
   except (tf.errors.OpError, ValueError) as error:
@@ -149,34 +153,8 @@ def _restore(session, gan, variables, checkpoint_path):
     ) from error
 
 
-def _module_fn(gan):
-  """The module's graph: signatures of generator and discriminator."""
-
-  def build():
-    images = tf.placeholder(tf.float32, [None, *gan.image_shape], "images")
-    z = tf.placeholder(tf.float32, [None, gan.z_dim], "z")
-    y, condition = None, {}
-    if gan.conditioning != "none":
-      y = tf.placeholder(tf.float32, [None, gan.condition_size], gan.conditioning)
-      condition = {gan.conditioning: y}
-    generated = gan.generate(z, y)
-    for name in ("generator", None):
-      hub.add_signature(
-        name,
-        inputs={"z": z, **condition},
-        outputs={"generated": generated, "default": generated},
-      )
-    hub.add_signature(
-      "discriminator",
-      inputs={"images": images, **condition},
-      outputs={"prediction": gan.discriminate(images, y)},
-    )
-
-  return build
-
-
 def _export_hub(gan, checkpoint_path, folder):
-  spec = hub.create_module_spec(_module_fn(gan))
+  spec = gan.as_module_spec()
   # TF-Hub refuses a folder that exists; its files move into ours.
   inner = os.path.join(folder, "module")
   spec.export(inner, checkpoint_path=checkpoint_path)

@@ -89,7 +89,9 @@ def get_options_dict(
     raise UserError(
       f"options.gan_class is {gan_class!r}; it must be a class, such as @ModularGAN"
     )
-  return dict(options, gan_class=gan_class, architecture=architecture, lamba=lamba)
+  return dict(
+    options, gan_class=gan_class, architecture=architecture, **{"lambda": lamba}
+  )
 
 
 @gin.configurable("run_config")
@@ -218,8 +220,10 @@ class Run:
         "run_config.training_minutes is for one process: several would "
         "stop at different steps; bind options.training_steps only"
       )
+    # A class of the reference's contract has no such argument.
+    condition = {} if classifier is None else {"classifier": classifier}
     self.gan = options["gan_class"](
-      dataset=dataset, parameters=options, model_dir=model_dir, classifier=classifier
+      dataset=dataset, parameters=options, model_dir=model_dir, **condition
     )
 
   @property
@@ -374,7 +378,7 @@ class Run:
       params=params,
       use_tpu=use_tpu,
       # On a TPU the whole batch, which TPUEstimator divides; else what each gets.
-      train_batch_size=self._replica_batch,
+      train_batch_size=self._replica_batch * self.gan.num_sub_steps,
     )
 
   def _introduce(self, logits):

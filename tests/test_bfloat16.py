@@ -45,7 +45,7 @@ def make_gan():
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": 1,
-    "lamba": 1,
+    "lambda": 1,
     "z_dim": 8,
   }
   return modular_gan.ModularGAN(dataset, parameters, "unused")

@@ -40,7 +40,7 @@ def gan():
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": 1,
-    "lamba": 1,
+    "lambda": 1,
     "z_dim": Z,
   }
   yield modular_gan.ModularGAN(

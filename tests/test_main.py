@@ -178,8 +178,9 @@ def test_the_module_holds_the_averaged_weights(whole, folder):
   saved = weights(folder / "whole" / "model.ckpt-4")
   module = weights(folder / "whole" / "module" / "variables" / "variables")
   name = "generator/fc_noise/kernel"
-  np.testing.assert_array_equal(module[name], saved[name + "/ExponentialMovingAverage"])
-  assert not np.array_equal(module[name], saved[name])
+  average = name + "/ExponentialMovingAverage"
+  np.testing.assert_array_equal(module[average], saved[average])
+  assert name not in module and not np.array_equal(saved[average], saved[name])
   counter = module["generator/final_norm/accu/accu_counter"]
   assert counter == pytest.approx(2)  # 64 images in batches of 32
 

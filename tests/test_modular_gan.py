@@ -49,10 +49,12 @@ def make_gan(classifier=None, disc_iters=2, **kwargs):
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": disc_iters,
-    "lamba": 1,
+    "lambda": 1,
     "z_dim": 8,
   }
-  return modular_gan.ModularGAN(dataset, parameters, "unused", classifier, **kwargs)
+  return modular_gan.ModularGAN(
+    dataset, parameters, "unused", classifier=classifier, **kwargs
+  )
 
 
 def features(gan):
@@ -130,8 +132,10 @@ def test_contradictions_are_refused(kwargs, part):
 
 def test_unknown_architecture_is_refused():
   dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
-  with pytest.raises(UserError, match="did you mean 'resnet_biggan_arch'"):
-    modular_gan.ModularGAN(dataset, {"architecture": "resnet_biggan"}, "unused")
+  parameters = {"architecture": "resnet_biggan", "z_dim": 8, "lambda": 1}
+  gan = modular_gan.ModularGAN(dataset, parameters, "unused")
+  with pytest.raises(NotImplementedError, match="did you mean 'resnet_biggan_arch'"):
+    _ = gan.generator
 
 
 def run_steps(gan, steps, fetch):
@@ -381,7 +385,7 @@ def test_replicas_share_out_the_images_of_each_update(workers, replicas):
   dataset = datasets.get_dataset("fake:5@32", colors=1)
   gan = modular_gan.ModularGAN(
     dataset,
-    {"architecture": "resnet_biggan_arch", "disc_iters": 2, "z_dim": 8},
+    {"architecture": "resnet_biggan_arch", "disc_iters": 2, "z_dim": 8, "lambda": 1},
     "unused",
   )
   logits = np.arange(512, dtype=np.float32)[:, np.newaxis]  # the images' ids
@@ -395,12 +399,12 @@ def test_replicas_share_out_the_images_of_each_update(workers, replicas):
 
   batch = 8
   own = batch // (workers * replicas)
-  whole = elements(2, params={"batch_size": batch})
+  whole = elements(2, params={"batch_size": 3 * batch})
   assert all("rows" not in element for element in whole)
   parts = [
     elements(
       2 * replicas,
-      params={"batch_size": own},
+      params={"batch_size": 3 * own},
       shard=worker,
       num_shards=workers,
       replicas=replicas,

@@ -44,7 +44,7 @@ def make_gan(meta):
   )
   parameters = {
     "architecture": "resnet_biggan_arch",
-    "lamba": 1,
+    "lambda": 1,
     "disc_iters": meta["disc_iters"],
     "z_dim": meta["z_dim"],
   }

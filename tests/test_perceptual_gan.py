@@ -40,11 +40,15 @@ def make_gan(monkeypatch, classifier=True, **kwargs):
   parameters = {
     "architecture": "dosovitskiy_brox_arch",
     "disc_iters": 1,
-    "lamba": 1,
+    "lambda": 1,
     "z_dim": 1,
   }
   return perceptual_gan.PerceptualGAN(
-    dataset, parameters, "unused", network if classifier else None, **kwargs
+    dataset,
+    parameters,
+    "unused",
+    classifier=network if classifier else None,
+    **kwargs,
   )
 
 

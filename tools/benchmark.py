@@ -470,7 +470,8 @@ def _training_step(run, building, logits):
 
   from compare_gan_logits.planning import cost_model
 
-  params = {"batch_size": run.options["batch_size"], "seed": 0}
+  whole_step = run.options["batch_size"] * run.gan.num_sub_steps
+  params = {"batch_size": whole_step, "seed": 0}
   with tf.Graph().as_default() as graph, building:
     tf.train.get_or_create_global_step()
     data = run.gan.input_fn(params, logits=logits)

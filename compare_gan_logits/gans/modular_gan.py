@@ -7,22 +7,30 @@ the real image, which conditions both networks (Figure 2 of the paper).
 
 import gin
 import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
 
 from compare_gan_logits import utils
 from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import dosovitskiy_brox
 from compare_gan_logits.architectures import resnet_biggan
+from compare_gan_logits.errors import UnknownNameError
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import health
 from compare_gan_logits.gans import loss_lib
+from compare_gan_logits.gans import module_spec
 from compare_gan_logits.gans import penalty_lib
 from compare_gan_logits.tpu import tpu_ops
 from compare_gan_logits.tpu import tpu_random
 from compare_gan_logits.tpu import tpu_summaries
 
 
+_ARCHITECTURES = {
+  consts.RESNET_BIGGAN_ARCH: resnet_biggan,
+  consts.DOSOVITSKIY_BROX_ARCH: dosovitskiy_brox,
+}
 _GRID_ROWS = 8  # image pairs in the summary of originals beside reconstructions
 
 
@@ -108,7 +116,6 @@ class ModularGAN(abstract_gan.AbstractGAN):
     dataset,
     parameters,
     model_dir,
-    classifier=None,
     deprecated_split_disc_calls=False,
     experimental_joint_gen_for_disc=False,
     experimental_force_graph_unroll=False,
@@ -121,11 +128,18 @@ class ModularGAN(abstract_gan.AbstractGAN):
     d_lr=None,
     conditional=False,
     fit_label_distribution=False,
+    classifier=None,
     g_inputs=None,
     d_inputs=None,
     micro_batches=1,
   ):
     super().__init__(dataset, parameters, model_dir, classifier)
+    self._architecture = parameters["architecture"]
+    self._z_dim = parameters["z_dim"]
+    self._lambda = parameters["lambda"]
+    self._disc_iters = parameters.get("disc_iters", 1)
+    self._conditional = conditional
+    self._generator = self._discriminator = None
     del experimental_force_graph_unroll  # a mode of the reference's TPU code
     self._split_disc_calls = deprecated_split_disc_calls
     self._joint_gen_for_disc = experimental_joint_gen_for_disc
@@ -159,19 +173,29 @@ class ModularGAN(abstract_gan.AbstractGAN):
         "gin binds classifier.handle, but ModularGAN.conditional is "
         "False, so the logits would not be used; set it to True"
       )
-    self.generator, self.discriminator = self._make_networks()
 
-  def _make_networks(self):
-    architecture = self._parameters["architecture"]
-    if architecture != consts.RESNET_BIGGAN_ARCH:
-      raise UserError(
-        f"options.architecture {architecture!r}: "
-        f"{nearest(architecture, consts.ARCHITECTURES)}"
+  @property
+  def generator(self):
+    """The generator network; made when it is first asked for."""
+    if self._generator is None:
+      module = self._architecture_module()
+      self._generator = module.Generator(image_shape=self.image_shape)
+    return self._generator
+
+  @property
+  def discriminator(self):
+    """The discriminator network; made when it is first asked for."""
+    if self._discriminator is None:
+      self._discriminator = self._architecture_module().Discriminator()
+    return self._discriminator
+
+  def _architecture_module(self):
+    if self._architecture not in _ARCHITECTURES:
+      raise UnknownNameError(
+        f"options.architecture {self._architecture!r}: "
+        f"{nearest(self._architecture, _ARCHITECTURES)}"
       )
-    return (
-      resnet_biggan.Generator(image_shape=self.image_shape),
-      resnet_biggan.Discriminator(),
-    )
+    return _ARCHITECTURES[self._architecture]
 
   @property
   def image_shape(self):
@@ -181,14 +205,26 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
   @property
   def z_dim(self):
-    return self._parameters["z_dim"]
+    return self._z_dim
+
+  @property
+  def conditional(self) -> bool:
+    """Whether any network may be told a condition."""
+    return self._conditional
+
+  @property
+  def condition_name(self) -> str:
+    """What a condition is: the "logits" of a classifier, or class "labels"."""
+    return "labels" if self._classifier is None else "logits"
 
   @property
   def conditioning(self):
     """What the generator is told: "logits", "labels" or "none"."""
-    if not self._g_conditional:
-      return "none"
-    return "labels" if self._classifier is None else "logits"
+    return self.condition_name if self._g_conditional else "none"
+
+  @property
+  def discriminator_is_conditional(self) -> bool:
+    return self._d_conditional
 
   @property
   def condition_size(self):
@@ -197,14 +233,50 @@ class ModularGAN(abstract_gan.AbstractGAN):
       return self._classifier.num_logits
     return self._dataset.num_classes
 
+  # What runs and exports it --------------------------------------------------
+
+  def as_estimator(
+    self, run_config: tf.estimator.tpu.RunConfig, batch_size: int, use_tpu: bool
+  ) -> tf.estimator.tpu.TPUEstimator:
+    """The estimator of `input_fn` and `model_fn`.
+
+    Args:
+      run_config: its tf_random_seed is that of the noise as well, and its
+        save_summary_steps the steps between summaries.
+      batch_size: images of one update of one network; outside of a TPU, those of one
+        replica.
+      use_tpu: whether the steps run on a TPU.
+    """
+    params = {"save_summary_steps": run_config.save_summary_steps}
+    if run_config.tf_random_seed is not None:
+      params["seed"] = run_config.tf_random_seed
+    return tf.estimator.tpu.TPUEstimator(
+      model_fn=self.model_fn,
+      config=run_config,
+      params=params,
+      use_tpu=use_tpu,
+      train_batch_size=batch_size * self.num_sub_steps,
+    )
+
+  def as_module_spec(self) -> hub.ModuleSpec:
+    """The TF-Hub module of both networks (see gans/module_spec.py)."""
+    return module_spec.create(self)
+
   # Inputs --------------------------------------------------------------------
 
   @property
   def num_sub_steps(self):
-    return self._parameters["disc_iters"] + 1
+    return self._disc_iters + 1
 
   def input_fn(
-    self, params, start_step=0, logits=None, shard=0, num_shards=1, replicas=1
+    self,
+    params,
+    mode=tf.estimator.ModeKeys.TRAIN,
+    start_step=0,
+    logits=None,
+    shard=0,
+    num_shards=1,
+    replicas=1,
   ):
     """Features of whole training steps: images [sub steps * batch, h, w, c].
 
@@ -213,14 +285,16 @@ class ModularGAN(abstract_gan.AbstractGAN):
     turn: so each replica's sub-batch is a part of the whole one's.
 
     Args:
-      params: dict with batch_size, that of one replica.
+      params: dict with batch_size: images of a whole step of one replica.
+      mode: tf.estimator.ModeKeys.TRAIN.
       start_step: training step to go on from; the images before it are passed over.
       logits: cached logits [num examples, n] or None.
       shard, num_shards: which part of the data this worker reads.
       replicas: of this worker. With several in all, there is an element for each of
         its replicas, in turn, and "rows" has the images' places in the step's batch.
     """
-    own = params["batch_size"] * self.num_sub_steps
+    del mode
+    own = params["batch_size"]
     dataset = self._dataset.train(
       own * replicas,
       start=start_step * own * replicas,
@@ -477,7 +551,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
     loss, real, fake_loss, _ = loss_lib.get_losses(**part["scores"])
     penalty = self._penalty(part, fake)
     return {
-      "d_loss": loss + self._parameters["lamba"] * penalty,
+      "d_loss": loss + self._lambda * penalty,
       "d_loss_real": real,
       "d_loss_fake": fake_loss,
       "penalty": penalty,

@@ -10,7 +10,6 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import classifiers
 from compare_gan_logits.architectures import arch_ops
-from compare_gan_logits.architectures import dosovitskiy_brox
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import loss_lib
@@ -56,11 +55,16 @@ class PerceptualGAN(modular_gan.ModularGAN):
     min_loss_ratio=0.1,
     **kwargs,
   ):
-    super().__init__(dataset, parameters, model_dir, classifier, **kwargs)
+    super().__init__(dataset, parameters, model_dir, classifier=classifier, **kwargs)
     if self._micro_batches != 1:
       raise UserError("PerceptualGAN computes whole batches; leave out micro_batches")
     if classifier is None:
       raise UserError("PerceptualGAN inverts logits; bind classifier.handle")
+    if self._architecture != consts.DOSOVITSKIY_BROX_ARCH:
+      raise UserError(
+        "PerceptualGAN goes with options.architecture = "
+        f"'{consts.DOSOVITSKIY_BROX_ARCH}'"
+      )
     self._lambda_feat = lambda_feat
     self._lambda_adv = lambda_adv
     self._lambda_img = lambda_img
@@ -71,17 +75,6 @@ class PerceptualGAN(modular_gan.ModularGAN):
         "PerceptualGAN.lambda_feat needs a network whose features are "
         "compared; bind comparator.handle or set lambda_feat to 0"
       )
-
-  def _make_networks(self):
-    if self._parameters["architecture"] != consts.DOSOVITSKIY_BROX_ARCH:
-      raise UserError(
-        "PerceptualGAN goes with options.architecture = "
-        f"'{consts.DOSOVITSKIY_BROX_ARCH}'"
-      )
-    return (
-      dosovitskiy_brox.Generator(image_shape=self.image_shape),
-      dosovitskiy_brox.Discriminator(),
-    )
 
   @property
   def num_sub_steps(self):
