@@ -110,8 +110,12 @@ def resize(image, size):
   height, width = image.shape[:2]
   side = min(height, width)
   top, left = (height - side) // 2, (width - side) // 2
-  image = image[top : top + side, left : left + side]
-  if side == size:
+  return stretch(image[top : top + side, left : left + side], size)
+
+
+def stretch(image, size):
+  """A whole image [h, w, c] at size x size, as `resize` does it."""
+  if image.shape[:2] == (size, size):
     return image
   planes = [
     Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)
@@ -119,3 +123,26 @@ def resize(image, size):
   ]
   # A bicubic kernel overshoots; Pillow clips whole numbers only.
   return np.clip(np.stack(planes, axis=-1), 0, 255 if image.dtype == np.uint8 else 1)
+
+
+def sample_bilinearly(image, size):
+  """A whole image at size x size as TensorFlow 1 resizes: bilinear, unfiltered.
+
+  Args:
+    image: uint8 [h, w, c].
+    size: side of the result; its pixel i is read at i * h / size.
+
+  Returns:
+    uint8 [size, size, c].
+  """
+  values = image.astype(np.float32)
+  for axis in (0, 1):
+    length = values.shape[axis]
+    places = np.arange(size, dtype=np.float32) * np.float32(length / size)
+    first = np.minimum(places.astype(np.int64), length - 1)
+    share = places - first
+    shape = [-1 if a == axis else 1 for a in range(3)]
+    lower = np.take(values, first, axis)
+    upper = np.take(values, np.minimum(first + 1, length - 1), axis)
+    values = lower + (upper - lower) * share.reshape(shape)
+  return np.clip(np.round(values), 0, 255).astype(np.uint8)

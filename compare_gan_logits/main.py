@@ -98,8 +98,10 @@ def make_run(model_dir, distribution=None):
     UserError: a value is missing or wrong.
   """
   try:
+    dataset = datasets.get_dataset()
+    dataset.check()
     return runner_lib.Run(
-      dataset=datasets.get_dataset(),
+      dataset=dataset,
       classifier=from_gin(),
       options=runner_lib.get_options_dict(),
       settings=runner_lib.get_run_settings(),

@@ -206,13 +206,19 @@ def test_a_wrong_folder_is_explained(tmp_path, damage, part):
     ("embeded", "did you mean 'embedded'"),
     ("/nowhere@64", "no folder /nowhere"),
     ("folder:/tmp", "append it: /tmp@64"),
-    ("cifar10", "is not prepared"),
   ],
 )
-def test_wrong_names_are_explained(tmp_path, name, part):
-  flags.FLAGS.tfds_data_dir = str(tmp_path)
+def test_wrong_names_are_explained(name, part):
   with pytest.raises(UserError, match=part):
     datasets.get_dataset(name)
+
+
+def test_a_set_that_is_not_prepared_is_explained(tmp_path):
+  flags.FLAGS.tfds_data_dir = str(tmp_path)
+  dataset = datasets.get_dataset("cifar10")
+  for use in (dataset.check, lambda: dataset.num_examples("train")):
+    with pytest.raises(UserError, match="is not prepared"):
+      use()
 
 
 # Any image -------------------------------------------------------------------
@@ -302,7 +308,7 @@ def test_imagenet_from_tfds_streams_in_a_seeded_order(tmp_path, monkeypatch):
     [80, 100, 3],
     1000,
   )
-  dataset = datasets.get_dataset("imagenet_64")
+  dataset = datasets.get_dataset("imagenet_64", crop_method="middle")
   assert dataset.num_classes == 1000 and dataset.num_examples("train") == 30
   loaded = take(lambda: dataset.load("train").batch(30), 1)
   np.testing.assert_array_equal(loaded["id"], np.arange(30))
@@ -355,7 +361,7 @@ def test_workers_read_an_epoch_of_imagenet_once(tmp_path, monkeypatch, files, wo
 
 @pytest.mark.parametrize(
   "name, shape",
-  [("imagenet_64", (64, 64, 3)), ("embedded", (32, 32, 1)), ("/any@16", (16, 16, 3))],
+  [("fake:3@64", (64, 64, 3)), ("embedded", (32, 32, 1)), ("/any@16", (16, 16, 3))],
 )
 def test_made_up_images_have_the_real_shape(name, shape):
   flags.FLAGS.data_fake_dataset = True

@@ -38,3 +38,11 @@ def step_seed(seed, name, step):
   salt = (seed + zlib.crc32(name.encode())) % (2**31)
   step = tf.cast(step % (2**31 - 1), tf.int32)
   return tf.stack([tf.constant(salt, tf.int32), step])
+
+
+def add_random_offset_to_features(dataset, start=1):
+  """Numbers a dataset of (dict of features, label): feature "_RANDOM_OFFSET"."""
+  numbers = tf.data.Dataset.range(start, 2**63 - 1)
+  return tf.data.Dataset.zip((numbers, dataset)).map(
+    lambda number, pair: (dict(pair[0], _RANDOM_OFFSET=number), pair[1])
+  )

@@ -1,0 +1,33 @@
+"""The flags of data sets, which the reference defines in its module as well.
+
+Importing compare_gan_logits.datasets defines them. `get_dataset` and the input
+functions of ImageDatasetV2 read them; everything beneath takes arguments.
+"""
+
+from absl import flags
+
+
+flags.DEFINE_string("tfds_data_dir", None, "Folder of prepared TensorFlow Datasets.")
+flags.DEFINE_bool(
+  "data_fake_dataset",
+  False,
+  "Replace the images by made-up ones of the same shape, for a smoke test.",
+)
+flags.DEFINE_integer(
+  "data_shuffle_buffer_size",
+  10000,
+  "Images in the shuffle buffer of train_input_fn.",
+  lower_bound=1,
+)
+flags.DEFINE_integer(
+  "data_reading_num_threads",
+  64,
+  "Threads that read the files of labels bound to replace_labels.file_pattern.",
+  lower_bound=1,
+)
+FLAGS = flags.FLAGS
+
+
+def value(name):
+  """A flag's value; its default where no command line has been parsed."""
+  return FLAGS[name].value
