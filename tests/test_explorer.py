@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import explorer_modules
@@ -22,8 +23,11 @@ import pytest
 import tiny
 from PIL import Image
 
+from compare_gan_logits import classifiers
+from compare_gan_logits import inversion
 from compare_gan_logits.apps import web
 from compare_gan_logits.apps.explorer import controls
+from compare_gan_logits.apps.explorer import examples
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import server
 from compare_gan_logits.apps.explorer import view as view_lib
@@ -582,3 +586,93 @@ finally:
   )
   assert done.returncode == 1 and done.stdout == "[]\n"
   assert "choose another --port" in done.stderr and done.stderr.count("\n") == 1
+
+
+# Behind a proxy ------------------------------------------------------------------
+
+OUTER = "https://hub.example/user/me/proxy/8001/"
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+def test_behind_a_proxy_the_page_takes_its_own_requests_and_no_others(
+  stripped, explorer
+):
+  """A notebook server's proxy strips its prefix off the paths, others leave it."""
+  running = server.open_server(explorer, web.listen(), outer_url=OUTER)
+  threading.Thread(target=running.run, daemon=True).start()
+  prefix = "" if stripped else "/user/me/proxy/8001"
+  root = f"http://127.0.0.1:{running.effective_port}{prefix}/"
+
+  def ask(path, origin=None, host="hub.example"):
+    data = None if origin is None else json.dumps(explorer.first_view().to_json())
+    headers = {"Host": host, **({"Origin": origin} if origin else {})}
+    request = urllib.request.Request(
+      root + path, data and data.encode(), headers=headers
+    )
+    try:
+      with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+      return error.code, error.read().decode()
+
+  try:
+    status, page = ask("")
+    assert status == 200 and 'src="/user/me/proxy/8001/page.js"' in page
+    assert '"root": "/user/me/proxy/8001/"' in page
+    assert ask("page.js")[0] == 200
+    assert ask("show", "https://hub.example")[0] == 200
+    for origin in ("http://hub.example", "https://evil.example", "null"):
+      status, answer = ask("show", origin)
+      assert status == 403 and "--outer_url" in answer
+    assert ask("", host="evil.example")[0] == 400
+    # The tunnel to this machine's own address works as well.
+    assert ask("", host=f"127.0.0.1:{running.effective_port}")[0] == 200
+  finally:
+    running.close()
+
+
+def test_outer_addresses():
+  assert web.outer(None) is None
+  assert web.outer("https://Hub.example:443") == (
+    "https://hub.example",
+    "hub.example",
+    "",
+  )
+  found = web.outer("http://[::1]:8080/a/")
+  assert found == ("http://[::1]:8080", "[::1]", "/a")
+  for wrong in ("hub.example", "ftp://x", "https://", "https://x:y/", "https://x/?a=1"):
+    with pytest.raises(UserError, match="--outer_url"):
+      web.outer(wrong)
+
+
+# Photos to begin with, classifiers elsewhere ---------------------------------------
+
+
+def test_the_shipped_inverter_opens_with_photographs_it_may_know():
+  photographs = Inverter.load(inversion.SHIPPED)
+  found = dict((name, photo) for photo, name in examples.examples([photographs]))
+  assert len(found) == 12 and "Sneaker" not in found
+  import skimage
+
+  pixels = view_lib.decode(found["cat"])
+  size = photographs.image_size
+  expected = Image.fromarray(skimage.data.chelsea()).crop((75, 0, 375, 300))
+  expected = np.asarray(expected.resize((size, size), Image.Resampling.BICUBIC))
+  np.testing.assert_allclose(pixels.astype(float), expected, atol=1)
+  # A classifier of garments whose data set is not here is offered garments.
+  garments = [name for _, name in examples.examples([])]
+  lost = photographs
+  lost.info = {**lost.info, "dataset": "gone@32"}
+  lost.class_names = list(dict.fromkeys(garments))
+  assert {name for _, name in examples.examples([lost])} == set(garments)
+
+
+def test_a_classifier_in_place_of_a_lost_one(tmp_path):
+  module = explorer_modules.write(str(tmp_path), "robust")
+  copy = (tmp_path / "robust_classifier").rename(tmp_path / "copy")
+  lost = server.Explorer([("", module)])
+  assert "--classifier" in lost.problems["robust"]
+  names = server.names_of([("", module)])
+  assert names == ["robust"]
+  found = server.Explorer([("", module)], {"robust": classifiers.load(str(copy))})
+  assert not found.problems and list(found.inverters) == names

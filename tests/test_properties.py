@@ -18,6 +18,7 @@ from PIL import Image
 from compare_gan_logits import figures
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import inversion
+from compare_gan_logits.apps import web
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.classifiers import preprocessing
@@ -442,3 +443,19 @@ def test_any_value_in_a_view_opens_or_is_a_sentence(name, value):
   except UserError:
     return
   assert saving.from_json(saving.to_json({}, view)) == ({}, view)
+
+
+@given(
+  url=st.one_of(
+    st.text(max_size=20),
+    st.from_regex(r"https?://[a-z.:\[\]@/?#0-9]{0,20}", fullmatch=True),
+  )
+)
+def test_any_outer_address_is_read_or_is_a_sentence(url):
+  try:
+    found = web.outer(url)
+  except UserError as error:
+    assert "--outer_url" in str(error)
+    return
+  assert found.origin.startswith(("http://", "https://"))
+  assert not found.prefix or found.prefix.startswith("/")

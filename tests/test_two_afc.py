@@ -239,6 +239,19 @@ def test_other_sites_and_large_requests_are_refused(study, client):
   assert reply.headers["Cache-Control"] == "no-store"
 
 
+def test_behind_a_proxy_the_study_takes_its_own_answers(study):
+  outer = "https://hub.example/study/"
+  app = server.create_app(study, "127.0.0.1", outer)
+  client = app.test_client()
+  proxied = {"base_url": "http://hub.example/study/"}
+  begun = client.post(
+    "/start", data={"code": "S1"}, headers={"Origin": "https://hub.example"}, **proxied
+  )
+  assert begun.status_code == 303 and begun.location == "/study/s/S1"
+  other = {"Origin": "https://evil.example"}
+  assert client.post("/start", headers=other, **proxied).status_code == 403
+
+
 def test_a_picture_that_is_gone_is_a_404(study, client):
   os.remove(study.picture_path(0, "left"))
   assert client.get(f"/picture/{study.id}/0/left.png").status_code == 404

@@ -14,6 +14,7 @@ from absl import flags
 from compare_gan_logits import errors
 from compare_gan_logits import files
 from compare_gan_logits.cli import command
+from compare_gan_logits.cli import modules
 
 
 FLAGS = flags.FLAGS
@@ -68,9 +69,16 @@ flags.DEFINE_float(
   lower_bound=0.0,
   upper_bound=1.0,
 )
+flags.DEFINE_string(
+  "outer_url",
+  None,
+  "serve: the page's address in the browser where a notebook server or an https proxy "
+  "passes requests on, e.g. https://hub.example/study/.",
+)
+flags.DEFINE_multi_string("classifier", [], "prepare: " + modules.CLASSIFIER_HELP)
 _FLAGS_OF = {
-  "prepare": ("module", "dataset", "trials", "catch", "seed", "output"),
-  "serve": ("study", "host", "port"),
+  "prepare": ("module", "classifier", "dataset", "trials", "catch", "seed", "output"),
+  "serve": ("study", "host", "port", "outer_url"),
   "analyse": ("study", "judge", "min_catch", "output"),
 }
 
@@ -96,22 +104,18 @@ def _prepare():
   if not FLAGS.output:
     raise errors.UserError("--output names the folder to write")
   from compare_gan_logits import datasets
-  from compare_gan_logits import inversion
-  from compare_gan_logits import reconstruction
   from compare_gan_logits.apps.two_afc import trials
 
-  given = [module.rpartition("=") for module in FLAGS.module]
-  inverters = [inversion.Inverter.load(path) for _, _, path in given]
-  labels = reconstruction.unique(
-    [label or inverter.name for (label, _, _), inverter in zip(given, inverters)]
-  )
-  dataset = datasets.get_dataset(FLAGS.dataset or inverters[0].info["dataset"])
+  inverters = modules.load(FLAGS.module, FLAGS.classifier)
+  labels = list(inverters)
+  first = inverters[labels[0]]
+  dataset = datasets.get_dataset(FLAGS.dataset or first.info["dataset"])
   ids = trials.choose(
     dataset.num_examples("validation"), FLAGS.trials, FLAGS.catch, FLAGS.seed
   )
   images, _ = dataset.arrays("validation", indices=ids)
   study = trials.prepare(
-    dict(zip(labels, inverters)),
+    inverters,
     images,
     ids,
     dataset.name,
@@ -137,11 +141,13 @@ def _serve():
     ) from None
   if len(studies) > 1:
     raise errors.UserError("serve takes one --study; start one server for each")
-  running = server.open_server(studies[0], web.listen(FLAGS.host, FLAGS.port))
+  running = server.open_server(
+    studies[0], web.listen(FLAGS.host, FLAGS.port), FLAGS.outer_url
+  )
   if FLAGS.host not in web.LOCAL:
     print("note: every machine that reaches this one can answer")
   print(
-    f"asking at {web.url(FLAGS.host, running)} (Ctrl-C ends it; every answer is "
+    f"asking at {web.url(FLAGS.host, running, FLAGS.outer_url)} (Ctrl-C ends it; every answer is "
     "saved at once)",
     flush=True,
   )

@@ -1,4 +1,4 @@
-"""What can be turned: name, range, neutral value, and what the paper found there.
+"""The controls: name, range, neutral value, and what the paper found there.
 
 The page's sliders, the bounds of a View and the words of a saved picture are all
 made from this one list.
@@ -23,7 +23,7 @@ class Control:
     finding: what the paper found, as a hypothesis to check; "" for a seed that
       belongs to another control.
     section: of the paper.
-    unit: what the number is, for those who want to know.
+    unit: what the number is.
     seed: name of the control that holds its seed.
   """
 
@@ -66,8 +66,8 @@ CONTROLS = (
     0.05,
     1.0,
     "factor",
-    "The shift that undoes a brighter photo grows with brightness in the robust "
-    "model; in the standard one it peaks and falls again.",
+    "The shift of the logits that best undoes a change of brightness grows with the "
+    "brightness in the robust model; in the standard one it peaks and falls again.",
     "13",
     "pixel values times this, clipped",
   ),
@@ -94,7 +94,8 @@ CONTROLS = (
     5,
     0,
     "degrees",
-    "Turned by 90°, textures survive and objects come out badly distorted.",
+    "After a rotation by 90° textures are reconstructed, but objects are badly "
+    "distorted.",
     "13.1",
     "counter-clockwise",
   ),
@@ -107,8 +108,8 @@ CONTROLS = (
     0.005,
     0.0,
     "plain",
-    "Under an attack of 0.1 robust pictures stay as faithful, while the standard "
-    "model's may change colour and shape.",
+    "Under an attack of ε = 0.1 the robust model's reconstructions stay as faithful, "
+    "while the standard model's may change in colour and shape.",
     "5.4",
     "ε: largest change of a pixel, of its range 0 to 1",
   ),
@@ -121,8 +122,8 @@ CONTROLS = (
     0.02,
     0.0,
     "percent",
-    "Between the logits of two photos pictures change smoothly in both models, "
-    "and more smoothly in the robust one.",
+    "Between the logits of two photos the pictures change smoothly with both models, "
+    "and more smoothly with the robust one.",
     "5.5, 9",
     "linear between the two logit vectors",
   ),
@@ -135,8 +136,8 @@ CONTROLS = (
     0.05,
     0.0,
     "power",
-    "Scaling moves almost nothing but contrast and sharpness in the robust "
-    "model; in the standard one content changes a little too.",
+    "Scaling changes little but contrast and sharpness with the robust model; with "
+    "the standard one the content changes slightly too.",
     "5.5",
     "all logits times this",
   ),
@@ -149,8 +150,9 @@ CONTROLS = (
     0.05,
     0.0,
     "signed",
-    "No softmax can tell a shift, yet it moves contrast and sharpness in the "
-    "robust model; large ones empty the standard model's pictures.",
+    "A shift leaves the softmax probabilities as they are, yet it changes contrast "
+    "and sharpness with the robust model; with the standard one, large shifts remove "
+    "the content.",
     "5.5",
     "added to all logits",
   ),
@@ -163,8 +165,8 @@ CONTROLS = (
     0.05,
     0.0,
     "plain",
-    "At a variance of 0.55 content changes, and much more so in the standard "
-    "model; robust pictures still look of one kind.",
+    "At a variance of 0.55 the content changes, much more with the standard model; "
+    "the robust model's pictures remain similar to each other.",
     "5.5",
     "variance σ² of noise on the logits",
     seed="perturbation_seed",
@@ -179,10 +181,10 @@ CONTROLS = (
     1,
     0,
     "plain",
-    "Noise paints what the logits leave out, mostly small changes of shape, "
-    "pose, size and position; more in the standard model.",
+    "The noise decides what the logits leave open: mostly small changes of shape, "
+    "pose, size and position, larger with the standard model.",
     "5.3, 8",
-    "of the generator's own noise",
+    "of the generator's noise z",
   ),
   Control(
     "samples",
@@ -193,10 +195,10 @@ CONTROLS = (
     1,
     4,
     "plain",
-    "A picture often gets its photo's class again: 54 % of the time in the "
-    "robust model, 49 % in the standard one.",
+    "The classifier often gives a reconstruction the class of its photo: 54 % of the "
+    "time with the robust model, 49 % with the standard one.",
     "12",
-    "each with noise of its own",
+    "each with a noise vector of its own",
   ),
 )
 BY_NAME = {control.name: control for control in CONTROLS}

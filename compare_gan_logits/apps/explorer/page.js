@@ -64,9 +64,9 @@ function say(text, kind = "error") {
 async function post(path, body, name = "the file") {
   let response;
   try {
-    response = await fetch(path, {method: "POST", body});
+    response = await fetch(config.root + path, {method: "POST", body});
   } catch {
-    say("The server does not answer. Is tools/explore.py still running?");
+    say("The server does not answer. Is the explorer still running?");
     return null;
   }
   if (response.ok) return response;
@@ -99,7 +99,7 @@ async function show() {
     const response = await post("show", JSON.stringify({...view}));
     const answer = response && response.status === 200 ? await response.json() : null;
     if (answer) {
-      paint(answer.modules);
+      draw(answer.modules);
       $("#time").textContent = `${Math.round(performance.now() - start)} ms`;
       if ($("#message").className !== "note") say("");
     }
@@ -108,7 +108,7 @@ async function show() {
   $("#stage").setAttribute("aria-busy", "false");
 }
 
-function paint(modules) {
+function draw(modules) {
   last = modules;
   for (const module of modules) {
     const article = $(`#stage [data-module="${CSS.escape(module.name)}"]`);
@@ -458,7 +458,7 @@ function build() {
   if (many) $("#class-names").append(...config.classes.map((name) => option(name, name)));
   $("#rows").style.setProperty("--modules", config.modules.length);
   $("#rows .head .value").append(...config.modules.map(
-    (m) => make("span", {textContent: m.name, title: `${m.name}: logit as painted`})));
+    (m) => make("span", {textContent: m.name, title: `${m.name}: logit given to the generator`})));
   $("#another").hidden = !many;
   document.body.classList.toggle("many", many);
   if (!many) config.classes.forEach(addRow);

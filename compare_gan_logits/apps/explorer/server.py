@@ -1,16 +1,22 @@
 """The explorer's web server.
 
 It keeps nothing between requests: the page sends the whole view, with the photo in
-it, and gets the pictures back. So any number of browsers can look at once, and
+it, and gets the pictures back. So any number of browsers can use it at once, and
 nothing that is uploaded is ever written to disk (waitress's buffers included: their
 limits lie above the largest request).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
+import socket
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import flask
 import numpy as np
@@ -20,9 +26,11 @@ from werkzeug.exceptions import SecurityError
 
 from compare_gan_logits import figures
 from compare_gan_logits import inversion
+from compare_gan_logits import module_format
 from compare_gan_logits import reconstruction
 from compare_gan_logits.apps import web
 from compare_gan_logits.apps.explorer import controls
+from compare_gan_logits.apps.explorer import examples as examples_lib
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.apps.explorer.view import View
@@ -33,7 +41,6 @@ from compare_gan_logits.errors import sentence
 MAX_UPLOAD = 64 * 1024 * 1024  # bytes of a photo
 _MAX_VIEW = 16 * 1024 * 1024  # bytes of a view with its photos
 _TOP = 5  # classes listed with their confidence
-_EXAMPLES = 12
 _THREADS = 16
 
 
@@ -47,15 +54,21 @@ class Explorer:
     examples: list of (photo as in a View, name of its class).
   """
 
-  def __init__(self, modules):
-    """Args: modules: list of (name or "", folder)."""
-    found = [_load(folder) for _, folder in modules]
-    names = reconstruction.unique(
-      [
-        name or getattr(loaded, "name", os.path.basename(os.path.abspath(folder)))
-        for (name, folder), loaded in zip(modules, found)
-      ]
-    )
+  def __init__(
+    self,
+    modules: Sequence[tuple[str, str]],
+    classifiers: Mapping[str, Any] | None = None,
+  ) -> None:
+    """
+    Args:
+      modules: (name or "", folder) of each.
+      classifiers: {name: classifiers.Classifier} in place of those that modules name.
+    """
+    names = names_of(modules)
+    classifiers = classifiers or {}
+    found = [
+      _load(folder, classifiers.get(name)) for name, (_, folder) in zip(names, modules)
+    ]
     self.modules = {
       name: os.path.abspath(os.path.expanduser(folder))
       for name, (_, folder) in zip(names, modules)
@@ -69,7 +82,7 @@ class Explorer:
       name: loaded for name, loaded in zip(names, found) if isinstance(loaded, str)
     }
     self.labels = saving.all_labels(self.inverters)
-    self.examples = _examples(list(self.inverters.values()))
+    self.examples = examples_lib.examples(list(self.inverters.values()))
     self._computing = threading.Lock()
     self._reading = threading.Lock()
     self._drawing = threading.Lock()
@@ -79,7 +92,7 @@ class Explorer:
     return View(photo=self.examples[0][0], second=self.examples[1][0])
 
   def show(self, view, is_gone=lambda: False):
-    """{name: view.Shown}, or None if nobody waits for it any more.
+    """{name: view.Shown}, or None where the page that asked has gone.
 
     One view is computed at a time: two would only share the processors.
     """
@@ -116,10 +129,27 @@ class Explorer:
       )
 
 
-def _load(folder):
+def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
+  """The name of each module, given as (name or "", folder): its own where none is given.
+
+  That is its classifier's, or its folder's where it has none or cannot be read.
+  """
+  return reconstruction.unique([name or _own_name(folder) for name, folder in modules])
+
+
+def _own_name(folder):
+  path = os.path.abspath(os.path.expanduser(folder))
+  try:
+    recorded = module_format.read(path)["classifier"]
+  except (UserError, OSError):
+    recorded = None
+  return recorded["name"] if recorded else os.path.basename(path)
+
+
+def _load(folder, classifier=None):
   """An Inverter that has run once (the first run is slow), or what is wrong."""
   try:
-    inverter = inversion.Inverter.load(folder)
+    inverter = inversion.Inverter.load(folder, classifier)
     if inverter.classifier is None:
       return (
         f"{folder} was trained without a classifier, so a photo has no logits "
@@ -132,44 +162,26 @@ def _load(folder):
     return f"{folder} cannot be loaded: {sentence(error)}"
 
 
-def _examples(inverters):
-  """Test images of the modules' data set, or else of the embedded one."""
-  from compare_gan_logits import datasets
-
-  largest = max(
-    inverters, default=None, key=lambda inverter: (inverter.image_size, inverter.colors)
-  )
-  try:
-    dataset = datasets.get_dataset(largest.info["dataset"] if largest else "embedded")
-    images, classes = dataset.arrays("validation", limit=20 * _EXAMPLES)
-  except (UserError, OSError, ValueError):
-    dataset = datasets.get_dataset("embedded")
-    images, classes = dataset.arrays("validation", limit=20 * _EXAMPLES)
-  # One of each class, then a second of each, in file order.
-  earlier = [int(np.sum(classes[:i] == c)) for i, c in enumerate(classes)]
-  chosen = np.argsort(earlier, kind="stable")[:_EXAMPLES]
-  images = largest.prepare(images[chosen]) if largest else images[chosen]
-  pixels = np.round(images * 255).astype(np.uint8)
-  return [
-    (view_lib.encode(p), dataset.class_names[c])
-    for p, c in zip(pixels, classes[chosen])
-  ]
-
-
-def create_app(explorer, opened=None, host=None):
+def create_app(
+  explorer: Explorer,
+  opened: View | None = None,
+  host: str | None = None,
+  outer_url: str | None = None,
+) -> flask.Flask:
   """The web application.
 
   Args:
     explorer: Explorer.
     opened: View to begin with.
     host: that it listens at; a local one is only called by this machine's names.
+    outer_url: the page's address behind a proxy (see web.secure).
 
   Returns:
     flask.Flask.
   """
   app = flask.Flask(__name__, template_folder=".", static_folder=None)
   app.config["MAX_CONTENT_LENGTH"] = _MAX_VIEW
-  web.secure(app, host)
+  web.secure(app, host, outer_url)
 
   @app.get("/")
   def page():
@@ -257,6 +269,7 @@ def _config(explorer, opened):
   names = [name for labels in explorer.labels.values() for name in labels]
   view = opened or explorer.first_view()
   return {
+    "root": flask.url_for("page"),
     "view": view.to_json(),
     "controls": [dataclasses.asdict(control) for control in controls.CONTROLS],
     "modules": [
@@ -318,17 +331,24 @@ def _png(image):
   return view_lib.encode(figures.to_rgb(image))
 
 
-def open_server(explorer, listener, opened=None):
+def open_server(
+  explorer: Explorer,
+  listener: socket.socket,
+  opened: View | None = None,
+  outer_url: str | None = None,
+) -> Any:
   """A threaded server: `.run()` serves until Ctrl-C.
 
   Args:
     explorer: Explorer.
     listener: socket of web.listen.
     opened: View to begin with.
+    outer_url: the page's address behind a proxy.
   """
   return web.server(
-    create_app(explorer, opened, listener.getsockname()[0]),
+    create_app(explorer, opened, listener.getsockname()[0], outer_url),
     listener,
+    outer_url,
     threads=_THREADS,
     max_request_body_size=MAX_UPLOAD,
     inbuf_overflow=2 * MAX_UPLOAD,

@@ -7,7 +7,8 @@
 The order in which a view's settings act is that of the pipeline: the photo is
 brightened, sharpened, turned, attacked; its logits are mixed with the second
 photo's, two classes swap places, single classes are raised, all but the largest
-are set to zero; then the vector is scaled, shifted, perturbed, and painted.
+are set to zero; then the vector is scaled, shifted, perturbed, and given to the
+generator.
 """
 
 import base64

@@ -52,7 +52,7 @@ def read(study):
   """
   if not os.path.isfile(os.path.join(study.folder, FILE)):
     raise UserError(
-      f"{study.folder} holds no {FILE}: nobody has answered; ask with two_afc.py serve"
+      f"{study.folder} holds no {FILE}: it has no answers yet; collect some with two_afc.py serve"
     )
   answers = Answers(study.folder).all()
   if not all(

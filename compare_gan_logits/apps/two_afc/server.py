@@ -27,12 +27,13 @@ _DEFAULT_SIDE = 128  # CSS pixels of a picture before, or without, the script
 _THREADS = 8
 
 
-def create_app(study, host=None):
+def create_app(study, host=None, outer_url=None):
   """The web application of a study.
 
   Args:
     study: trials.Study.
     host: that it listens at; a local one is only called by this machine's names.
+    outer_url: the page's address behind a proxy (see web.secure).
 
   Returns:
     flask.Flask.
@@ -40,7 +41,7 @@ def create_app(study, host=None):
   app = flask.Flask(__name__, template_folder=".", static_folder=None)
   app.config["MAX_CONTENT_LENGTH"] = _MAX_BYTES
   # Without a referrer browsers would hide the Origin of forms.
-  web.secure(app, host, form_action="'self'", referrer="same-origin")
+  web.secure(app, host, outer_url, form_action="'self'", referrer="same-origin")
   answers = answers_lib.Answers(study.folder)
   zoom = max(1, _DEFAULT_SIDE // study.image_size)
   common = {
@@ -102,7 +103,7 @@ def create_app(study, host=None):
 
   @app.get("/picture/<study_id>/<int:number>/<side>.png")
   def picture(study_id, number, side):
-    # Addresses name sides, never models: nothing gives away who painted what.
+    # Addresses name sides, never models: nothing tells which model made a picture.
     if (
       study_id != study.id
       or number >= len(study.trials)
@@ -145,7 +146,7 @@ def _checked(code):
 
 
 def _new_code(answers):
-  """A code that nobody has used."""
+  """A code that is not in use."""
   # Four digits, and more where many are taken.
   codes = (
     f"S-{secrets.randbelow(9000 * 2**attempt) + 1000}" for attempt in itertools.count()
@@ -159,13 +160,17 @@ def _send(path, max_age):
   return flask.send_file(path, max_age=max_age)
 
 
-def open_server(study, listener):
+def open_server(study, listener, outer_url=None):
   """A threaded server: `.run()` serves until Ctrl-C.
 
   Args:
     study: trials.Study.
     listener: socket of web.listen.
+    outer_url: the page's address behind a proxy.
   """
   return web.server(
-    create_app(study, listener.getsockname()[0]), listener, threads=_THREADS
+    create_app(study, listener.getsockname()[0], outer_url),
+    listener,
+    outer_url,
+    threads=_THREADS,
   )

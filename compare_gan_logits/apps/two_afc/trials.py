@@ -24,7 +24,7 @@ class Trial:
   Attributes:
     number: its name in addresses and files, from 0.
     image: id of the original in its data set.
-    left, right: "a" or "b", the model that painted the picture; or "original", the
+    left, right: "a" or "b", the model that made the picture; or "original", the
       original itself, in a catch trial.
   """
 
@@ -184,7 +184,7 @@ def prepare(inverters, images, ids, dataset, folder, catch=4, seed=0):
   (_, first), (_, second) = models.values()
   if (first.image_size, first.colors) != (second.image_size, second.colors):
     raise UserError(
-      f"one module paints {first.image_size} px with {first.colors} colours, the "
+      f"one module generates {first.image_size} px with {first.colors} colours, the "
       f"other {second.image_size} px with {second.colors}; compare modules of one "
       "size and colour"
     )
