@@ -682,6 +682,31 @@ CASES = (
     ("7", "10"),
   ),
   # The report.
+  Case(
+    "report_role",
+    "reproduce",
+    "--module {module} --role sturdy --output {out}",
+    ("'standard' or 'robust'",),
+  ),
+  Case(
+    "report_classifier_label",
+    "reproduce",
+    "--module a={module} --classifier b={classifier7} --output {out}",
+    ("no module 'b'", "known: a"),
+  ),
+  Case(
+    "explorer_outer_url",
+    "explore",
+    "--module {module} --port 0 --outer_url hub.example",
+    ("--outer_url", "https://"),
+  ),
+  Case(
+    "reconstruct_select",
+    "reconstruct",
+    _PHOTO + "{photos} --module {module} --select psnr",
+    ("--select",),
+    WRONG_FLAG,
+  ),
   Case("report_no_module", "reproduce", "--output {out}", ("--module",)),
   Case(
     "report_experiment",

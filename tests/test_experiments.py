@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny
+from scipy import special
 from scipy import stats
 
 from compare_gan_logits import experiments
@@ -13,6 +14,7 @@ from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import adversarial
 from compare_gan_logits.experiments import baselines
+from compare_gan_logits.experiments import best_of_samples
 from compare_gan_logits.experiments import brightness_sharpness
 from compare_gan_logits.experiments import class_spread
 from compare_gan_logits.experiments import common
@@ -22,8 +24,10 @@ from compare_gan_logits.experiments import directions
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import iterative_stability
+from compare_gan_logits.experiments import logit_content
 from compare_gan_logits.experiments import logit_manipulation
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.experiments import memorisation
 from compare_gan_logits.experiments import misclassified
 from compare_gan_logits.experiments import mixup
 from compare_gan_logits.experiments import noise_interpolation
@@ -55,6 +59,7 @@ def _root_mean_square(a, b):
 @pytest.fixture(autouse=True)
 def _distance_in_closed_form(monkeypatch):
   monkeypatch.setattr(measures, "perceptual", _root_mean_square)
+  monkeypatch.setattr(memorisation, "_by_lpips", memorisation._by_pixels)
 
 
 @pytest.fixture(scope="module")
@@ -500,3 +505,126 @@ def test_search_finds_the_logits(inverters):
   found = optimisation.search(inverters["robust"], logits, settings, 0.0, seed=1)
   assert found.min() >= 0 and found.max() <= 1
   np.testing.assert_allclose(found.reshape(4, -1) @ K, logits, atol=0.05)
+
+
+# Independent judge, samples to choose from, content, memory ----------------------------
+
+
+def test_the_judge_is_asked_beside_the_inverted_classifier(inverters):
+  kernel = RNG.normal(size=[PIXELS, 6])
+  judged = data_lib.Data(
+    tiny.Images(IMAGES, LABELS), judge=tiny.LinearClassifier(kernel)
+  )
+  result = comparison.run(inverters, judged, comparison.Settings(images=60))
+  flat = IMAGES[result.arrays["ids"]].reshape(60, -1)
+  for label, size in NOISE.items():
+    noise = inverters[label].noise(60, 0) @ (size * DIRECTIONS)
+    seen, again = flat @ kernel, np.clip(flat + noise, 0, 1) @ kernel
+    kept = np.mean(seen.argmax(1) == again.argmax(1))
+    assert _value(result, measures.KEPT_BY_JUDGE, label) == pytest.approx(
+      kept, abs=0.02
+    )
+  assert list(result.headlines()) == [
+    "LPIPS",
+    "PSNR",
+    "SSIM",
+    "class kept",
+    "class kept (judge)",
+  ]
+
+
+def test_the_best_sample_is_the_one_with_the_nearest_logits(inverters, data):
+  inverter = inverters["standard"]
+  samples = inverter.reconstruct(IMAGES[:20], 5, seed=3)
+  chosen = inverter.reconstruct(IMAGES[:20], 5, seed=3, select="logits")
+  logits = IMAGES[:20].reshape(20, -1) @ K
+  distances = np.linalg.norm(samples.reshape(20, 5, -1) @ K - logits[:, None], axis=-1)
+  np.testing.assert_array_equal(
+    chosen[:, 0], samples[np.arange(20), distances.argmin(1)]
+  )
+  with pytest.raises(UserError, match="logits"):
+    inverter.reconstruct(IMAGES[:2], 2, select="psnr")
+  result = best_of_samples.run(inverters, data, best_of_samples.Settings(images=60))
+  lpips = [result.arrays[f"{n}/lpips/standard"].mean() for n in (1, 2, 4, 8)]
+  # All that differs is noise, most of which the logits do not see.
+  assert lpips[3] < lpips[0]
+
+
+def test_reduced_logits_in_closed_form():
+  logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, -1.0]])
+  means = logit_content.Means.of(logits)
+  np.testing.assert_allclose(means.ranked, [4.0, 1.0, 0.0])
+  found = logit_content.conditions(logits, means, (1, 2, 3), 2)
+  assert "top 3" not in found
+  np.testing.assert_allclose(found["top 1"], [[3, 3, 0.5], [1.5, 5, 0.5]])
+  np.testing.assert_allclose(found["top 2"], [[3, 3, 2], [0, 5, 0.5]])
+  np.testing.assert_allclose(found["all but the top 2"], [[1.5, 1, 0.5], [1.5, 3, -1]])
+  np.testing.assert_allclose(found["ranks"], [[4, 0, 1], [1, 4, 0]])
+  np.testing.assert_allclose(found["predicted class"], logits)  # alone in its class
+  moved = logit_content.conditions(logits * 2 + 7, means, (1,), 2)
+  np.testing.assert_allclose(moved["ranks"], found["ranks"])
+  shifted = logit_content.conditions(logits + 7, means, (1,), 2)["probabilities"]
+  np.testing.assert_allclose(shifted, found["probabilities"], atol=1e-5)
+  given = special.softmax(found["probabilities"], axis=1)
+  np.testing.assert_allclose(given, special.softmax(logits, axis=1), atol=1e-6)
+
+
+def test_content_of_an_exact_inverse(inverters, data):
+  """What the inverse loses is the change of its logits: K has orthonormal columns."""
+  settings = logit_content.Settings(images=50, keep=(1, 2), drop=2)
+  result = logit_content.run({"robust": inverters["robust"]}, data, settings)
+  means = logit_content.Means.of(IMAGES.reshape(200, -1) @ K)
+  logits = IMAGES[result.arrays["ids"]].reshape(50, -1) @ K
+  given = logit_content.conditions(logits, means, (1, 2), 2)
+  for name in ("top 1", "ranks", "predicted class"):
+    expected = np.linalg.norm(given[name] - logits, axis=1) / SIZE
+    np.testing.assert_allclose(
+      result.arrays[f"{name}/lpips/robust"], expected, atol=0.004
+    )
+  outcomes = _outcomes(result)
+  assert outcomes[
+    "The logits hold more of the picture than the predicted class does (robust)"
+  ] == (verdicts.HOLDS)
+
+
+def test_memory_is_found_where_it_was_made_and_not_elsewhere(tmp_path):
+  train = RNG.uniform(size=[60, SIZE, SIZE, 1])
+  held_out = RNG.uniform(size=[120, SIZE, SIZE, 1])
+  data = data_lib.Data(tiny.Images(held_out, np.zeros(120), train=train))
+
+  def recites(z, logits):
+    flat = tf.constant(train[:4].reshape(4, -1), tf.float32)
+    return tf.gather(flat, tf.argmax(logits, axis=1))
+
+  def blurs(z, logits):
+    return 0.5 + 0.0 * (logits @ tf.constant(K.T, tf.float32))
+
+  modules = {
+    name: Inverter.load(
+      tiny.write_module(tmp_path / name, picture, size=SIZE), tiny.LinearClassifier(K)
+    )
+    for name, picture in (("recites", recites), ("blurs", blurs))
+  }
+  settings = memorisation.Settings(images=60, training_images=60)
+  result = memorisation.run(modules, data, settings)
+  share = "nearest is a training image, not a held-out one, pixels: reconstructions"
+  known = data.training.order("memorisation")
+  assert _value(result, share, "recites") == 1
+  assert set(result.arrays["pixels/reconstructions/id/recites"]) <= set(range(4))
+  np.testing.assert_allclose(
+    result.arrays["pixels/reconstructions/distance/recites"], 0, atol=1e-6
+  )
+  # By brute force, for images that the generator had no part in.
+  ids, queries = result.arrays["ids"], held_out[result.arrays["ids"]]
+  distances = np.square(queries[:, None] - train[known][None]).mean(axis=(2, 3, 4))
+  np.testing.assert_allclose(
+    result.arrays["pixels/test images/distance/blurs"], distances.min(axis=1), rtol=1e-4
+  )
+  np.testing.assert_array_equal(
+    result.arrays["pixels/test images/id/blurs"], known[distances.argmin(axis=1)]
+  )
+  assert len(set(ids)) == 60
+  outcomes = _outcomes(result)
+  assert outcomes[
+    "Reconstructions are drawn to training images, by pixels (recites)"
+  ] == (verdicts.HOLDS)

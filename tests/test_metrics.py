@@ -255,6 +255,15 @@ def test_lpips_against_the_official_package(net):
 
 
 @needs_weights
+def test_distances_of_embeddings_are_lpips():
+  a, b = images(5, 32, 1, seed=1), images(5, 32, 1, seed=2)
+  x, y = lpips.embedding(a), lpips.embedding(b)
+  np.testing.assert_allclose(
+    np.square(x - y).sum(axis=1), lpips.distance(a, b), rtol=1e-4
+  )
+
+
+@needs_weights
 def test_lpips_takes_small_and_grey_images_in_any_number():
   grey = images(33, 32, 1)
   values = lpips.distance(grey, images(33, 32, 1, seed=1))

@@ -154,6 +154,34 @@ def test_page_holds_everything(finished):
     np.load(finished / name / "arrays.npz", allow_pickle=False)
 
 
+def test_the_page_opens_with_pictures_and_headline_numbers(finished):
+  page = (finished / "report.html").read_text()
+  opening = page[: page.index('id="models"')]
+  assert opening.index("data:image/png") < opening.index('id="numbers"')
+  assert opening.count("data:image/png") == 1  # that of the comparison
+  for column in ("LPIPS", "PSNR", "SSIM", "class kept"):
+    assert f"<th>{column}</th>" in opening
+  for group in (verdicts.PAIR, verdicts.MODEL):
+    assert f"<h3>{group}</h3>" in page
+  curves = finished.glob("brightness_sharpness/*.png")
+  assert page.count('<figure class="curves">') == len(list(curves)) > 0
+
+
+def test_where_roles_are_not_recorded_the_page_says_why(inverters, data, tmp_path):
+  path = inverters["robust"].path
+  unknown = {
+    name: Inverter.load(path, tiny.LinearClassifier(KERNEL)) for name in inverters
+  }
+  for inverter in unknown.values():
+    inverter.classifier.describe = lambda: {"name": "x", "digest": "y"}
+  done = study.run(["class_spread"], unknown, data, str(tmp_path), 24, lambda _: None)
+  report.write(done, study.describe(unknown, data, 24), str(tmp_path))
+  assert not done["class_spread"]["verdicts"]
+  page = (tmp_path / "report.html").read_text()
+  assert "--role robust=robust" in page and "not recorded" in page
+  assert f"<h3>{verdicts.PAIR}</h3>" not in page
+
+
 @pytest.fixture(scope="module")
 def browser():
   webdriver = pytest.importorskip("selenium.webdriver")

@@ -138,32 +138,36 @@ def write_classifier(path, kernel, size=8, colors=1):
 
 
 class Images:
-  """A labelled set in memory, with what Data asks of datasets.ImageDataset."""
+  """A labelled set in memory, with what Data asks of datasets.ImageDataset.
+
+  train: images of the training split, whose labels are 0; None: as for validation.
+  """
 
   name = "tiny"
   imagenet_indices = None
 
-  def __init__(self, images, labels, num_classes=4):
-    self._images = np.asarray(images, np.float32)
-    self._labels = np.asarray(labels, np.int32)
+  def __init__(self, images, labels, num_classes=4, train=None):
+    images = np.asarray(images, np.float32)
+    labels = np.asarray(labels, np.int32)
+    self._splits = {"validation": (images, labels), "train": (images, labels)}
+    if train is not None:
+      train = np.asarray(train, np.float32)
+      self._splits["train"] = train, np.zeros(len(train), np.int32)
     self.resolution, self.colors = images.shape[1], images.shape[3]
     self.num_classes = num_classes
     self.class_names = [f"class {i}" for i in range(num_classes)]
 
   def num_examples(self, split):
-    del split
-    return len(self._images)
+    return len(self._splits[split][0])
 
   def arrays(self, split, limit=None, indices=None):
-    del split
-    chosen = np.arange(len(self._images)) if indices is None else np.asarray(indices)
-    return self._images[chosen[:limit]], self._labels[chosen[:limit]]
+    images, labels = self._splits[split]
+    chosen = np.arange(len(images)) if indices is None else np.asarray(indices)
+    return images[chosen[:limit]], labels[chosen[:limit]]
 
   def load(self, split):
-    del split
-    return tf.data.Dataset.from_tensor_slices(
-      {"image": self._images, "label": self._labels}
-    )
+    images, labels = self._splits[split]
+    return tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})
 
   def fingerprint(self, split):
-    return f"{split} {float(self._images.sum()):.6g}"
+    return f"{split} {float(self._splits[split][0].sum()):.6g}"

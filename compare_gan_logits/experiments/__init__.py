@@ -1,11 +1,14 @@
-"""One module per question of the paper; see common.py for the form of all.
+"""One module per question; see common.py for the form of all.
 
 `EXPERIMENTS` lists them in the order of the report. Each is imported when it is
 asked for: from Python, `from compare_gan_logits.experiments import comparison`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import importlib
+from typing import Any
 
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
@@ -26,12 +29,15 @@ EXPERIMENTS = (
   "brightness_sharpness",
   "rotation",
   "mixup",
+  "best_of_samples",
+  "logit_content",
+  "memorisation",
   "directions",
   "optimisation",
 )
 
 
-def get(name):
+def get(name: str) -> Any:
   """The experiment's module.
 
   Raises:
@@ -42,7 +48,7 @@ def get(name):
   return importlib.import_module(f"compare_gan_logits.experiments.{name}")
 
 
-def settings_of(experiment, limit=None):
+def settings_of(experiment: Any, limit: int | None = None) -> Any:
   """The experiment's settings, gin applied; at most `limit` images if that is given."""
   settings = experiment.Settings()
   if limit is None:

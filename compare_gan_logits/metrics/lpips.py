@@ -152,6 +152,20 @@ def graph_distance(a, b, net="alex"):
   return total
 
 
+def graph_embedding(images, net="alex"):
+  """Vectors whose squared l2 distance is LPIPS: images [n, h, w, c] -> [n, d].
+
+  Nearest neighbours in LPIPS are found by a matrix product of them.
+  """
+  _, heads = load_weights(net)
+  parts = []
+  for x, head in zip(activations(images, net), heads):
+    height, width, channels = x.shape.as_list()[1:]
+    weights = np.sqrt(np.reshape(head, [channels]) / (height * width))
+    parts.append(tf.reshape(_unit(x) * weights, [-1, height * width * channels]))
+  return tf.concat(parts, axis=1)
+
+
 def _unit(x):
   return x / (tf.sqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True)) + 1e-10)
 
@@ -169,6 +183,13 @@ def _features_function(net, shape):
     lambda x: tf.reduce_mean(activations(x, net)[-1], [1, 2]),
     [tf.TensorSpec(shape)],
     _BATCH,
+  )
+
+
+@functools.lru_cache(maxsize=8)
+def _embedding_function(net, shape):
+  return GraphFunction(
+    lambda x: graph_embedding(x, net), [tf.TensorSpec(shape)], _BATCH
   )
 
 
@@ -199,3 +220,12 @@ def features(images, net="vgg"):
   """Mean over positions of the last compared layer: [n, 512] (vgg) or [n, 256]."""
   images = np.asarray(images, np.float32)
   return _features_function(net, images.shape[1:])(images)
+
+
+def embedding(images, net="alex"):
+  """Vectors float32 [n, d] of images [n, h, w, 1 or 3] in [0, 1].
+
+  The squared l2 distance of two of them is LPIPS. At 64 px d is 32,000 for "alex".
+  """
+  images = np.asarray(images, np.float32)
+  return _embedding_function(net, images.shape[1:])(images)

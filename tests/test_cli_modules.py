@@ -1,0 +1,73 @@
+"""Labels, classifiers and roles of --module, --classifier and --role."""
+
+import numpy as np
+import pytest
+import tiny
+
+from compare_gan_logits import classifiers
+from compare_gan_logits.classifiers.spec import Role
+from compare_gan_logits.cli import modules
+from compare_gan_logits.errors import UserError
+
+
+@pytest.mark.parametrize(
+  "text, expected",
+  [
+    ("runs/a", ("", "runs/a")),
+    ("robust=runs/a", ("robust", "runs/a")),
+    ("robust=runs/a=b", ("robust", "runs/a=b")),
+    ("runs/a=b/module", ("", "runs/a=b/module")),
+    ("./a=b", ("", "./a=b")),
+    ("https://hub/x?format=y", ("", "https://hub/x?format=y")),
+    ("a=https://hub/x?format=y", ("a", "https://hub/x?format=y")),
+    ("=b", ("", "b")),
+  ],
+)
+def test_labels_are_told_from_paths(text, expected):
+  assert modules.named(text) == expected
+
+
+def test_values_for_labels():
+  labels = ["a", "b"]
+  assert modules.for_labels("--x", [], labels) == {}
+  assert modules.for_labels("--x", ["v"], labels) == {"a": "v", "b": "v"}
+  assert modules.for_labels("--x", ["v", "b=w"], labels) == {"a": "v", "b": "w"}
+  for given, words in (
+    (["c=v"], "no module 'c'"),
+    (["v", "w"], "--x a="),
+    (["a=v", "a=w"], "twice for a"),
+  ):
+    with pytest.raises(UserError, match=words):
+      modules.for_labels("--x", given, labels)
+
+
+def test_modules_with_other_classifiers_and_roles(tmp_path, capsys):
+  rng = np.random.default_rng(0)
+  first, second = (
+    tiny.write_classifier(tmp_path / name, rng.normal(size=[64, 4]))
+    for name in ("first", "second")
+  )
+  made_with = classifiers.load(first).describe()
+  paths = [
+    tiny.write_module(
+      tmp_path / name, tiny.linear(rng.normal(0, 0.02, [4, 64])), classifier=made_with
+    )
+    for name in ("m", "n")
+  ]
+  found = modules.load(
+    [f"x={paths[0]}", paths[1]], [f"x={second}"], ["x=robust", "first=standard"]
+  )
+  assert list(found) == ["x", "first"]
+  assert [m.role for m in found.values()] == [Role("robust"), Role("standard")]
+  assert [m.classifier.path for m in found.values()] == [second, first]
+  said = capsys.readouterr().err
+  assert paths[0] in said and "another classifier" in said and paths[1] not in said
+  # A classifier that is gone may be named elsewhere; else the flag is named.
+  (tmp_path / "first").rename(tmp_path / "moved")
+  with pytest.raises(UserError, match="--classifier"):
+    modules.load(paths)
+  moved = modules.load(paths, [str(tmp_path / "moved")])
+  assert list(moved) == ["first", "first_2"]
+  assert all(m.role is None for m in moved.values())
+  with pytest.raises(UserError, match="'standard' or 'robust'"):
+    modules.load(paths, [str(tmp_path / "moved")], ["sturdy"])
