@@ -21,6 +21,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings of the build's own
 warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub's import
 
+# GPU memory is taken as it is needed, so that several programs can share a GPU.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
 tensorflow_compat.watch()
 
 __version__ = "0.1.0"

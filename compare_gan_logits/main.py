@@ -24,8 +24,8 @@ import gin.tf.external_configurables
 import tensorflow.compat.v1 as tf
 from absl import flags
 
-from compare_gan_logits import allocator
 from compare_gan_logits import datasets
+from compare_gan_logits import devices
 from compare_gan_logits import files
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
@@ -119,7 +119,6 @@ def make_run(model_dir, distribution=None):
 def main(argv):
   if len(argv) > 1:
     raise UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
-  allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
   if not FLAGS.gin_config:
     raise UserError(
@@ -127,11 +126,14 @@ def main(argv):
       "gin_configs/ is a small one"
     )
   parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
+  devices.configure()
   model_dir = FLAGS.model_dir or default_model_dir(FLAGS.gin_config)
   trains = FLAGS.schedule in ("train", "eval_after_train")
   distribution = Distribution(
     FLAGS.distribute if trains else "none", FLAGS.num_replicas if trains else None
   )
+  if trains and distribution.is_chief and not FLAGS.use_tpu:
+    print(devices.describe(), flush=True)
   run = make_run(model_dir, distribution)
   # Of several workers the first one speaks for all.
   with (

@@ -14,11 +14,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import checkpoints
+from compare_gan_logits import devices
 from compare_gan_logits import eval_gan_lib
 from compare_gan_logits import export
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import hooks
+from compare_gan_logits import tensorflow_compat
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
 from compare_gan_logits.errors import UserError
@@ -212,6 +214,8 @@ class Run:
     self._use_tpu = use_tpu
     self._tpu = (tpu, tpu_zone, gcp_project)
     self.distribution = distribution or Distribution()
+    if use_tpu:
+      tensorflow_compat.check_tpu()
     if use_tpu and self.distribution.strategy:
       raise UserError("--use_tpu has its own replicas; leave out --distribute")
     self._replica_batch = self.distribution.share(options["batch_size"])
@@ -247,7 +251,11 @@ class Run:
 
     def input_fn(params, input_context=None):
       share = input_share(input_context, params.get("context"))
-      return self.gan.input_fn(params, start_step=step, logits=logits, **share)
+      dataset = self.gan.input_fn(params, start_step=step, logits=logits, **share)
+      # A strategy and a TPU copy the batches to their replicas themselves.
+      if self.distribution.strategy or self._use_tpu:
+        return dataset
+      return devices.prefetch(dataset)
 
     max_steps = self.options["training_steps"]
     guards = [hooks.WeightGuard(self.model_dir)]

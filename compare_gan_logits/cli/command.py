@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import explain
 
 
@@ -42,6 +43,9 @@ def _terminate(number, frame):
 def _excepthook(kind, error, trace):
   if issubclass(kind, KeyboardInterrupt):
     _exit_interrupted(error)
+  if issubclass(kind, UserError) and "--debug" not in sys.argv:
+    print(f"error: {explain(error)}", file=sys.stderr)  # while modules are imported
+    return
   sys.__excepthook__(kind, error, trace)
 
 

@@ -49,14 +49,15 @@ def main(argv):
       "give --output, the folder of the module to write, or "
       "--evaluate and a classifier's name"
     )
-  from compare_gan_logits import allocator
   from compare_gan_logits import classifiers
   from compare_gan_logits import configuration
   from compare_gan_logits import datasets
+  from compare_gan_logits import devices
   from compare_gan_logits.classifiers import training
 
-  allocator.keep_freed_memory()
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
+  devices.configure()
+  print(devices.describe(), flush=True)
   dataset = datasets.get_dataset(FLAGS.dataset)
   if FLAGS.output:
     training.train(dataset, FLAGS.output, FLAGS.robust, FLAGS.init)
