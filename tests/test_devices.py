@@ -177,6 +177,7 @@ def test_memory_of_a_gpu_is_what_the_session_may_take(monkeypatch):
 
 @pytest.mark.parametrize("value", [True, False])
 def test_tensor_float_32_is_by_gin(value):
+  gin.clear_config()
   try:
     configuration.parse_gin([], [f"devices.tensor_float_32 = {value}"])
     devices.configure()
