@@ -12,7 +12,7 @@ import tensorflow.compat.v2 as tf2
 
 from compare_gan_logits import files
 from compare_gan_logits import module_format
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
@@ -111,7 +111,7 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   z = modular_gan.sample_eval_z(
     [batch_size, gan.z_dim], tpu_random.step_seed(seed, "standing statistics", position)
   )
-  with arch_ops.network_pass(accumulate=True):
+  with network_pass.network_pass(accumulate=True):
     images = gan.generate(z, y)
   gan.discriminate(images, y)
   weights = gan.generator.variables + gan.discriminator.variables

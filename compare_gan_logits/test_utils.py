@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Any
 from unittest import mock
 
 import gin
@@ -21,8 +20,16 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets  # its flags
 from compare_gan_logits import eval_utils
-from compare_gan_logits.architectures import abstract_arch
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures.dummy import Discriminator
+from compare_gan_logits.architectures.dummy import Generator
+
+
+__all__ = [
+  "CompareGanTestCase",
+  "Discriminator",
+  "Generator",
+  "create_fake_inception_graph",
+]
 
 
 def create_fake_inception_graph() -> tf.Graph:
@@ -37,44 +44,6 @@ def create_fake_inception_graph() -> tf.Graph:
     pool = tf.matmul(tf.reshape(images, [-1, pixels]), weights, name="pool_3")
     tf.identity(pool, name="logits")
   return graph
-
-
-class Generator(abstract_arch.AbstractGenerator):
-  """One linear layer from z to the pixels.
-
-  Attributes:
-    call_arg_list: the arguments of each call, a list of dicts.
-  """
-
-  def __init__(self, **kwargs: Any):
-    super().__init__(**kwargs)
-    self.call_arg_list: list[dict[str, Any]] = []
-
-  def apply(self, z: tf.Tensor, y: tf.Tensor | None, is_training: bool) -> tf.Tensor:
-    self.call_arg_list.append({"z": z, "y": y, "is_training": is_training})
-    height, width, colors = self._image_shape
-    pixels = arch_ops.linear(z, height * width * colors, scope="fc_noise")
-    return tf.nn.sigmoid(tf.reshape(pixels, [-1, height, width, colors]))
-
-
-class Discriminator(abstract_arch.AbstractDiscriminator):
-  """One linear layer from an image's mean colour to its score.
-
-  Attributes:
-    call_arg_list: the arguments of each call, a list of dicts.
-  """
-
-  def __init__(self, **kwargs: Any):
-    super().__init__(**kwargs)
-    self.call_arg_list: list[dict[str, Any]] = []
-
-  def apply(
-    self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
-  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    self.call_arg_list.append({"x": x, "y": y, "is_training": is_training})
-    features = tf.reduce_mean(x, axis=[1, 2])
-    logit = arch_ops.linear(features, 1, scope="linear")
-    return tf.nn.sigmoid(logit), logit, features
 
 
 class CompareGanTestCase(tf.test.TestCase):

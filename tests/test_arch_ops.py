@@ -7,6 +7,10 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import attention
+from compare_gan_logits.architectures import logit_conditioning
+from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import scaled_convolutions
 from compare_gan_logits.errors import UserError
 
 
@@ -37,7 +41,7 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(scaling, height
   )
   fast, plain = (
     getattr(module, f"conv_{scaling}")(images, kernel)
-    for module in (arch_ops, plain_ops)
+    for module in (scaled_convolutions, plain_ops)
   )
   upstream = tf.constant(random(*plain.shape.as_list(), seed=2))
   results = [
@@ -51,14 +55,14 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(scaling, height
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("height", [8, 24])
-@pytest.mark.parametrize("scaling", ["same", "up", "down"])
-def test_bfloat16_rounds_what_convolutions_take_and_return(scaling, height, size):
+@pytest.mark.parametrize("scale", ["none", "up", "down"])
+def test_bfloat16_rounds_what_convolutions_take_and_return(scale, height, size):
   x = tf.constant(random(2, height, 6, 16))
   outputs = []
   for dtype in ("float32", "bfloat16"):
     gin.bind_parameter("compute.dtype", dtype)
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-      outputs.append(arch_ops.conv2d(x, 8, size, "layer", False, scaling))
+      outputs.append(arch_ops.scaled_conv2d(x, 8, (size, size), scale))
   kernel, bias = tf.trainable_variables()
   gradients = [tf.gradients(tf.reduce_sum(tf.square(y)), [x, kernel]) for y in outputs]
   assert [y.dtype for y in outputs] == [tf.float32, tf.bfloat16]
@@ -84,8 +88,8 @@ def test_spectral_norm_converges_to_the_largest_singular_value(singular_value, s
   weights = random(*shape)
   gin.bind_parameter("spectral_norm.singular_value", singular_value)
   kernel = tf.get_variable("kernel", initializer=weights, use_resource=True)
-  with arch_ops.network_pass() as one_pass:
-    normalized = arch_ops.spectral_norm(tf.convert_to_tensor(kernel), "kernel", True)
+  with network_pass.network_pass() as one_pass:
+    normalized = arch_ops.spectral_norm(kernel)
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     for _ in range(300):
@@ -97,12 +101,15 @@ def test_spectral_norm_converges_to_the_largest_singular_value(singular_value, s
 
 def test_a_kernel_takes_one_iteration_per_pass_and_none_outside_of_training():
   x = tf.constant(random(2, 3))
-  with arch_ops.network_pass() as one_pass, tf.variable_scope("", reuse=tf.AUTO_REUSE):
+  with (
+    network_pass.network_pass() as one_pass,
+    tf.variable_scope("", reuse=tf.AUTO_REUSE),
+  ):
     for _ in range(3):
-      arch_ops.linear(x, 4, "layer", is_training=True, use_sn=True)
-  assert len(one_pass.updates) == 1
-  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-    arch_ops.linear(x, 4, "layer", is_training=False, use_sn=True)
+      arch_ops.linear(x, 4, "layer", use_sn=True)
+    assert len(one_pass.updates) == 1
+    with network_pass.phase(is_training=False):
+      arch_ops.linear(x, 4, "layer", use_sn=True)
   assert len(one_pass.updates) == 1
 
 
@@ -113,7 +120,7 @@ def standardized(x, epsilon=1e-3):
 
 def test_batch_norm_is_zero_mean_and_unit_variance():
   x = 3 + 2 * random(8, 4, 4, 5)
-  with arch_ops.network_pass():
+  with network_pass.network_pass():
     (output,) = run(arch_ops.batch_norm(tf.constant(x), is_training=True))
   np.testing.assert_allclose(output, standardized(x), atol=2e-5)
 
@@ -122,8 +129,8 @@ def test_norms_of_bfloat16_compute_in_float32_and_return_bfloat16():
   # With a mean this far from zero, moments in 8 bits would be noise.
   x = 4 * random(64, 8, 8, 2) + 30
   rounded = tf.cast(tf.constant(x), tf.bfloat16)
-  with arch_ops.network_pass():
-    outputs = [arch_ops.batch_norm(rounded, True), arch_ops.layer_norm(rounded)]
+  with network_pass.network_pass():
+    outputs = [arch_ops.batch_norm(rounded, True), arch_ops.layer_norm(rounded, True)]
   assert {y.dtype for y in outputs} == {tf.bfloat16}
   for value, axis in zip(
     run(*(tf.cast(y, tf.float32) for y in outputs)), [(0, 1, 2), (1, 2, 3)]
@@ -136,8 +143,8 @@ def test_norms_of_bfloat16_compute_in_float32_and_return_bfloat16():
 def test_conditional_batch_norm_is_linear_in_the_condition(center_gamma):
   x, y = random(8, 4, 4, 5), random(8, 3, seed=1)
   gin.bind_parameter("conditional_batch_norm.center_gamma", center_gamma)
-  gin.bind_parameter("weights.stddev", 1.0)
-  with arch_ops.network_pass():
+  gin.bind_parameter("weights.initializer", "orthogonal")
+  with network_pass.network_pass():
     output = arch_ops.conditional_batch_norm(
       tf.constant(x), y=tf.constant(y), is_training=True, use_sn=False
     )
@@ -155,8 +162,8 @@ def test_conditional_batch_norm_is_linear_in_the_condition(center_gamma):
 @pytest.mark.parametrize("use_sn", [False, True])
 def test_logit_conditional_batch_norm_starts_as_the_identity_and_can_learn(use_sn):
   x, y = random(8, 4, 4, 5), 20 * random(8, 10, seed=1)
-  with arch_ops.network_pass():
-    output = arch_ops.logit_conditional_batch_norm(
+  with network_pass.network_pass():
+    output = logit_conditioning.logit_conditional_batch_norm(
       tf.constant(x), y=tf.constant(y), is_training=True, use_sn=use_sn
     )
   target = tf.reduce_sum(output * random(8, 4, 4, 5, seed=2))
@@ -169,7 +176,7 @@ def test_logit_conditional_batch_norm_starts_as_the_identity_and_can_learn(use_s
 
 def test_logit_conditional_batch_norm_has_two_layer_mlps():
   gin.bind_parameter("logit_conditional_batch_norm.num_hidden", 7)
-  arch_ops.logit_conditional_batch_norm(
+  logit_conditioning.logit_conditional_batch_norm(
     tf.constant(random(2, 4, 4, 5)),
     y=tf.constant(random(2, 10)),
     is_training=False,
@@ -184,8 +191,8 @@ def test_logit_conditional_batch_norm_has_two_layer_mlps():
 def test_self_modulated_batch_norm_depends_on_the_noise():
   x = np.repeat(random(4, 4, 4, 5), 2, axis=0)
   z = random(8, 6)
-  gin.bind_parameter("weights.stddev", 1.0)
-  with arch_ops.network_pass():
+  gin.bind_parameter("weights.initializer", "orthogonal")
+  with network_pass.network_pass():
     (output,) = run(
       arch_ops.self_modulated_batch_norm(
         tf.constant(x), z=tf.constant(z), is_training=True, use_sn=False
@@ -196,7 +203,7 @@ def test_self_modulated_batch_norm_depends_on_the_noise():
 
 def test_layer_norm_is_per_image():
   x = random(3, 4, 4, 5) * np.array([1, 10, 100]).reshape(3, 1, 1, 1)
-  (output,) = run(arch_ops.layer_norm(tf.constant(x, tf.float32)))
+  (output,) = run(arch_ops.layer_norm(tf.constant(x, tf.float32), True))
   np.testing.assert_allclose(output.reshape(3, -1).mean(1), 0, atol=1e-5)
   np.testing.assert_allclose(output.reshape(3, -1).std(1), 1, atol=1e-4)
 
@@ -205,7 +212,7 @@ def test_standing_statistics_are_the_mean_of_the_batches_moments():
   gin.bind_parameter("standardize_batch.use_moving_averages", False)
   batches = [1 + random(16, 5), 3 * random(16, 5, seed=1)]
   x = tf.placeholder(tf.float32, [16, 5])
-  with arch_ops.network_pass(accumulate=True):
+  with network_pass.network_pass(accumulate=True):
     accumulating = arch_ops.batch_norm(x, is_training=False)
   with tf.variable_scope("", reuse=True):
     plain = arch_ops.batch_norm(x, is_training=False)
@@ -229,7 +236,7 @@ def test_standing_statistics_are_the_mean_of_the_batches_moments():
 
 def test_attention_starts_as_the_identity_and_matches_numpy():
   x = random(2, 4, 4, 16)
-  output = arch_ops.non_local_block(tf.constant(x), "attention", False, use_sn=False)
+  output = arch_ops.non_local_block(tf.constant(x), "attention", use_sn=False)
   variables = {v.op.name.split("/", 1)[1]: v for v in tf.trainable_variables()}
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
@@ -265,7 +272,7 @@ def test_gradients_of_attention_are_the_plain_formula_s_the_second_ones_too():
   ]
   upstream = tf.constant(random(2, 24, 8, seed=3))
   results = []
-  for attend in (arch_ops._attend_in_training, arch_ops._attend):
+  for attend in (attention.attend_in_training, attention.attend):
     first = tf.gradients(attend(*inputs), inputs, upstream)
     norm = tf.add_n([tf.reduce_sum(tf.square(g)) for g in first])
     results.append([*first, *tf.gradients(norm, inputs)])
@@ -279,8 +286,8 @@ def test_attention_in_bfloat16():
     for seed, shape in enumerate([(24, 4), (6, 4), (6, 8)])
   ]
   upstream = tf.constant(random(2, 24, 8, seed=3))
-  exact = arch_ops._attend(*inputs)
-  rounded = arch_ops._attend_in_training(*(tf.cast(x, tf.bfloat16) for x in inputs))
+  exact = attention.attend(*inputs)
+  rounded = attention.attend_in_training(*(tf.cast(x, tf.bfloat16) for x in inputs))
   assert rounded.dtype == tf.bfloat16
   rounded = tf.cast(rounded, tf.float32)
   for value, expected in zip(

@@ -6,11 +6,10 @@ import types
 from unittest import mock
 
 import gin
-import plain_ops
 import pytest
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import scaled_convolutions
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.planning import cost_model
@@ -82,9 +81,7 @@ def tensorflow_s_count(gan, batch):
 
 def plainly(gan):
   return (
-    mock.patch.dict(
-      arch_ops.CONVOLUTIONS, {"up": plain_ops.conv_up, "down": plain_ops.conv_down}
-    ),
+    scaled_convolutions.plain_formulation(),
     mock.patch.object(type(gan.discriminator), "has_batch_statistics", True),
   )
 

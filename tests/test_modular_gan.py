@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
 
@@ -224,7 +224,7 @@ def test_generator_loss_needs_real_images_only_where_the_discriminator_mixes_the
       gan = make_gan()
       assert gan.discriminator.has_batch_statistics == mixes
       x, fake, y = tf.zeros([2, 32, 32, 1]), tf.ones([2, 32, 32, 1]), tf.zeros([2, 5])
-      with arch_ops.network_pass():
+      with network_pass.network_pass():
         loss = gan._generator_loss({"x": x, "y_real": y, "y_fake": y}, fake)
       assert (tf.gradients(loss, x)[0] is not None) == mixes
 
@@ -289,7 +289,7 @@ def test_micro_batches_average_the_gradients_of_their_parts(network):
   for part in range(2):
     start = part * half + (BATCH if network == "generator" else 0)
     rows = slice(start, start + half)
-    with arch_ops.network_pass():
+    with network_pass.network_pass():
       fake = gan._fake(z[rows], y[rows])
       real, fake = (gan._score(images, y[rows])[1] for images in (x[rows], fake))
       loss = (
@@ -322,7 +322,7 @@ def test_without_batch_norm_micro_batches_change_nothing():
       dict(zip(names, part))
       for part in zip(*(tf.split(value, number) for value in names.values()))
     ]
-    with arch_ops.network_pass():
+    with network_pass.network_pass():
       results.append(
         modular_gan.mean_gradients(
           optimizer,

@@ -1,13 +1,16 @@
-"""The training step against recordings of the reference trainer.
+"""Networks and training step against recordings of the reference trainer.
 
-tests/data/*.npz were recorded from real runs of it: initial weights, inputs,
-forward passes, and every variable after one or two whole training steps.
+tests/data/*.npz were recorded from real runs of it: initial weights (or the formula
+that makes them), inputs, forward passes, and every variable after one or two whole
+training steps, or their sums and some entries.
 """
 
 import itertools
 import json
 import os
+import re
 import types
+from unittest import mock
 
 import gin
 import gin.tf.external_configurables
@@ -16,7 +19,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.gans import modular_gan
 
 
@@ -25,10 +28,21 @@ RECORDINGS = [
   "biggan32_ch4",
   "biggan32_normal_init",
   "biggan64_ch4",
+  "biggan_deep32_ch4",
   "h_movingavg_ns",
   "h_noembed_flatz",
   "h_nosn_uncond_proj",
 ]
+# Whose weights a formula makes, and of whose variables there are only some entries.
+FORMULA_RECORDINGS = [
+  "biggan32_ln_two_attentions",
+  "dcgan32_wgangp",
+  "resnet5_64",
+  "resnet_cifar32",
+  "resnet_stl48",
+  "sndcgan32_dragan",
+]
+NUM_SUMS = 3  # in front of the entries
 
 
 def load(name):
@@ -43,16 +57,26 @@ def make_gan(meta):
     resolution=meta["resolution"], colors=meta["colors"], num_classes=meta["y_dim"]
   )
   parameters = {
-    "architecture": "resnet_biggan_arch",
-    "lambda": 1,
+    "architecture": meta.get("architecture", "resnet_biggan_arch"),
+    "lambda": meta.get("lamba", 1),
     "disc_iters": meta["disc_iters"],
     "z_dim": meta["z_dim"],
   }
   return modular_gan.ModularGAN(dataset, parameters, model_dir=None)
 
 
-def set_all(variables, recording, prefix):
-  """Ops that set every recorded variable; what is recorded must be there."""
+def condition(recording, part):
+  """The recorded condition, or zeros that an unconditional GAN does not look at."""
+  if f"{part}/y" in recording.files:
+    return recording[f"{part}/y"]
+  return np.zeros([len(recording[f"{part}/z"]), 1], np.float32)
+
+
+def set_all(variables, recording, meta):
+  """Ops that set every variable of the networks to what it was."""
+  if meta.get("mode") == "formula":
+    return [variables[k].assign(v) for k, v in by_formula(variables, meta).items()]
+  prefix = "init/"
   recorded = {key[len(prefix) :] for key in recording.files if key.startswith(prefix)}
   # Adam's powers carry the names of the reference's name scopes; they start alike.
   recorded = {key for key in recorded if not key.endswith("_power")}
@@ -60,51 +84,96 @@ def set_all(variables, recording, prefix):
   return [variables[key].assign(recording[prefix + key]) for key in recorded]
 
 
+def by_formula(variables, meta):
+  """The values that the recordings' formula gives to weights and vectors."""
+  random = np.random.RandomState(0)
+  values = {}
+  recorded = set(meta["trainable"]) | {
+    k for k in meta["variables"] if k.endswith("u_var")
+  }
+  for name in sorted(recorded):
+    shape = variables[name].shape.as_list()
+    assert shape == meta["variables"][name], name
+    value = random.randn(*shape) * meta["scale"] + name.endswith("/gamma")
+    values[name] = np.asarray(value, np.float32)
+  return values
+
+
 def relative_error(value, reference):
   return np.abs(value - reference).max() / max(np.abs(reference).max(), 1e-30)
 
 
-@pytest.fixture(scope="module", params=RECORDINGS)
+def recorded_uniform(recording):
+  """A stand-in for the random numbers of penalties: what they were."""
+  numbers = iter(k for k in recording.files if k.startswith("step0/uniform_"))
+
+  def uniform(shape, minval=0.0, maxval=1.0, **_):
+    return minval + (maxval - minval) * tf.constant(recording[next(numbers)])
+
+  return uniform
+
+
+def forward_passes(gan, recording):
+  """Outputs in training and at inference, by the recording's names."""
+  z, x = (tf.constant(recording[f"forward/{key}"]) for key in "zx")
+  y = tf.constant(recording["forward/y"]) if "forward/y" in recording.files else None
+  outputs = {}
+  for part, is_training in (("forward", True), ("inference", False)):
+    with network_pass.network_pass():
+      outputs[f"{part}/generated"] = gan.generator(z, y, is_training=is_training)
+      probability, logit, features = gan.discriminator(x, y, is_training=is_training)
+    outputs[f"{part}/d_prob"] = probability
+    outputs[f"{part}/d_logit"] = logit
+    outputs[f"{part}/d_features"] = features
+  return outputs
+
+
+@pytest.fixture(scope="module", params=RECORDINGS + FORMULA_RECORDINGS)
 def replay(request):
-  """(recording, meta, forward passes, losses, variables after each step)."""
+  """(recording, meta, forward passes, losses, variables before and after each step)."""
   recording, meta = load(request.param)
   gan = make_gan(meta)
   with tf.Graph().as_default():
     inputs = [
-      tf.placeholder(tf.float32, recording[f"step0/{key}"].shape)
-      for key in ("images", "z", "y")
-    ]
-    x, z, y = inputs
-    step, losses = gan.train_step(x, z, y, y)
-    forward_inputs = [tf.constant(recording[f"forward/{key}"]) for key in "zyx"]
-    with arch_ops.network_pass():
-      generated = gan.generator(*forward_inputs[:2], is_training=True)
-    with arch_ops.network_pass():
-      _, d_logit, d_features = gan.discriminator(
-        forward_inputs[2], forward_inputs[1], is_training=True
+      tf.placeholder(tf.float32, value.shape)
+      for value in (
+        recording["step0/images"],
+        recording["step0/z"],
+        condition(recording, "step0"),
       )
-    forward = {"generated": generated, "d_logit": d_logit, "d_features": d_features}
+    ]
+    with mock.patch("tensorflow.compat.v1.random.uniform", recorded_uniform(recording)):
+      x, z, y = inputs
+      step, losses = gan.train_step(x, z, y, y)
+    forward = forward_passes(gan, recording)
     variables = {v.op.name: v for v in tf.global_variables()}
-    assign = set_all(variables, recording, "init/")
+    assign = set_all(variables, recording, meta)
     with helpers.session() as sess:
       sess.run(tf.global_variables_initializer())
       sess.run(assign)
       forward = sess.run(forward)
-      all_losses, after = [], []
+      all_losses, values = [], [sess.run(variables)]
       for t in range(meta["steps"]):
         feed = {
-          tensor: recording[f"step{t}/{key}"]
-          for tensor, key in zip(inputs, ("images", "z", "y"))
+          inputs[0]: recording[f"step{t}/images"],
+          inputs[1]: recording[f"step{t}/z"],
+          inputs[2]: condition(recording, f"step{t}"),
         }
         all_losses.append(sess.run((step, losses), feed)[1])
-        after.append(sess.run(variables))
-  return recording, meta, forward, all_losses, after
+        values.append(sess.run(variables))
+  return recording, meta, forward, all_losses, values
 
 
-@pytest.mark.parametrize("output", ["generated", "d_logit", "d_features"])
-def test_forward_pass(replay, output):
+@pytest.mark.parametrize("output", ["generated", "d_prob", "d_logit", "d_features"])
+@pytest.mark.parametrize("part", ["forward", "inference"])
+def test_outputs(replay, part, output):
   recording, _, forward, _, _ = replay
-  assert relative_error(forward[output], recording[f"forward/{output}"]) < 1.1e-5
+  key = f"{part}/{output}"
+  if f"{key}_stats" in recording.files and key not in recording.files:
+    sums = statistics(forward[key])
+    np.testing.assert_allclose(sums, recording[f"{key}_stats"], rtol=1e-3, atol=1e-5)
+  elif key in recording.files:
+    assert relative_error(forward[key], recording[key]) < 1.1e-5
 
 
 def test_losses(replay):
@@ -112,6 +181,17 @@ def test_losses(replay):
   for t, loss in enumerate(losses):
     recorded = float(recording[f"step{t}/d_loss_0"])
     assert loss["d_loss_0"] == pytest.approx(recorded, rel=1e-4)
+    if f"step{t}/g_loss" in recording.files:
+      recorded = float(recording[f"step{t}/g_loss"])
+      assert loss["g_loss"] == pytest.approx(recorded, rel=1e-4, abs=1e-5)
+
+
+def statistics(value):
+  """The recordings' sums and entries of a value."""
+  value = np.asarray(value, np.float64)
+  entries = np.linspace(0, value.size - 1, 16).astype(int)
+  sums = [value.sum(), np.abs(value).sum(), np.square(value).sum()]
+  return np.array([*sums, *value.ravel()[entries]])
 
 
 def is_followed_by_batch_norm(name):
@@ -126,9 +206,11 @@ def is_followed_by_batch_norm(name):
 
 
 def test_every_variable_after_each_step(replay):
-  recording, _, _, _, after = replay
+  recording, meta, _, _, values = replay
+  if meta.get("mode") == "formula":
+    pytest.skip("test_sums_and_entries_after_a_step")
   g_lr = 1e-4
-  for t, variables in enumerate(after):
+  for t, variables in enumerate(values[1:]):
     compared = 0
     for name, value in variables.items():
       key = f"after_step{t}/{name}"
@@ -141,6 +223,39 @@ def test_every_variable_after_each_step(replay):
     assert compared > 60
 
 
+def test_sums_and_entries_after_a_step(replay):
+  """Of weights, vectors and Adam's first moments, which here are the last gradients."""
+  recording, meta, _, _, values = replay
+  if meta.get("mode") != "formula":
+    pytest.skip("test_every_variable_after_each_step")
+  before, after = values
+  largest = {
+    network: max(
+      np.abs(value).max()
+      for name, value in after.items()
+      if name.startswith(network) and name.endswith(("d_opt", "g_opt"))
+    )
+    for network in ("generator", "discriminator")
+  }
+  compared = 0
+  for key in recording.files:
+    part, _, name = key.partition("/")
+    if part not in ("after_step0_stats", "delta_step0_stats") or "/moving_" in name:
+      continue
+    network, weight = name.split("/")[0], re.sub("/[dg]_opt$", "", name)
+    gradient = after.get(f"{weight}/{network[0]}_opt")
+    if gradient is not None and np.abs(gradient).max() < 1e-4 * largest[network]:
+      continue  # a gradient of zero but for rounding, which Adam makes steps of
+    compared += 1
+    found = statistics(after[name] - (before[name] if part[0] == "d" else 0))
+    # A second update of the discriminator sees what rounding did to the first.
+    tolerance = 3e-3 if name == weight or meta["disc_iters"] == 1 else 2e-2
+    errors = np.abs(found - recording[key])
+    assert errors[NUM_SUMS:].max() < tolerance * np.abs(after[name]).max(), key
+    assert errors[1] < 3e-2 * recording[key][1], key
+  assert compared > 30
+
+
 def test_moving_averages_after_a_step():
   """The reference updates them once per generator call, in an order left to chance:
   each is the average for one of the orders of the three calls."""
@@ -151,7 +266,7 @@ def test_moving_averages_after_a_step():
     for z, y in zip(
       np.split(recording["step0/z"], 3), np.split(recording["step0/y"], 3)
     ):
-      with arch_ops.network_pass() as g_pass:
+      with network_pass.network_pass() as g_pass:
         gan.generator(tf.constant(z), tf.constant(y), is_training=True)
       moments.append(
         [

@@ -502,16 +502,10 @@ def _plainly(run):
 
 def _plain_graphs(gan):
   """Graphs built in this context have the plain formulation."""
-  import plain_ops
-
-  from compare_gan_logits.architectures import arch_ops
+  from compare_gan_logits.architectures import scaled_convolutions
 
   stack = contextlib.ExitStack()
-  stack.enter_context(
-    mock.patch.dict(
-      arch_ops.CONVOLUTIONS, {"up": plain_ops.conv_up, "down": plain_ops.conv_down}
-    )
-  )
+  stack.enter_context(scaled_convolutions.plain_formulation())
   stack.enter_context(
     mock.patch.object(type(gan.discriminator), "has_batch_statistics", True)
   )

@@ -1,34 +1,51 @@
 """What generators and discriminators share: scopes, norms, spectral norm."""
 
+from __future__ import annotations
+
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 from compare_gan_logits import utils
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import logit_conditioning
+from compare_gan_logits.architectures import network_pass
 
 
 class _Module(abc.ABC):  # noqa: B024, its subclasses have the abstract methods
-  """A network whose variables live in the scope of its name."""
+  """A network, whose variables have its name in theirs."""
 
-  def __init__(self, name):
+  def __init__(self, name: str):
     self._name = name
 
   @property
-  def name(self):
+  def name(self) -> str:
     return self._name
 
   @property
-  def trainable_variables(self):
-    return [v for v in tf.trainable_variables() if self._owns(v)]
+  def trainable_variables(self) -> list[tf.Variable]:
+    """All whose name contains the network's: `discriminator_rotation/w` is D's."""
+    return [v for v in tf.trainable_variables() if self._name in v.name]
 
   @property
-  def variables(self):
-    return [v for v in tf.global_variables() if self._owns(v)]
+  def variables(self) -> list[tf.Variable]:
+    """All that the network's own scope holds, the untrained ones as well."""
+    return [v for v in tf.global_variables() if v.name.startswith(self._name + "/")]
 
-  def _owns(self, variable):
-    return variable.name.startswith(self._name + "/")
+  def _norm(
+    self,
+    norm: Callable[..., tf.Tensor] | None,
+    spectral_norm: bool,
+    inputs: tf.Tensor,
+    kwargs: dict[str, Any],
+  ) -> tf.Tensor:
+    if norm is None:
+      return inputs
+    kwargs.setdefault("use_sn", spectral_norm)
+    return utils.call_with_accepted_args(norm, inputs=inputs, **kwargs)
 
 
 @gin.configurable("G", denylist=["name", "image_shape"])
@@ -38,32 +55,45 @@ class AbstractGenerator(_Module):
   Args:
     name: variable scope.
     image_shape: (height, width, colors) of the images.
-    batch_norm_fn: a norm of arch_ops; None for none.
-    spectral_norm: normalise every kernel but the embedding of y.
+    batch_norm_fn: a norm of arch_ops or one's own; None for none.
+    spectral_norm: normalise the kernels (each architecture says which).
   """
 
   def __init__(
-    self, name="generator", image_shape=None, batch_norm_fn=None, spectral_norm=False
+    self,
+    name: str = "generator",
+    image_shape: tuple[int, int, int] | None = None,
+    batch_norm_fn: Callable[..., tf.Tensor] | None = None,
+    spectral_norm: bool = False,
   ):
     super().__init__(name)
     self._image_shape = image_shape
     self._batch_norm_fn = batch_norm_fn
     self._spectral_norm = spectral_norm
 
-  def __call__(self, z, y, is_training):
+  def __call__(
+    self,
+    z: tf.Tensor,
+    y: tf.Tensor | None,
+    is_training: bool,
+    reuse: Any = tf.AUTO_REUSE,
+  ) -> tf.Tensor:
     """[batch, z_dim], condition [batch, n] or None -> [batch, h, w, c] in [0, 1]."""
-    with tf.variable_scope(self.name, reuse=tf.AUTO_REUSE):
+    with tf.variable_scope(self.name, reuse=reuse), network_pass.phase(is_training):
       return self.apply(z=z, y=y, is_training=is_training)
 
-  def batch_norm(self, inputs, **kwargs):
-    if self._batch_norm_fn is None:
-      return inputs
-    return utils.call_with_accepted_args(
-      self._batch_norm_fn, inputs=inputs, use_sn=self._spectral_norm, **kwargs
-    )
+  def batch_norm(self, inputs: tf.Tensor, **kwargs) -> tf.Tensor:
+    """The bound norm of [batch, ..., c], given those of the arguments that it takes.
+
+    Args:
+      inputs: what to normalise.
+      **kwargs: z, y, is_training, name and what else a norm may take; use_sn defaults
+        to the network's spectral_norm.
+    """
+    return self._norm(self._batch_norm_fn, self._spectral_norm, inputs, kwargs)
 
   @abc.abstractmethod
-  def apply(self, z, y, is_training):
+  def apply(self, z: tf.Tensor, y: tf.Tensor | None, is_training: bool) -> tf.Tensor:
     """Builds the network in the current variable scope."""
 
 
@@ -73,46 +103,82 @@ class AbstractDiscriminator(_Module):
 
   Args:
     name: variable scope.
-    batch_norm_fn: a norm of arch_ops; None for none.
-    layer_norm: layer norm in place of the batch norm.
-    spectral_norm: normalise every kernel.
+    batch_norm_fn: a norm of arch_ops or one's own; None for none.
+    layer_norm: residual blocks have a layer norm behind each batch norm.
+    spectral_norm: normalise the kernels.
+    project_y: add eq. 2's projection of the features on y to the score; None leaves
+      it to the architecture. compare_gan has it in resnet_biggan, resnet_biggan_deep
+      and resnet_cifar only.
   """
 
   def __init__(
     self,
-    name="discriminator",
-    batch_norm_fn=None,
-    layer_norm=False,
-    spectral_norm=False,
+    name: str = "discriminator",
+    batch_norm_fn: Callable[..., tf.Tensor] | None = None,
+    layer_norm: bool = False,
+    spectral_norm: bool = False,
+    project_y: bool | None = None,
   ):
     super().__init__(name)
     self._batch_norm_fn = batch_norm_fn
     self._layer_norm = layer_norm
     self._spectral_norm = spectral_norm
+    self._project_y = project_y
 
   @property
-  def has_batch_statistics(self):
+  def has_batch_statistics(self) -> bool:
     """Whether an image's score depends on the other images of its batch."""
-    return self._batch_norm_fn is not None and not self._layer_norm
+    return self._batch_norm_fn is not None
 
-  def __call__(self, x, y, is_training):
+  def __call__(
+    self,
+    x: tf.Tensor,
+    y: tf.Tensor | None,
+    is_training: bool,
+    reuse: Any = tf.AUTO_REUSE,
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Images [batch, h, w, c] in [0, 1], condition [batch, n] or None.
 
     Returns:
-      (sigmoid of the score [batch, 1], score [batch, 1], features [batch, n_d]).
+      (sigmoid of the score [batch, 1], score [batch, 1], features [batch, ...]).
     """
-    with tf.variable_scope(self.name, reuse=tf.AUTO_REUSE):
+    with tf.variable_scope(self.name, reuse=reuse), network_pass.phase(is_training):
       return self.apply(x=x, y=y, is_training=is_training)
 
-  def batch_norm(self, inputs, **kwargs):
-    if self._layer_norm:
-      return arch_ops.layer_norm(inputs, scope=kwargs["name"])
-    if self._batch_norm_fn is None:
-      return inputs
-    return utils.call_with_accepted_args(
-      self._batch_norm_fn, inputs=inputs, use_sn=self._spectral_norm, **kwargs
+  def batch_norm(self, inputs: tf.Tensor, **kwargs) -> tf.Tensor:
+    """As AbstractGenerator.batch_norm."""
+    return self._norm(self._batch_norm_fn, self._spectral_norm, inputs, kwargs)
+
+  def _project(
+    self,
+    score: tf.Tensor,
+    features: tf.Tensor,
+    y: tf.Tensor | None,
+    default: bool = False,
+    **kwargs,
+  ) -> tf.Tensor:
+    """Adds eq. 2's projection to a score [batch, 1] where it is asked for.
+
+    Args:
+      score: w1' psi(x).
+      features: psi(x) [batch, ...].
+      y: condition [batch, n], or None, which is said once in a warning.
+      default: whether the architecture projects if D.project_y does not say.
+      **kwargs: for logit_conditioning.feature_projection.
+    """
+    if not (default if self._project_y is None else self._project_y):
+      return score
+    if y is None:
+      logging.log_first_n(
+        logging.WARNING, "project_y: there is no condition to project features on", 1
+      )
+      return score
+    return score + logit_conditioning.feature_projection(
+      features, y, use_sn=self._spectral_norm, **kwargs
     )
 
   @abc.abstractmethod
-  def apply(self, x, y, is_training):
+  def apply(
+    self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Builds the network in the current variable scope."""

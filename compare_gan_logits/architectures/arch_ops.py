@@ -1,22 +1,69 @@
-"""Layers of the reference, under its names.
+"""The layers of compare_gan, under its names, with its arguments and variables.
 
-Every layer function creates its variables in the current variable scope, so a
-second call under reuse is the same layer. Tensors are NHWC.
+Every function creates its variables in the current variable scope, so a second call
+under reuse is the same layer. Tensors are float32 NHWC; with compute.dtype bfloat16
+convolutions return bfloat16. What makes them fast lies in scaled_convolutions.py,
+attention.py and network_pass.py.
 """
 
-import contextlib
-import contextvars
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import gin
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.architectures import attention
+from compare_gan_logits.architectures import network_pass as network_pass_lib
+from compare_gan_logits.architectures import scaled_convolutions
+from compare_gan_logits.architectures.network_pass import NetworkPass
+from compare_gan_logits.architectures.network_pass import network_pass
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.tpu import tpu_ops
 
 
+__all__ = [
+  "NetworkPass",
+  "batch_norm",
+  "compute_dtype",
+  "conditional_batch_norm",
+  "conv1x1",
+  "conv2d",
+  "deconv2d",
+  "flatten",
+  "layer_norm",
+  "linear",
+  "lrelu",
+  "network_pass",
+  "no_batch_norm",
+  "non_local_block",
+  "scaled_conv2d",
+  "self_modulated_batch_norm",
+  "spectral_norm",
+  "standardize_batch",
+  "variable",
+  "weight_initializer",
+  "weight_norm_conv2d",
+  "weight_norm_deconv2d",
+  "weight_norm_linear",
+]
+
+
 @gin.configurable("weights")
-def weight_initializer(initializer="normal", stddev=0.02):
-  """The initializer of kernels: "normal", "truncated" or "orthogonal"."""
+def weight_initializer(initializer: str = "normal", stddev: float = 0.02):
+  """The initializer of kernels.
+
+  Args:
+    initializer: "normal", "truncated" or "orthogonal".
+    stddev: of the first two. The layers below hand over their own, so that a
+      binding of `weights.stddev` reaches direct calls only, as in compare_gan.
+
+  Raises:
+    UserError: another name.
+  """
   if initializer == "normal":
     return tf.random_normal_initializer(stddev=stddev)
   if initializer == "truncated":
@@ -28,7 +75,14 @@ def weight_initializer(initializer="normal", stddev=0.02):
   )
 
 
-def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
+def variable(
+  name: str,
+  shape: Sequence[int],
+  initializer,
+  trainable: bool = True,
+  dtype: tf.DType = tf.float32,
+  collections: Sequence[str] | None = None,
+) -> tf.Variable:
   """A resource variable; one that is only assigned keeps the first replica's value."""
   return tf.get_variable(
     name,
@@ -36,6 +90,7 @@ def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
     dtype=dtype,
     initializer=initializer,
     trainable=trainable,
+    collections=collections,
     use_resource=True,
     aggregation=(
       tf.VariableAggregation.NONE
@@ -45,368 +100,561 @@ def variable(name, shape, initializer, trainable=True, dtype=tf.float32):
   )
 
 
-# Spectral norm ---------------------------------------------------------------
-
-_current_pass = contextvars.ContextVar("current_pass", default=None)
-
-
-class NetworkPass:
-  """What layers do besides computing their output.
-
-  Args:
-    accumulate: at inference, let batch norms add the moments of the batch to
-      their standing statistics while `update_accus` is 1.
-
-  Attributes:
-    kernels: normalised kernels by scope: within one pass a kernel takes one power
-      iteration, however often its layer is called.
-    updates: ops that write spectral norm's vectors and moving averages. Whoever
-      opens the pass runs them.
-  """
-
-  def __init__(self, accumulate=False):
-    self.accumulate = accumulate
-    self.kernels = {}
-    self.updates = []
-    self._last_update = {}
-
-  def update_moving_average(self, moving, value, decay):
-    """Appends moving -= (1 - decay) * (moving - value), after earlier calls' updates.
-
-    The reference leaves the order of a step's calls to chance.
-    """
-    name = moving.op.name
-    with tf.control_dependencies(self._last_update.get(name, [])):
-      difference = moving.read_value() - tf.stop_gradient(value)
-      update = moving.assign_sub((1 - decay) * difference)
-    self._last_update[name] = [update]
-    self.updates.append(update)
-
-
-@contextlib.contextmanager
-def network_pass(opened=None, accumulate=False):
-  """Opens a NetworkPass, or goes on with one that was opened before.
-
-  Training calls of a network happen in one; plain inference needs none.
-  """
-  token = _current_pass.set(opened or NetworkPass(accumulate))
-  try:
-    yield _current_pass.get()
-  finally:
-    _current_pass.reset(token)
-
-
-@gin.configurable(denylist=["kernel", "name", "is_training"])
-def spectral_norm(kernel, name, is_training, epsilon=1e-12, singular_value="left"):
-  """Divides a kernel by its largest singular value (Miyato et al. 2018).
-
-  One power iteration. The vector it starts from is kept in the variable
-  `<name>/u_var` and, in training, replaced by the iteration's result.
-
-  Args:
-    kernel: tensor [..., output channels], seen as a matrix [-1, channels].
-    name: the kernel's name in the current scope.
-    is_training: bool, whether to update the vector.
-    epsilon: added under the roots of the two vectors' norms.
-    singular_value: which vector is kept, "left" [rows, 1], "right" [1, cols] or
-      "auto", the shorter one.
-
-  Returns:
-    The normalised kernel. The vectors are constants for the gradient.
-  """
-  key = (tf.get_variable_scope().name, name)
-  if is_training and key in _current_pass.get().kernels:
-    return _current_pass.get().kernels[key]
-  matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
-  rows, columns = matrix.shape.as_list()
-  if singular_value == "auto":
-    singular_value = "left" if rows <= columns else "right"
-  left = singular_value == "left"
-  u_var = variable(
-    f"{name}/u_var",
-    [rows, 1] if left else [1, columns],
-    tf.random_normal_initializer(),
-    trainable=False,
-  )
-
-  constant = tf.stop_gradient(matrix)
-  if left:
-    v = tf.math.l2_normalize(
-      tf.matmul(constant, u_var, transpose_a=True), epsilon=epsilon
-    )
-    u = tf.math.l2_normalize(tf.matmul(constant, v), epsilon=epsilon)
-  else:
-    u = tf.math.l2_normalize(
-      tf.matmul(constant, u_var, transpose_b=True), epsilon=epsilon
-    )
-    v = tf.math.l2_normalize(tf.matmul(constant, u, transpose_a=True), epsilon=epsilon)
-  sigma = tf.reduce_sum(u * tf.matmul(matrix, v))
-  # Times the reciprocal: the gradient of a division passes over the kernel thrice more.
-  normalized = kernel * (1.0 / sigma)
-  if is_training:
-    kept = u if left else tf.transpose(v)
-    # The first replica's value is assigned to all: not before each has read its own.
-    with tf.control_dependencies([kept]):
-      _current_pass.get().updates.append(u_var.assign(kept))
-    _current_pass.get().kernels[key] = normalized
-  return normalized
-
-
-def _kernel(shape, use_sn, is_training, initializer=None):
-  kernel = variable("kernel", shape, initializer or weight_initializer())
-  if use_sn:
-    return spectral_norm(kernel, "kernel", is_training)
-  return tf.convert_to_tensor(kernel)
-
-
-# Linear and convolutional layers ---------------------------------------------
-
-
 @gin.configurable("compute")
-def compute_dtype(dtype="float32"):
+def compute_dtype(dtype: str = "float32") -> tf.DType:
   """The type that convolutions multiply in: "float32" or "bfloat16".
 
   With bfloat16 convolutions and attention take and return bfloat16. Weights,
   spectral norm, moments, linear layers and losses stay float32, and checkpoints
   are the same.
+
+  Raises:
+    UserError: another type.
   """
   if dtype not in ("float32", "bfloat16"):
     raise UserError(f"compute.dtype {dtype!r} is not one of float32, bfloat16")
   return tf.as_dtype(dtype)
 
 
+# Spectral norm ---------------------------------------------------------------
+
+
+@gin.configurable(denylist=["inputs"])
+def spectral_norm(
+  inputs: tf.Variable | tf.Tensor,
+  epsilon: float = 1e-12,
+  singular_value: str = "left",
+) -> tf.Tensor:
+  """Divides a kernel by its largest singular value (Miyato et al. 2018).
+
+  One power iteration, which starts from the variable `<name>/u_var` in the current
+  scope, where <name> is the last part of the kernel's own name. In training the
+  iteration's result replaces it: when the returned kernel is computed, or, inside of a
+  network_pass, among its updates and once. Where no network says whether it is in
+  training, it is.
+
+  Args:
+    inputs: kernel [..., output channels], seen as a matrix [-1, channels].
+    epsilon: added under the roots of the two vectors' norms.
+    singular_value: which vector is kept, "left" [rows, 1], "right" [1, cols] or
+      "auto", the shorter one.
+
+  Returns:
+    The normalised kernel. The vectors are constants for the gradient.
+
+  Raises:
+    UserError: a kernel with less than two axes, or an unknown singular_value.
+  """
+  if inputs.shape.rank is None or inputs.shape.rank < 2:
+    raise UserError(
+      f"spectral_norm takes kernels of two axes or more, not of shape {inputs.shape}"
+    )
+  if singular_value not in ("left", "right", "auto"):
+    raise UserError(
+      f"spectral_norm.singular_value {singular_value!r} is not one of left, right, auto"
+    )
+  vector_name = f"{_own_name(inputs)}/u_var"
+  key = f"{tf.get_variable_scope().name}/{vector_name}"
+  in_training = network_pass_lib.current_phase() is not False
+  current = network_pass_lib.current_pass()
+  if in_training and current is not None and key in current.kernels:
+    return current.kernels[key]
+
+  matrix = tf.reshape(inputs, [-1, _channels(inputs)])
+  rows, columns = matrix.shape.as_list()
+  left = singular_value == "left" or (singular_value == "auto" and rows <= columns)
+  u_var = variable(
+    vector_name,
+    [rows, 1] if left else [1, columns],
+    tf.random_normal_initializer(),
+    trainable=False,
+  )
+  sigma, kept = _power_iteration(matrix, u_var, left, epsilon)
+  # Times the reciprocal: the gradient of a division passes over the kernel thrice more.
+  scale = 1.0 / sigma
+  if not in_training:
+    return inputs * scale
+  # The first replica's value is assigned to all: not before each has read its own.
+  with tf.control_dependencies([kept]):
+    update = u_var.assign(kept)
+  if current is None:
+    with tf.control_dependencies([update]):
+      return inputs * tf.identity(scale)
+  current.updates.append(update)
+  current.kernels[key] = inputs * scale
+  return current.kernels[key]
+
+
+def _own_name(weight: tf.Variable | tf.Tensor) -> str:
+  """The last part of a variable's name, also of its moving average and its value."""
+  name = weight.name
+  if not isinstance(weight, tf.Variable) and weight.op.type == "ReadVariableOp":
+    name = weight.op.inputs[0].name
+  name = name.split(":")[0]
+  suffix = "/ExponentialMovingAverage"
+  if name.endswith(suffix):
+    name = name[: -len(suffix)]
+  return name.rsplit("/", 1)[-1]
+
+
+def _power_iteration(
+  matrix: tf.Tensor, u_var: tf.Variable, left: bool, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """(estimate of the largest singular value, vector to keep)."""
+  constant = tf.stop_gradient(matrix)
+  normalize = functools.partial(tf.math.l2_normalize, epsilon=epsilon)
+  if left:
+    v = normalize(tf.matmul(constant, u_var, transpose_a=True))
+    u = normalize(tf.matmul(constant, v))
+  else:
+    u = normalize(tf.matmul(constant, u_var, transpose_b=True))
+    v = normalize(tf.matmul(constant, u, transpose_a=True))
+  return tf.reduce_sum(u * tf.matmul(matrix, v)), u if left else tf.transpose(v)
+
+
+def _channels(tensor: tf.Tensor) -> int | None:
+  return tensor.shape.as_list()[-1]
+
+
+def _kernel(shape: Sequence[int], stddev: float, use_sn: bool) -> tf.Tensor:
+  kernel = variable("kernel", shape, weight_initializer(stddev=stddev))
+  return spectral_norm(kernel) if use_sn else tf.convert_to_tensor(kernel)
+
+
+def _add_bias(outputs: tf.Tensor, start: float = 0.0) -> tf.Tensor:
+  bias = variable("bias", [_channels(outputs)], tf.constant_initializer(start))
+  return tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))
+
+
+# Linear and convolutional layers ---------------------------------------------
+
+
 def linear(
-  inputs, output_size, scope, is_training, use_sn=False, use_bias=True, initializer=None
-):
-  """[batch, n] -> [batch, output_size]."""
-  with tf.variable_scope(scope):
-    kernel = _kernel([inputs.shape[-1], output_size], use_sn, is_training, initializer)
+  inputs: tf.Tensor,
+  output_size: int,
+  scope: str | None = None,
+  stddev: float = 0.02,
+  bias_start: float = 0.0,
+  use_sn: bool = False,
+  use_bias: bool = True,
+) -> tf.Tensor:
+  """[batch, n] -> [batch, output_size]; variables `kernel`, `bias`.
+
+  Args:
+    inputs: float32 [batch, n].
+    output_size: width of the output.
+    scope: variable scope, "linear" if None.
+    stddev: of the kernel's initializer.
+    bias_start: value of the bias at the start.
+    use_sn: spectral norm.
+    use_bias: add a bias.
+  """
+  with tf.variable_scope(scope or "linear"):
+    kernel = _kernel([_channels(inputs), output_size], stddev, use_sn)
     outputs = tf.matmul(inputs, kernel)
-    if use_bias:
-      outputs += variable("bias", [output_size], tf.zeros_initializer())
-    return outputs
+    return _add_bias(outputs, bias_start) if use_bias else outputs
 
 
 def conv2d(
-  inputs,
-  output_dim,
-  kernel_size,
-  scope,
-  is_training,
-  scaling="same",
-  use_sn=False,
-  use_bias=True,
-):
-  """A convolution with padding SAME, with the reference's scaling folded in.
-
-  The reference upsamples before the convolution by inserting zeros and
-  downsamples after it by a 2x2 mean. Both are one strided convolution with the
-  same result and a quarter of the operations.
+  inputs: tf.Tensor,
+  output_dim: int,
+  k_h: int,
+  k_w: int,
+  d_h: int,
+  d_w: int,
+  stddev: float = 0.02,
+  name: str = "conv2d",
+  use_sn: bool = False,
+  use_bias: bool = True,
+) -> tf.Tensor:
+  """A convolution with padding SAME; variables `kernel` [k_h, k_w, in, out], `bias`.
 
   Args:
     inputs: [batch, h, w, channels].
     output_dim: number of output channels.
-    kernel_size: 1 or 3.
-    scope: name of the layer's variable scope.
-    is_training: whether spectral norm's vectors are updated.
-    scaling: "same", "up" (zero insertion, then the convolution: [2h, 2w]) or
-      "down" (the convolution, then a 2x2 mean: [h/2, w/2]).
+    k_h, k_w: size of the kernel.
+    d_h, d_w: strides.
+    stddev: of the kernel's initializer.
+    name: variable scope.
     use_sn: spectral norm.
     use_bias: add a bias per channel.
 
   Returns:
-    [batch, h', w', output_dim] of compute.dtype.
+    [batch, ceil(h / d_h), ceil(w / d_w), output_dim] of compute.dtype.
   """
-  with tf.variable_scope(scope):
-    kernel = _kernel(
-      [kernel_size, kernel_size, inputs.shape[-1], output_dim], use_sn, is_training
+
+  def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    if d_h == d_w == 1:
+      return scaled_convolutions.convolve(x, kernel)
+    return tf.nn.conv2d(x, kernel, strides=[d_h, d_w], padding="SAME")
+
+  return _convolution(
+    inputs, [k_h, k_w, _channels(inputs), output_dim], convolve, stddev, name, use_sn,
+    use_bias,
+  )  # fmt: skip
+
+
+conv1x1 = functools.partial(conv2d, k_h=1, k_w=1, d_h=1, d_w=1)
+
+
+def scaled_conv2d(
+  inputs: tf.Tensor,
+  output_dim: int,
+  kernel_size: Sequence[int],
+  scale: str,
+  stddev: float = 0.02,
+  name: str = "conv2d",
+  use_sn: bool = False,
+  use_bias: bool = True,
+) -> tf.Tensor:
+  """conv2d of stride 1 with compare_gan's scaling folded in.
+
+  Args:
+    inputs: [batch, h, w, channels].
+    output_dim: number of output channels.
+    kernel_size: (k_h, k_w).
+    scale: "none", "up" (zero insertion, then the convolution: [2h, 2w]) or "down" (the
+      convolution, then a 2x2 mean: [ceil(h/2), ceil(w/2)]).
+    stddev, name, use_sn, use_bias: as in conv2d.
+  """
+  return _convolution(
+    inputs,
+    [*kernel_size, _channels(inputs), output_dim],
+    functools.partial(scaled_convolutions.convolve, scale=scale),
+    stddev,
+    name,
+    use_sn,
+    use_bias,
+  )
+
+
+def deconv2d(
+  inputs: tf.Tensor,
+  output_shape: Sequence[int | None],
+  k_h: int,
+  k_w: int,
+  d_h: int,
+  d_w: int,
+  stddev: float = 0.02,
+  name: str = "deconv2d",
+  use_sn: bool = False,
+) -> tf.Tensor:
+  """A transposed convolution, SAME; variables `kernel` [k_h, k_w, out, in], `bias`.
+
+  Args:
+    inputs: [batch, h, w, channels].
+    output_shape: [batch, h', w', output channels]; batch may be None, for the inputs'.
+    k_h, k_w: size of the kernel.
+    d_h, d_w: strides.
+    stddev: of the kernel's initializer.
+    name: variable scope.
+    use_sn: spectral norm of the kernel as a matrix whose columns are input channels.
+
+  Returns:
+    output_shape, of compute.dtype.
+  """
+  batch, *size = output_shape
+
+  def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    shape = tf.stack([tf.shape(x)[0] if batch is None else batch, *size])
+    outputs = tf.nn.conv2d_transpose(
+      x, kernel, shape, strides=[1, d_h, d_w, 1], padding="SAME"
     )
-    dtype = compute_dtype()
-    outputs = CONVOLUTIONS[scaling](tf.cast(inputs, dtype), tf.cast(kernel, dtype))
-    if use_bias:
-      bias = variable("bias", [output_dim], tf.zeros_initializer())
-      outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
+    if batch is None:
+      outputs.set_shape([x.shape[0], *size])
     return outputs
 
-
-def _conv_same(inputs, kernel):
-  if kernel.shape[0] != 1:
-    return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
-  # A matrix product, whose gradients are faster than a convolution's.
-  _, height, width, channels = inputs.shape.as_list()
-  outputs = tf.matmul(tf.reshape(inputs, [-1, channels]), kernel[0, 0])
-  return tf.reshape(outputs, [-1, height, width, kernel.shape[-1]])
+  kernel_shape = [k_h, k_w, size[-1], _channels(inputs)]
+  return _convolution(inputs, kernel_shape, convolve, stddev, name, use_sn)
 
 
-# Up to this size one product of all taps is faster than a transposed convolution.
-_SMALL_MAP = {tf.float32: 8, tf.bfloat16: 16}  # pixels
+def _convolution(
+  inputs: tf.Tensor,
+  kernel_shape: Sequence[int],
+  convolve: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+  stddev: float,
+  name: str,
+  use_sn: bool,
+  use_bias: bool = True,
+) -> tf.Tensor:
+  with tf.variable_scope(name):
+    kernel = _kernel(kernel_shape, stddev, use_sn)
+    dtype = compute_dtype()
+    outputs = convolve(tf.cast(inputs, dtype), tf.cast(kernel, dtype))
+    return _add_bias(outputs) if use_bias else outputs
 
 
-def conv_up(inputs, kernel):
-  """Zero insertion (values at even positions), then a SAME convolution.
+def flatten(inputs: tf.Tensor) -> tf.Tensor:
+  """[batch, ...] -> [batch, n]; all axes but the batch are known."""
+  return tf.reshape(inputs, [-1, math.prod(inputs.shape.as_list()[1:])])
 
-  Only the taps that meet a value matter. A 1x1 kernel meets zeros or one value, so
-  zeros can be inserted after it. A 3x3 one is a transposed convolution of stride 2
-  with the flipped kernel, whose output starts one row and column early.
+
+def lrelu(inputs: tf.Tensor, leak: float = 0.2, name: str = "lrelu") -> tf.Tensor:
+  """max(x, leak * x), whose gradient at 0 is 1."""
+  return tf.maximum(inputs, leak * inputs, name=name)
+
+
+# Weight normalisation --------------------------------------------------------
+
+
+def weight_norm_linear(
+  input_: tf.Tensor,
+  output_size: int,
+  init: bool = False,
+  init_scale: float = 1.0,
+  name: str = "wn_linear",
+  initializer=tf.truncated_normal_initializer,
+  stddev: float = 0.02,
+) -> tf.Tensor:
+  """A linear layer with weight normalisation (Salimans & Kingma 2016).
+
+  A first call with init=True makes the variables `V`, `g` and `b`, the latter two
+  from the batch, so that each output has mean 0 and deviation init_scale. A later call
+  under reuse is the layer x V g / |V| + b.
+
+  Args:
+    input_: [batch, n].
+    output_size: width of the output.
+    init: whether this is the first call.
+    init_scale: deviation of the outputs of the first call.
+    name: variable scope.
+    initializer: class of V's initializer, which takes stddev.
+    stddev: of V at the start.
   """
-  if kernel.shape[0] == 1:
-    return _insert_zeros(_conv_same(inputs, kernel))
-  if inputs.shape[1] <= _SMALL_MAP[inputs.dtype]:
-    return _conv_up_by_taps(inputs, kernel)
-  flipped = tf.transpose(tf.reverse(kernel, axis=[0, 1]), [0, 1, 3, 2])
-  _, height, width, _ = inputs.shape.as_list()
-  if inputs.dtype == tf.bfloat16:
-    # oneDNN has no kernel for it with explicit padding: cut off what starts early.
-    early = _transposed_conv(
-      inputs, flipped, [2 * height + 1, 2 * width + 1], padding="VALID"
+  return _weight_norm(
+    tf.matmul,
+    input_,
+    [_channels(input_), output_size],
+    0,
+    [0],
+    init and init_scale,
+    1e-10,
+    name,
+    initializer(stddev=stddev),
+  )
+
+
+def weight_norm_conv2d(
+  input_: tf.Tensor,
+  output_dim: int,
+  k_h: int,
+  k_w: int,
+  d_h: int,
+  d_w: int,
+  init: bool,
+  init_scale: float,
+  stddev: float = 0.02,
+  name: str = "wn_conv2d",
+  initializer=tf.truncated_normal_initializer,
+) -> tf.Tensor:
+  """A SAME convolution with weight normalisation; see weight_norm_linear."""
+
+  def convolve(x: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+    return tf.nn.conv2d(x, v, strides=[d_h, d_w], padding="SAME")
+
+  return _weight_norm(
+    convolve,
+    input_,
+    [k_h, k_w, _channels(input_), output_dim],
+    [0, 1, 2],
+    [0, 1, 2],
+    init and init_scale,
+    1e-8,
+    name,
+    initializer(stddev=stddev),
+  )
+
+
+def weight_norm_deconv2d(
+  x: tf.Tensor,
+  output_dim: int,
+  k_h: int,
+  k_w: int,
+  d_h: int,
+  d_w: int,
+  init: bool = False,
+  init_scale: float = 1.0,
+  stddev: float = 0.02,
+  name: str = "wn_deconv2d",
+  initializer=tf.truncated_normal_initializer,
+) -> tf.Tensor:
+  """A transposed convolution with weight normalisation; see weight_norm_linear.
+
+  compare_gan looks for a variable `v` in the later calls and does not find it; here
+  they find `V`.
+  """
+  _, height, width, channels = x.shape.as_list()
+
+  def convolve(inputs: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+    shape = tf.stack([tf.shape(inputs)[0], height * d_h, width * d_w, output_dim])
+    outputs = tf.nn.conv2d_transpose(
+      inputs, v, shape, strides=[1, d_h, d_w, 1], padding="SAME"
     )
-    # Not [:, 1:, 1:], whose gradient is slow.
-    return tf.slice(early, [0, 1, 1, 0], [-1, -1, -1, -1])
-  return _transposed_conv(
-    inputs,
-    flipped,
-    [2 * height, 2 * width],
-    padding="EXPLICIT",
-    explicit_paddings=[0, 0, 1, 0, 1, 0, 0, 0],
+    outputs.set_shape([x.shape[0], height * d_h, width * d_w, output_dim])
+    return outputs
+
+  return _weight_norm(
+    convolve,
+    x,
+    [k_h, k_w, output_dim, channels],
+    [0, 1, 3],
+    [0, 1, 2],
+    init and init_scale,
+    1e-8,
+    name,
+    initializer(stddev=stddev),
   )
 
 
-def _transposed_conv(inputs, kernel, size, **padding):
-  """The transposed convolution of stride 2: [b, h, w, c] -> [b, *size, c']."""
-  output_dim = kernel.shape[2]
-  outputs = tf.raw_ops.Conv2DBackpropInput(
-    input_sizes=tf.stack([tf.shape(inputs)[0], *size, output_dim]),
-    filter=kernel,
-    out_backprop=inputs,
-    strides=[1, 2, 2, 1],
-    **padding,
-  )
-  outputs.set_shape([inputs.shape[0], *size, output_dim])
-  return outputs
-
-
-def _insert_zeros(inputs):
-  """[b, h, w, c] -> [b, 2h, 2w, c]: values at even positions, zeros at odd ones."""
-  _, height, width, channels = inputs.shape.as_list()
-  spread = tf.pad(
-    tf.reshape(inputs, [-1, height, 1, width, channels]),
-    [[0, 0], [0, 0], [0, 1], [0, 0], [0, channels]],
-  )
-  return tf.reshape(spread, [-1, 2 * height, 2 * width, channels])
-
-
-def _conv_up_by_taps(inputs, kernel):
-  """conv_up of a 3x3 kernel: all nine taps of every pixel in one matrix product.
-
-  An even row of the result meets the kernel's middle row alone, an odd one the
-  first row of the pixel above it and the last of the one below; so do columns.
-  """
-  _, height, width, channels = inputs.shape.as_list()
-  output_dim = int(kernel.shape[-1])
-  matrix = tf.reshape(tf.transpose(kernel, [2, 0, 1, 3]), [channels, 9 * output_dim])
-  products = tf.matmul(tf.reshape(inputs, [-1, channels]), matrix)
-  products = tf.reshape(products, [-1, height, width, 9 * output_dim])
-  tap = tf.split(products, 9, axis=-1)
-
-  def row(i):  # Even and odd columns of row i of the kernel, interleaved.
-    odd = tap[3 * i] + _next(tap[3 * i + 2], axis=2)
-    return tf.stack([tap[3 * i + 1], odd], axis=3)
-
-  outputs = tf.stack([row(1), row(0) + _next(row(2), axis=1)], axis=2)
-  return tf.reshape(outputs, [-1, 2 * height, 2 * width, output_dim])
-
-
-def _next(values, axis):
-  """Each place gets its successor's value along the axis, the last one zero."""
-  begin = [int(i == axis) for i in range(values.shape.rank)]
-  rest = tf.slice(values, begin, [-1] * values.shape.rank)
-  return tf.pad(rest, [[0, b] for b in begin])
-
-
-def conv_down(inputs, kernel):
-  """A SAME convolution, then a 2x2 mean: a 2x2 mean, then a convolution of stride 2.
-
-  Means and convolutions commute, so the mean is taken first, of every 2x2 window,
-  and the convolution computes only what the pooled result has: a quarter.
-  """
-  if kernel.shape[0] == 1:
-    return _conv_same(tf.nn.avg_pool2d(inputs, 2, 2, "VALID"), kernel)
-  inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
-  means = tf.nn.avg_pool2d(inputs, 2, 1, "VALID")
-  return tf.nn.conv2d(means, kernel, strides=2, padding="VALID")
-
-
-CONVOLUTIONS = {"same": _conv_same, "up": conv_up, "down": conv_down}
+def _weight_norm(
+  apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+  inputs: tf.Tensor,
+  shape: Sequence[int],
+  norm_axis: int | Sequence[int],
+  moment_axis: Sequence[int],
+  init_scale: float,
+  epsilon: float,
+  name: str,
+  initializer,
+) -> tf.Tensor:
+  """A layer that is linear in its kernel V; init_scale is false in later calls."""
+  with tf.variable_scope(name):
+    v = variable("V", shape, initializer)
+    if init_scale:
+      kernel = tf.math.l2_normalize(v.initialized_value(), norm_axis)
+      outputs = apply(inputs, kernel)
+      mean, variance = tf.nn.moments(outputs, moment_axis)
+      scale = init_scale / tf.sqrt(variance + epsilon)
+      tf.get_variable("g", initializer=scale, use_resource=True)
+      tf.get_variable("b", initializer=-mean * scale, use_resource=True)
+      return scale * (outputs - mean)
+    g = tf.get_variable("g", use_resource=True)
+    b = tf.get_variable("b", use_resource=True)
+    norm = tf.sqrt(tf.reduce_sum(tf.square(v), norm_axis))
+    return g / norm * apply(inputs, tf.convert_to_tensor(v)) + b
 
 
 # Batch norms -----------------------------------------------------------------
 
 
-@gin.configurable(denylist=["inputs", "is_training"])
+@gin.configurable(
+  allowlist=["decay", "epsilon", "use_cross_replica_mean", "use_moving_averages"]
+)
 def standardize_batch(
-  inputs,
-  is_training,
-  decay=0.999,
-  epsilon=1e-3,
-  use_cross_replica_mean=None,
-  use_moving_averages=True,
-):
+  inputs: tf.Tensor,
+  is_training: bool,
+  decay: float = 0.999,
+  epsilon: float = 1e-3,
+  data_format: str = "NHWC",
+  use_moving_averages: bool = True,
+  use_cross_replica_mean: bool | None = None,
+  *,
+  gamma: tf.Tensor | None = None,
+  beta: tf.Tensor | None = None,
+) -> tf.Tensor:
   """Zero mean and unit variance per channel.
 
   Args:
-    inputs: [batch, c] or [batch, h, w, c].
+    inputs: [batch, c], or [batch, h, w, c] in data_format.
     is_training: True normalises by the batch's moments.
     decay: of the moving averages.
     epsilon: added to the variance.
-    use_cross_replica_mean: moments over all replicas; None means yes.
+    data_format: "NHWC" or "NCHW".
     use_moving_averages: True keeps moving_mean and moving_variance for
       inference. False keeps sums over batches (scope `accu`) that a pass over
       the data fills while `update_accus` is 1: standing statistics.
+    use_cross_replica_mean: moments over all replicas; None means yes.
+    gamma, beta: float32 [c] or, for every example, [batch, c]: a scale and a shift
+      that cost no further pass over the inputs. compare_gan's function has none.
 
   Returns:
-    A pair (inverse deviation, mean), both [c] and differentiable: the caller
-    folds them into its own scale and shift.
+    gamma * (inputs - mean) / sqrt(variance + epsilon) + beta, with the shape and the
+    type of the inputs.
+
+  Raises:
+    UserError: another rank, an unknown number of channels or data_format.
   """
-  channels = inputs.shape[-1]
-  axis = list(range(inputs.shape.rank - 1))
+  _check_standardizable(inputs, data_format)
+  channel_axis = 1 if data_format == "NCHW" else inputs.shape.rank - 1
+  axis = [i for i in range(inputs.shape.rank) if i != channel_axis]
   if use_cross_replica_mean is False:
     mean, variance = _moments(inputs, axis)
   else:
     mean, variance = tpu_ops.cross_replica_moments(inputs, axis)
   if use_moving_averages:
-    mean, variance = _moving_moments(mean, variance, channels, decay, is_training)
+    mean, variance = _moving_moments_for_inference(mean, variance, is_training, decay)
   else:
-    mean, variance = _accumulated_moments(mean, variance, channels, is_training)
-  return tf.rsqrt(variance + epsilon), mean
+    mean, variance = _accumulated_moments_for_inference(mean, variance, is_training)
+
+  # One product and one sum per element: the parameters are combined first.
+  inverse_deviation = tf.rsqrt(variance + epsilon)
+  scale = inverse_deviation if gamma is None else gamma * inverse_deviation
+  shift = -mean * scale if beta is None else beta - mean * scale
+  scale, shift = (_beside(x, inputs.shape.rank, data_format) for x in (scale, shift))
+  return tf.cast(tf.cast(inputs, tf.float32) * scale + shift, inputs.dtype)
 
 
-def _moments(inputs, axis):
+def _check_standardizable(inputs: tf.Tensor, data_format: str) -> None:
+  if data_format not in ("NHWC", "NCHW"):
+    raise UserError(f"data_format {data_format!r} is not one of NHWC, NCHW")
+  if inputs.shape.rank not in (2, 4):
+    raise UserError(
+      f"standardize_batch takes tensors of rank 2 or 4, not of shape {inputs.shape}"
+    )
+  if inputs.shape.as_list()[1 if data_format == "NCHW" else -1] is None:
+    raise UserError(
+      f"standardize_batch needs a known number of channels, which {inputs.shape} has not"
+    )
+
+
+def _beside(values: tf.Tensor, rank: int, data_format: str) -> tf.Tensor:
+  """[c] or [batch, c] in a shape that broadcasts against inputs of that rank."""
+  if rank == 2 or (values.shape.rank == 1 and data_format == "NHWC"):
+    return values
+  if data_format == "NCHW":
+    return values[..., tf.newaxis, tf.newaxis]
+  return values[:, tf.newaxis, tf.newaxis, :]
+
+
+def _moments(inputs: tf.Tensor, axis: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
   inputs = tf.cast(inputs, tf.float32)
   mean = tf.reduce_mean(inputs, axis)
   return mean, tf.reduce_mean(tf.square(inputs), axis) - tf.square(mean)
 
 
-def _moving_moments(mean, variance, channels, decay, is_training):
-  moving_mean = variable(
-    "moving_mean", [channels], tf.zeros_initializer(), trainable=False
-  )
-  moving_variance = variable(
-    "moving_variance", [channels], tf.ones_initializer(), trainable=False
+def _moving_moments_for_inference(
+  mean: tf.Tensor, variance: tf.Tensor, is_training: bool, decay: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """The moments to normalise by: the batch's in training, else the moving averages."""
+  collections = [
+    tf.GraphKeys.GLOBAL_VARIABLES,
+    tf.GraphKeys.MODEL_VARIABLES,
+    tf.GraphKeys.MOVING_AVERAGE_VARIABLES,
+  ]
+  moving_mean, moving_variance = (
+    variable(name, mean.shape, start, trainable=False, collections=collections)
+    for name, start in (
+      ("moving_mean", tf.zeros_initializer()),
+      ("moving_variance", tf.ones_initializer()),
+    )
   )
   if not is_training:
     return tf.convert_to_tensor(moving_mean), tf.convert_to_tensor(moving_variance)
   for moving, value in ((moving_mean, mean), (moving_variance, variance)):
-    _current_pass.get().update_moving_average(moving, value, decay)
+    network_pass_lib.update_moving_average(moving, value, decay)
   return mean, variance
 
 
-def _accumulated_moments(mean, variance, channels, is_training):
+def _accumulated_moments_for_inference(
+  mean: tf.Tensor, variance: tf.Tensor, is_training: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """The moments to normalise by: the batch's in training, else the means of the sums."""
   with tf.variable_scope("accu"):
     accu_mean = variable(
-      "accu_mean", [channels], tf.zeros_initializer(), trainable=False
+      "accu_mean", mean.shape, tf.zeros_initializer(), trainable=False
     )
     accu_variance = variable(
-      "accu_variance", [channels], tf.zeros_initializer(), trainable=False
+      "accu_variance", variance.shape, tf.zeros_initializer(), trainable=False
     )
     # Not zero, so that inference before any accumulation is no division by zero.
     accu_counter = variable(
@@ -418,8 +666,8 @@ def _accumulated_moments(mean, variance, channels, is_training):
   if is_training:
     return mean, variance
   updates = []
-  current = _current_pass.get()
-  if current is not None and current.accumulate:
+  current = network_pass_lib.current_pass()
+  if current is None or current.accumulate:
     update = tf.cast(update_accus, tf.float32)
     updates = [
       accu_mean.assign_add(update * mean),
@@ -432,21 +680,8 @@ def _accumulated_moments(mean, variance, channels, is_training):
     return accu_mean.read_value() / counter, accu_variance.read_value() / counter
 
 
-def _scale_and_shift(inputs, inverse_deviation, mean, gamma=None, beta=None):
-  """gamma * (inputs - mean) * inverse_deviation + beta in two passes over inputs.
-
-  gamma and beta are [c] or per example [batch, c].
-  """
-  scale = inverse_deviation if gamma is None else gamma * inverse_deviation
-  shift = -mean * scale if beta is None else beta - mean * scale
-  if scale.shape.rank == 2 and inputs.shape.rank == 4:
-    scale, shift = (x[:, tf.newaxis, tf.newaxis, :] for x in (scale, shift))
-  elif shift.shape.rank == 2 and inputs.shape.rank == 4:
-    shift = shift[:, tf.newaxis, tf.newaxis, :]
-  return tf.cast(tf.cast(inputs, tf.float32) * scale + shift, inputs.dtype)
-
-
-def no_batch_norm(inputs, **_):
+def no_batch_norm(inputs: tf.Tensor) -> tf.Tensor:
+  """The inputs."""
   return inputs
 
 
@@ -454,39 +689,59 @@ gin.external_configurable(no_batch_norm, "no_batch_norm", allowlist=[])
 
 
 @gin.configurable(denylist=["inputs", "is_training", "center", "scale", "name"])
-def batch_norm(inputs, is_training, center=True, scale=True, name="batch_norm", **_):
-  """Unconditional: gamma and beta are one variable per channel."""
+def batch_norm(
+  inputs: tf.Tensor,
+  is_training: bool,
+  center: bool = True,
+  scale: bool = True,
+  name: str = "batch_norm",
+) -> tf.Tensor:
+  """Unconditional: `gamma` and `beta` are one trained number per channel.
+
+  Args:
+    inputs: [batch, c] or [batch, h, w, c].
+    is_training: True normalises by the batch's moments.
+    center: add beta.
+    scale: multiply by gamma.
+    name: variable scope.
+  """
   with tf.variable_scope(name):
-    moments = standardize_batch(inputs, is_training)
-    channels = inputs.shape[-1]
-    gamma = variable("gamma", [channels], tf.ones_initializer()) if scale else None
-    beta = variable("beta", [channels], tf.zeros_initializer()) if center else None
-    return _scale_and_shift(
-      inputs,
-      *moments,
-      gamma=None if gamma is None else tf.convert_to_tensor(gamma),
-      beta=None if beta is None else tf.convert_to_tensor(beta),
-    )
+    channels = [_channels(inputs)]
+    gamma = beta = None
+    if scale:
+      gamma = tf.convert_to_tensor(variable("gamma", channels, tf.ones_initializer()))
+    if center:
+      beta = tf.convert_to_tensor(variable("beta", channels, tf.zeros_initializer()))
+    return standardize_batch(inputs, is_training, gamma=gamma, beta=beta)
 
 
 @gin.configurable(
   denylist=["inputs", "z", "is_training", "use_sn", "center", "scale", "name"]
 )
 def self_modulated_batch_norm(
-  inputs,
-  z,
-  is_training,
-  use_sn,
-  center=True,
-  scale=True,
-  name="batch_norm",
-  num_hidden=32,
-  **_,
-):
+  inputs: tf.Tensor,
+  z: tf.Tensor | None,
+  is_training: bool,
+  use_sn: bool,
+  center: bool = True,
+  scale: bool = True,
+  name: str = "batch_norm",
+  num_hidden: int = 32,
+) -> tf.Tensor:
   """Chen et al. 2018: gamma and beta are functions of the noise z.
 
   Args:
-    num_hidden: width of the one hidden layer they share; 0 for none.
+    inputs: [batch, c] or [batch, h, w, c].
+    z: noise [batch, n].
+    is_training: True normalises by the batch's moments.
+    use_sn: spectral norm of the linear layers.
+    center: add beta.
+    scale: multiply by gamma, whose bias starts at 1.
+    name: variable scope.
+    num_hidden: width of the one hidden layer that they share; 0 for none.
+
+  Raises:
+    UserError: there is no z.
   """
   if z is None:
     raise UserError(
@@ -494,187 +749,125 @@ def self_modulated_batch_norm(
       "of the architecture does not have"
     )
   with tf.variable_scope(name):
-    moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("sbn"):
       h = z
       if num_hidden > 0:
-        h = tf.nn.relu(linear(h, num_hidden, "hidden", is_training, use_sn))
-      channels = inputs.shape[-1]
-      gamma = linear(h, channels, "gamma", is_training, use_sn) if scale else None
-      beta = linear(h, channels, "beta", is_training, use_sn) if center else None
-    return _scale_and_shift(inputs, *moments, gamma=gamma, beta=beta)
+        h = tf.nn.relu(linear(h, num_hidden, "hidden", use_sn=use_sn))
+      channels = _channels(inputs)
+      gamma = beta = None
+      if scale:
+        gamma = linear(h, channels, "gamma", bias_start=1.0, use_sn=use_sn)
+      if center:
+        beta = linear(h, channels, "beta", use_sn=use_sn)
+    return standardize_batch(inputs, is_training, gamma=gamma, beta=beta)
 
 
 @gin.configurable(
   denylist=["inputs", "y", "is_training", "use_sn", "center", "scale", "name"]
 )
 def conditional_batch_norm(
-  inputs,
-  y,
-  is_training,
-  use_sn,
-  center=True,
-  scale=True,
-  name="batch_norm",
-  use_bias=False,
-  center_gamma=False,
-  **_,
-):
-  """The reference's: gamma and beta are linear maps of the condition y.
+  inputs: tf.Tensor,
+  y: tf.Tensor | None,
+  is_training: bool,
+  use_sn: bool,
+  center: bool = True,
+  scale: bool = True,
+  name: str = "batch_norm",
+  use_bias: bool = False,
+  center_gamma: bool = False,
+) -> tf.Tensor:
+  """gamma and beta are linear maps of the condition y.
 
   Args:
-    inputs: [batch, h, w, c].
+    inputs: [batch, c] or [batch, h, w, c].
     y: condition [batch, n].
+    is_training: True normalises by the batch's moments.
+    use_sn: spectral norm of the linear maps.
+    center: add beta.
+    scale: multiply by gamma.
+    name: variable scope.
     use_bias: give the two linear maps a bias.
-    center_gamma: gamma = 1 + the linear map. The reference has no such 1, and a
+    center_gamma: gamma = 1 + the linear map. compare_gan has no such 1, and a
       small condition then multiplies every channel by almost nothing.
+
+  Raises:
+    UserError: there is no y, or its rank is not 2.
   """
   if y is None:
     raise UserError(
       "conditional_batch_norm needs a condition: bind "
       "ModularGAN.conditional = True, or G.batch_norm_fn = @batch_norm"
     )
+  if y.shape.rank != 2:
+    raise UserError(
+      f"conditional_batch_norm takes a condition [batch, n], not of shape {y.shape}"
+    )
   with tf.variable_scope(name):
-    moments = standardize_batch(inputs, is_training)
     with tf.variable_scope("condition"):
-      channels = inputs.shape[-1]
+      channels = _channels(inputs)
       gamma = beta = None
       if scale:
-        gamma = linear(y, channels, "gamma", is_training, use_sn, use_bias)
+        gamma = linear(y, channels, "gamma", use_sn=use_sn, use_bias=use_bias)
         gamma = gamma + 1.0 if center_gamma else gamma
       if center:
-        beta = linear(y, channels, "beta", is_training, use_sn, use_bias)
-    return _scale_and_shift(inputs, *moments, gamma=gamma, beta=beta)
+        beta = linear(y, channels, "beta", use_sn=use_sn, use_bias=use_bias)
+    return standardize_batch(inputs, is_training, gamma=gamma, beta=beta)
 
 
-@gin.configurable(
-  denylist=["inputs", "y", "is_training", "use_sn", "center", "scale", "name"]
-)
-def logit_conditional_batch_norm(
-  inputs,
-  y,
-  is_training,
-  use_sn,
-  center=True,
-  scale=True,
-  name="batch_norm",
-  num_hidden=128,
-  **_,
-):
-  """Eq. 3 of the paper: gamma(z) and beta(z) are two-layer MLPs of the logits.
-
-  Both start as the identity, gamma = 1 and beta = 0: the last layers are zero,
-  and are therefore left out of spectral normalisation, which would divide by
-  their zero singular value.
+def layer_norm(
+  input_: tf.Tensor, is_training: bool, scope: str | None = "layer_norm"
+) -> tf.Tensor:
+  """Ba et al. 2016: moments over all axes but the batch, gamma and beta per channel.
 
   Args:
-    inputs: [batch, h, w, c].
-    y: the block's condition [batch, n]: the (embedded) logits, after the block's
-      share of the noise where hierarchical_z is on.
-    num_hidden: width of the hidden layer of each MLP.
+    input_: [batch, ..., c].
+    is_training: whether gamma and beta are trainable.
+    scope: variable scope.
   """
-  if y is None:
-    raise UserError(
-      "logit_conditional_batch_norm needs a condition: bind "
-      "classifier.handle and ModularGAN.conditional = True"
-    )
-  with tf.variable_scope(name):
-    moments = standardize_batch(inputs, is_training)
-    with tf.variable_scope("condition"):
-      channels = inputs.shape[-1]
-      sizes = (num_hidden, channels)
-      gamma = 1.0 + _mlp(y, *sizes, "gamma", is_training, use_sn) if scale else None
-      beta = _mlp(y, *sizes, "beta", is_training, use_sn) if center else None
-    return _scale_and_shift(inputs, *moments, gamma=gamma, beta=beta)
-
-
-def _mlp(inputs, num_hidden, output_size, scope, is_training, use_sn):
-  with tf.variable_scope(scope):
-    hidden = tf.nn.relu(linear(inputs, num_hidden, "hidden", is_training, use_sn))
-    return linear(
-      hidden, output_size, "output", is_training, initializer=tf.zeros_initializer()
-    )
-
-
-@gin.configurable(denylist=["inputs", "scope"])
-def layer_norm(inputs, scope="layer_norm", epsilon=1e-12):
-  """Ba et al. 2016, over h, w and c, with gamma and beta per channel."""
-  with tf.variable_scope(scope):
-    values = tf.cast(inputs, tf.float32)
-    axis = list(range(1, inputs.shape.rank))
+  with tf.variable_scope(scope, "LayerNorm"):
+    values = tf.cast(input_, tf.float32)
+    axis = list(range(1, input_.shape.rank))
     mean, variance = tf.nn.moments(values, axis, keepdims=True)
-    channels = inputs.shape[-1]
-    gamma = variable("gamma", [channels], tf.ones_initializer())
-    beta = variable("beta", [channels], tf.zeros_initializer())
+    channels = [_channels(input_)]
+    gamma = variable("gamma", channels, tf.ones_initializer(), trainable=is_training)
+    beta = variable("beta", channels, tf.zeros_initializer(), trainable=is_training)
     return tf.cast(
-      tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon),
-      inputs.dtype,
+      tf.nn.batch_normalization(values, mean, variance, beta, gamma, 1e-12),
+      input_.dtype,
     )
 
 
 # Attention -------------------------------------------------------------------
 
 
-def non_local_block(inputs, scope, is_training, use_sn):
-  """Self-attention (Zhang et al. 2018, as in BigGAN): inputs + sigma * attention.
+def non_local_block(x: tf.Tensor, name: str, use_sn: bool) -> tf.Tensor:
+  """Self-attention (Zhang et al. 2018, as in BigGAN): x + sigma * attention.
+
+  Variables: `conv2d_theta`, `conv2d_phi`, `conv2d_g` and `conv2d_attn_g`, 1x1
+  convolutions without bias, and the scalar `sigma`, which starts at 0.
 
   Args:
-    inputs: [batch, h, w, c] with even h and w and c a multiple of 8.
+    x: [batch, h, w, c] with even h and w. Queries and keys have c // 8 channels (at
+      least 1), values c // 2.
+    name: variable scope.
+    use_sn: spectral norm.
   """
-  with tf.variable_scope(scope):
-    _, height, width, channels = inputs.shape.as_list()
+  with tf.variable_scope(name):
+    _, height, width, channels = x.shape.as_list()
     key_channels = max(channels // 8, 1)
+    project = functools.partial(conv1x1, use_sn=use_sn, use_bias=False)
 
-    def project(x, size, name):
-      return conv2d(x, size, 1, name, is_training, use_sn=use_sn, use_bias=False)
+    def flatten(t: tf.Tensor) -> tf.Tensor:
+      return tf.reshape(t, [-1, t.shape[1] * t.shape[2], t.shape[3]])
 
-    def flatten(x):
-      return tf.reshape(x, [-1, x.shape[1] * x.shape[2], x.shape[3]])
-
-    theta = flatten(project(inputs, key_channels, "conv2d_theta"))
-    phi = project(inputs, key_channels, "conv2d_phi")
+    theta = flatten(project(x, key_channels, name="conv2d_theta"))
+    phi = project(x, key_channels, name="conv2d_phi")
     phi = flatten(tf.nn.max_pool2d(phi, 2, 2, "VALID"))
-    g = project(inputs, channels // 2, "conv2d_g")
+    g = project(x, channels // 2, name="conv2d_g")
     g = flatten(tf.nn.max_pool2d(g, 2, 2, "VALID"))
-    # Exported modules cannot keep a gradient that is a function of Python's.
-    attend = _attend_in_training if is_training else _attend
+    in_training = network_pass_lib.current_phase()
+    attend = attention.attend_in_training if in_training else attention.attend
     attended = tf.reshape(attend(theta, phi, g), [-1, height, width, channels // 2])
     sigma = variable("sigma", [], tf.zeros_initializer())
-    attended = project(attended, channels, "conv2d_attn_g")
-    return inputs + tf.cast(sigma * tf.cast(attended, tf.float32), inputs.dtype)
-
-
-def _attend(queries, keys, values):
-  """softmax(queries keys') values, for every example of a batch."""
-  return tf.matmul(_attention(queries, keys), values)
-
-
-def _attention(queries, keys):
-  return tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
-
-
-@tf.custom_gradient
-def _attend_in_training(queries, keys, values):
-  """As _attend, with a gradient that needs a map less in memory, and a pass less.
-
-  The sum over keys of the attention times its own gradient, for every query, is the
-  sum over channels of the output times its gradient.
-  """
-  attention = _attention(queries, keys)
-  outputs = tf.matmul(attention, values)
-
-  def gradient(d_outputs):
-    sums = tf.reduce_sum(
-      tf.cast(d_outputs, tf.float32) * tf.cast(outputs, tf.float32),
-      axis=-1,
-      keepdims=True,
-    )
-    d_attention = tf.matmul(d_outputs, values, transpose_b=True)
-    d_scores = attention * (d_attention - tf.cast(sums, queries.dtype))
-    return (
-      tf.matmul(d_scores, keys),
-      tf.matmul(d_scores, queries, transpose_a=True),
-      tf.matmul(attention, d_outputs, transpose_a=True),
-    )
-
-  return outputs, gradient
+    attended = project(attended, channels, name="conv2d_attn_g")
+    return x + tf.cast(sigma * tf.cast(attended, tf.float32), x.dtype)

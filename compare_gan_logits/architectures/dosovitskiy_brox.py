@@ -7,6 +7,8 @@ Both with leaky ReLUs and without normalisation. Theirs paints 256x256 pixels;
 smaller pictures have fewer up-convolutions, as many of the first as are needed.
 """
 
+from __future__ import annotations
+
 import gin
 import tensorflow.compat.v1 as tf
 
@@ -22,20 +24,23 @@ _UP = ((8, 16), (8, 8), (4, 4), (2, None), (1, None))
 _DROPOUT = 0.5
 
 
-def _activate(x):
+def _activate(x: tf.Tensor) -> tf.Tensor:
   return tf.nn.leaky_relu(x, _SLOPE)
 
 
-def _up_conv(x, channels, scope):
+def _up_conv(x: tf.Tensor, channels: int, scope: str) -> tf.Tensor:
   """4x4 up-convolution of stride 2."""
-  with tf.variable_scope(scope):
-    kernel = arch_ops.variable(
-      "kernel", [4, 4, channels, x.shape[-1]], arch_ops.weight_initializer()
+  _, height, width, _ = x.shape.as_list()
+  shape = [None, 2 * height, 2 * width, channels]
+  return tf.cast(arch_ops.deconv2d(x, shape, 4, 4, 2, 2, name=scope), tf.float32)
+
+
+def _check_condition(y: tf.Tensor | None) -> None:
+  if y is None:
+    raise UserError(
+      "dosovitskiy_brox inverts logits; bind classifier.handle and "
+      "ModularGAN.conditional = True"
     )
-    bias = arch_ops.variable("bias", [channels], tf.zeros_initializer())
-    _, height, width, _ = x.shape.as_list()
-    shape = [tf.shape(x)[0], 2 * height, 2 * width, channels]
-    return tf.nn.bias_add(tf.nn.conv2d_transpose(x, kernel, shape, strides=2), bias)
 
 
 @gin.configurable
@@ -45,14 +50,23 @@ class Generator(abstract_arch.AbstractGenerator):
   Args:
     ch: channels of the last hidden up-convolution at 256 px (32 in the paper).
     fc_dim: width of the fully connected layers (4096 in the paper).
+    **kwargs: of abstract_arch.AbstractGenerator.
   """
 
-  def __init__(self, ch=32, fc_dim=4096, **kwargs):
+  def __init__(self, ch: int = 32, fc_dim: int = 4096, **kwargs):
     super().__init__(**kwargs)
     self._ch = ch
     self._fc_dim = fc_dim
 
-  def apply(self, z, y, is_training):
+  def apply(
+    self, z: tf.Tensor | None, y: tf.Tensor | None, is_training: bool
+  ) -> tf.Tensor:
+    """Logits [batch, n] -> images [batch, h, w, c], in [0, 1] but for training.
+
+    Raises:
+      UserError: there are no logits, or a resolution that the paper's form has not.
+    """
+    _check_condition(y)
     resolution, _, colors = self._image_shape
     num_ups = (resolution // _SEED_SIZE).bit_length() - 1
     if resolution != _SEED_SIZE * 2**num_ups or not 2 <= num_ups <= len(_UP) + 1:
@@ -65,12 +79,12 @@ class Generator(abstract_arch.AbstractGenerator):
     for index, size in enumerate(
       (self._fc_dim, self._fc_dim, _SEED_SIZE**2 * seed_channels)
     ):
-      net = _activate(arch_ops.linear(net, size, f"fc{index}", is_training))
+      net = _activate(arch_ops.linear(net, size, f"fc{index}"))
     net = tf.reshape(net, [-1, _SEED_SIZE, _SEED_SIZE, seed_channels])
     for index, (up, conv) in enumerate(_UP[: num_ups - 1]):
       net = _activate(_up_conv(net, up * self._ch, f"up{index}"))
       if conv:
-        net = arch_ops.conv2d(net, conv * self._ch, 3, f"conv{index}", is_training)
+        net = arch_ops.conv2d(net, conv * self._ch, 3, 3, 1, 1, name=f"conv{index}")
         net = _activate(tf.cast(net, tf.float32))
     image = 0.5 + _up_conv(net, colors, "image")
     # Theirs is linear; the gradient of a clipped pixel would be lost in training.
@@ -83,13 +97,25 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
 
   Args:
     ch: channels of the first convolution (32 in the paper).
+    **kwargs: of abstract_arch.AbstractDiscriminator.
   """
 
-  def __init__(self, ch=32, **kwargs):
+  def __init__(self, ch: int = 32, **kwargs):
     super().__init__(**kwargs)
     self._ch = ch
 
-  def apply(self, x, y, is_training):
+  def apply(
+    self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Images [batch, h, w, c] in [0, 1] and logits [batch, n].
+
+    Returns:
+      (probability [batch, 1], score [batch, 1], features [batch, 8 ch] of the image).
+
+    Raises:
+      UserError: there are no logits.
+    """
+    _check_condition(y)
     ch = self._ch
     # (size, stride, channels); pictures below 64 px are not halved four times.
     large = x.shape[1] >= 64
@@ -102,20 +128,19 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
     )
     net = x
     for index, (size, stride, channels) in enumerate(layers):
-      with tf.variable_scope(f"conv{index}"):
-        kernel = arch_ops.variable(
-          "kernel", [size, size, net.shape[-1], channels], arch_ops.weight_initializer()
-        )
-        bias = arch_ops.variable("bias", [channels], tf.zeros_initializer())
-        net = _activate(tf.nn.bias_add(tf.nn.conv2d(net, kernel, stride, "SAME"), bias))
+      net = arch_ops.conv2d(
+        net, channels, size, size, stride, stride, name=f"conv{index}"
+      )
+      net = _activate(tf.cast(net, tf.float32))
     features = tf.reduce_mean(net, axis=[1, 2])
+    hidden = y
     for index, size in enumerate((32 * ch, 16 * ch)):
-      y = _activate(arch_ops.linear(y, size, f"fc_logits{index}", is_training))
-    net = tf.concat([features, y], axis=1)
+      hidden = _activate(arch_ops.linear(hidden, size, f"fc_logits{index}"))
+    net = tf.concat([features, hidden], axis=1)
     if is_training:
       net = tf.nn.dropout(net, rate=_DROPOUT)
-    net = _activate(arch_ops.linear(net, 16 * ch, "fc0", is_training))
+    net = _activate(arch_ops.linear(net, 16 * ch, "fc0"))
     if is_training:
       net = tf.nn.dropout(net, rate=_DROPOUT)
-    score = arch_ops.linear(net, 1, "fc1", is_training)
+    score = self._project(arch_ops.linear(net, 1, "fc1"), net, y)
     return tf.sigmoid(score), score, features

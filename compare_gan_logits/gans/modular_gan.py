@@ -10,10 +10,8 @@ import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
 from compare_gan_logits import utils
-from compare_gan_logits.architectures import arch_ops
-from compare_gan_logits.architectures import dosovitskiy_brox
-from compare_gan_logits.architectures import resnet_biggan
-from compare_gan_logits.errors import UnknownNameError
+from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import registry
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.gans import abstract_gan
@@ -27,10 +25,6 @@ from compare_gan_logits.tpu import tpu_random
 from compare_gan_logits.tpu import tpu_summaries
 
 
-_ARCHITECTURES = {
-  consts.RESNET_BIGGAN_ARCH: resnet_biggan,
-  consts.DOSOVITSKIY_BROX_ARCH: dosovitskiy_brox,
-}
 _GRID_ROWS = 8  # image pairs in the summary of originals beside reconstructions
 
 
@@ -178,24 +172,16 @@ class ModularGAN(abstract_gan.AbstractGAN):
   def generator(self):
     """The generator network; made when it is first asked for."""
     if self._generator is None:
-      module = self._architecture_module()
-      self._generator = module.Generator(image_shape=self.image_shape)
+      architecture = registry.get(self._architecture)
+      self._generator = architecture.Generator(image_shape=self.image_shape)
     return self._generator
 
   @property
   def discriminator(self):
     """The discriminator network; made when it is first asked for."""
     if self._discriminator is None:
-      self._discriminator = self._architecture_module().Discriminator()
+      self._discriminator = registry.get(self._architecture).Discriminator()
     return self._discriminator
-
-  def _architecture_module(self):
-    if self._architecture not in _ARCHITECTURES:
-      raise UnknownNameError(
-        f"options.architecture {self._architecture!r}: "
-        f"{nearest(self._architecture, _ARCHITECTURES)}"
-      )
-    return _ARCHITECTURES[self._architecture]
 
   @property
   def image_shape(self):
@@ -351,12 +337,16 @@ class ModularGAN(abstract_gan.AbstractGAN):
   # Networks ------------------------------------------------------------------
 
   def generate(self, z, y):
-    return self.generator(z, y if self._g_conditional else None, is_training=False)
+    """Images [batch, h, w, c] for inference."""
+    y = y if self._g_conditional else None
+    with network_pass.network_pass(network_pass.current_pass()):
+      return self.generator(z, y, is_training=False)
 
   def discriminate(self, images, y):
     """Scores [batch, 1] for inference."""
     y = y if self._d_conditional else None
-    return self.discriminator(images, y, is_training=False)[1]
+    with network_pass.network_pass(network_pass.current_pass()):
+      return self.discriminator(images, y, is_training=False)[1]
 
   def _fake(self, z, y):
     return self.generator(z, y if self._g_conditional else None, is_training=True)
@@ -468,14 +458,14 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
     # All images are made from the weights at the start of the step, in one pass of
     # calls, but each only when its turn comes: so memory holds few at once.
-    g_pass = arch_ops.NetworkPass()
+    g_pass = network_pass.NetworkPass()
     if self._joint_gen_for_disc:
-      with arch_ops.network_pass(g_pass):
+      with network_pass.network_pass(g_pass):
         self._add_joint_fakes(d_steps)
 
     def fake(part):
       if "fake" not in part:
-        with arch_ops.network_pass(g_pass):
+        with network_pass.network_pass(g_pass):
           part["fake"] = self._fake(part["z"], part["y_fake"])
       return part["fake"]
 
@@ -484,7 +474,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
     losses, previous = {}, []
     for update_number, parts in enumerate(d_steps):
-      with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
+      with tf.control_dependencies(previous), network_pass.network_pass() as d_pass:
         gradients, d_losses = mean_gradients(
           d_optimizer, discriminator_losses, parts, self.discriminator
         )
@@ -495,7 +485,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
     def generator_losses(part):
       return {"g_loss": self._generator_loss(part, fake(part))}
 
-    with tf.control_dependencies(previous), arch_ops.network_pass() as d_pass:
+    with tf.control_dependencies(previous), network_pass.network_pass() as d_pass:
       gradients, g_losses = mean_gradients(
         g_optimizer, generator_losses, g_step, self.generator
       )

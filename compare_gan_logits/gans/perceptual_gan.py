@@ -9,7 +9,7 @@ import gin
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import classifiers
-from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import loss_lib
@@ -91,14 +91,14 @@ class PerceptualGAN(modular_gan.ModularGAN):
     g_optimizer = modular_gan.make_optimizer(
       self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu
     )
-    with arch_ops.network_pass():
+    with network_pass.network_pass():
       generated = self._fake(z, y_real)
     losses = {"image": _half_squared(generated - images)}
     if self._comparator is not None:
       losses["features"] = _half_squared(
         self._comparator(generated) - tf.stop_gradient(self._comparator(images))
       )
-    with arch_ops.network_pass():
+    with network_pass.network_pass():
       scores = self._score_pair(images, tf.stop_gradient(generated), y_real, y_real)
       losses["d_loss"] = loss_lib.non_saturating(**scores)[0]
       d_fake_logits = self._score(generated, y_real)[1]
