@@ -9,7 +9,6 @@ Everything takes and gives numpy arrays.
 from __future__ import annotations
 
 import functools
-import glob
 import os
 from typing import Any
 
@@ -23,6 +22,7 @@ from compare_gan_logits import images as image_lib
 from compare_gan_logits import module_format
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.spec import Role
+from compare_gan_logits.datasets.find import find_images  # noqa: F401, its old place
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.graph_function import GraphFunction
 
@@ -331,30 +331,3 @@ def read_image(path: str, size: int, colors: int) -> np.ndarray:
     UserError: names the file that cannot be read.
   """
   return image_lib.read_image(path, size, colors).astype(np.float32) / 255.0
-
-
-def find_images(pattern: str) -> list[str]:
-  """Sorted paths of the image files that a folder, a glob or a file name means.
-
-  Raises:
-    UserError: there are none.
-  """
-  pattern = os.path.expanduser(pattern)
-  if os.path.isdir(pattern):
-    found = [
-      os.path.join(folder, name)
-      for folder, _, names in os.walk(pattern)
-      for name in names
-      if name.lower().endswith(image_lib.EXTENSIONS)
-    ]
-  elif os.path.isfile(pattern):  # whatever brackets its name has
-    found = [pattern]
-  else:
-    found = [
-      path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)
-    ]
-  if not found:
-    raise UserError(
-      f"no images at {pattern}; give a folder or a quoted glob such as 'photos/*.jpg'"
-    )
-  return sorted(found)

@@ -100,6 +100,7 @@ def make_run(model_dir, distribution=None):
   try:
     dataset = datasets.get_dataset()
     dataset.check()
+    dataset.keep_pixels(model_dir)
     return runner_lib.Run(
       dataset=dataset,
       classifier=from_gin(),

@@ -119,7 +119,7 @@ def test_workers_make_a_cache_together(
   classifier, dataset, logits, tmp_path, monkeypatch
 ):
   decoded = []
-  source = dataset._source("validation")
+  source = dataset.source("validation")
   read = source.images
   monkeypatch.setattr(source, "images", lambda ids: decoded.extend(ids) or read(ids))
   lines = []

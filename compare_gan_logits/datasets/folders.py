@@ -1,102 +1,169 @@
-"""Folders and tars of class folders."""
+"""An image set of the pictures in a folder, and how they are read."""
 
+from __future__ import annotations
+
+import concurrent.futures
 import csv
+import functools
+import importlib.util
 import os
-import tarfile
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
-from compare_gan_logits.datasets.image_set import digest
+from compare_gan_logits.datasets import examination
+from compare_gan_logits.datasets import layouts
+from compare_gan_logits.datasets import listing as listing_lib
+from compare_gan_logits.datasets import pixel_cache
+from compare_gan_logits.datasets.image_set import check_split
+from compare_gan_logits.datasets.listing import File
+from compare_gan_logits.datasets.listing import Listing
+from compare_gan_logits.datasets.listing import composed
+from compare_gan_logits.datasets.listing import printable
 from compare_gan_logits.datasets.made_up import MAX_RESOLUTION
 from compare_gan_logits.datasets.random_access import RandomAccessDataset
+from compare_gan_logits.datasets.transforms import Transform
 from compare_gan_logits.errors import UserError
 
 
-_FOLDER_SPLITS = {"train": ("train",), "validation": ("validation", "val", "test")}
+UNREADABLE_SHARE = 0.01
+CACHE_GIGABYTES = 20.0
+# Random crops are cut from pictures whose shorter side is so many times the model's.
+_CROP_FROM = 2
 
 
-class _FileSource:
-  """Encoded images in files or tars, decoded when they are read.
+class FolderDataset(RandomAccessDataset):
+  """A set of the pictures in a folder.
 
-  Args:
-    entries: list of (name, path, offset, size), offset None for a whole file.
-    labels: class of each.
-    resolution, colors: of the decoded images.
+  Attributes:
+    listing: listing.Listing, what lies in the folder, with what was left out and why.
+    layout: layouts.Layout, what was made of it.
+    examinations: {split: examination.Examination} of the pictures that can be read.
   """
 
-  def __init__(self, entries, labels, resolution, colors):
-    self._entries = entries
-    self._resolution = resolution
-    self._colors = colors
-    self.labels = np.asarray(labels, np.int32)
+  def __init__(
+    self,
+    listing: Listing,
+    layout: layouts.Layout,
+    examinations: dict,
+    cache_gigabytes: float = CACHE_GIGABYTES,
+    **kwargs: Any,
+  ) -> None:
+    super().__init__(**kwargs)
+    self.listing = listing
+    self.layout = layout
+    self.examinations = examinations
+    self._cache_gigabytes = cache_gigabytes
 
-  def images(self, ids):
-    return np.stack([self._image(*self._entries[i]) for i in ids]), ids
-
-  def _image(self, name, path, offset, size):
-    image_lib.check_regular(path, name)
-    try:
-      with open(path, "rb") as f:
-        f.seek(offset or 0)
-        encoded = f.read(size) if size is not None else f.read()
-    except OSError as error:
+  def source(self, split):
+    split = check_split(split)
+    if split not in self._sources:
       raise UserError(
-        f"{name} cannot be read ({error.strerror}); put it back, or "
-        "start again without it"
-      ) from None
-    return image_lib.read_image(encoded, self._resolution, self._colors, name)
+        f"{self.listing.root} has no pictures for {split}, but {', '.join(self._sources)}"
+        " only; put some there, or name another set"
+      )
+    return self._sources[split]
 
-  def fingerprint(self):
-    return digest(*(f"{name} {size}".encode() for name, _, _, size in self._entries))
+  def keep_pixels(self, beside: str) -> None:
+    """Keeps what is decoded in a folder of caches, which runs share.
+
+    Args:
+      beside: a run's folder; the caches lie beside it. For a remote one they lie in
+        this machine's folder for temporary files.
+    """
+    if files.is_remote(beside):
+      parent = os.path.join(tempfile.gettempdir(), "compare_gan_logits-pixels")
+    else:
+      parent = os.path.join(os.path.dirname(files.absolute(beside)), ".pixels")
+    for source in self._sources.values():
+      reason = source.keep(parent, self._cache_gigabytes, self._whole)
+      if reason:
+        print(f"{self.name}: pictures are decoded anew each time: {reason}")
+        return
+
+  @property
+  def _whole(self):
+    """Whether more of each picture is read than its central square."""
+    crop = self.transform.train_crop
+    return crop != "middle" or self.transform.flip or not self.transform.antialias
 
 
-# Folders and tars of class folders -------------------------------------------
+def folder(
+  name: str,
+  seed: int,
+  colors: int = 3,
+  transform: Transform | None = None,
+  labels: str | None = None,
+  unreadable_share: float = UNREADABLE_SHARE,
+  cache_gigabytes: float = CACHE_GIGABYTES,
+) -> FolderDataset:
+  """The pictures of "folder:PATH@SIZE", or "PATH@SIZE".
 
+  Args:
+    name: as gin gives it.
+    seed, colors, transform: as ImageDataset's.
+    labels: table of files and classes, where folders do not say them.
+    unreadable_share: of the pictures, that may be unreadable; those are left out.
+    cache_gigabytes: bound of the disk space for decoded pictures.
 
-def folder(name, seed, colors, transform):
-  """<root>/train/<class>/*.jpg and <root>/validation/<class>/*.jpg, or tars of them."""
+  Raises:
+    UserError: no pictures are found, too many cannot be read, or classes are unclear.
+  """
   root, resolution = parse_name(name)
   if not os.path.isdir(root):
     raise UserError(f"dataset.name {name!r}: no folder {root}")
-  names = {split: _find(root, folders) for split, folders in _FOLDER_SPLITS.items()}
-  for split, entries in names.items():
-    if not entries:
-      raise UserError(
-        f"dataset.name {name!r}: no images in {root}/{split}/<class>/ (or in tars of "
-        "such folders); splits are called train and validation"
-      )
-  classes = sorted({class_name for class_name, _ in names["train"]})
-  unknown = sorted({c for c, _ in names["validation"]} - set(classes))
-  if unknown:
-    raise UserError(
-      f"dataset.name {name!r}: class {unknown[0]} has validation images, "
-      "but none for training"
-    )
-  colors = colors or 3
+  listing = listing_lib.scan(root)
+  layout = layouts.recognise(listing, labels)
+  examinations = {
+    split: examination.examine(pictures) for split, pictures in layout.pictures.items()
+  }
+  _leave_out(listing, layout, examinations, unreadable_share)
+  classes, notes = _classes(root, layout)
+  numbers = {name: i for i, name in enumerate(classes)}
   sources = {
-    split: _FileSource(
-      [entry for _, entry in entries],
-      [classes.index(c) for c, _ in entries],
+    split: FileSource(
+      pictures,
+      [-1 if c is None else numbers[c] for c in layout.classes[split]],
       resolution,
       colors,
+      examinations[split],
+      layout.keys[split],
+      unreadable_share,
     )
-    for split, entries in names.items()
+    for split, pictures in layout.pictures.items()
   }
   class_names, indices = _read_class_table(root, classes)
-  return RandomAccessDataset(
-    sources,
+  found = FolderDataset(
+    listing,
+    layout,
+    examinations,
+    cache_gigabytes,
+    sources=sources,
     name=name,
     resolution=resolution,
     colors=colors,
     seed=seed,
-    transform=transform,
     class_names=class_names,
     imagenet_indices=indices,
+    transform=transform,
   )
+  found.notes = [*layout.notes, *notes, *_left_out_notes(listing)]
+  return found
 
 
-def parse_name(name):
+def parse_name(name: str) -> tuple[str, int]:
+  """ "folder:PATH@SIZE" -> (PATH, SIZE).
+
+  Raises:
+    UserError: there is no size, or it is not one that can be trained on.
+  """
   path = name[len("folder:") :] if name.startswith("folder:") else name
   root, at, resolution = path.rpartition("@")
   if not at or not resolution.isdecimal() or not int(resolution):
@@ -108,59 +175,95 @@ def parse_name(name):
       f"dataset.name {name!r}: images of more than {MAX_RESOLUTION} px a "
       f"side are not trained on; append a smaller size: {root}@64"
     )
-  return root, int(resolution)
+  return os.path.expanduser(root), int(resolution)
 
 
-def _find(root, folders):
-  """Sorted (class, entry) of every image below root/<one of folders>/<class>/."""
-  found = []
-  for folder in folders:
-    top = os.path.join(root, folder)
-    for class_name in sorted(os.listdir(top)) if os.path.isdir(top) else []:
-      class_folder = os.path.join(top, class_name)
-      for file in (
-        sorted(os.listdir(class_folder)) if os.path.isdir(class_folder) else []
-      ):
-        path = os.path.join(class_folder, file)
-        if file.lower().endswith(image_lib.EXTENSIONS):
-          found.append((class_name, (path, path, None, _size(path))))
-  for tar in sorted(os.listdir(root)):
-    if tar.endswith(".tar"):
-      found.extend(_find_in_tar(os.path.join(root, tar), folders))
-  return sorted(found)
-
-
-def _size(path):
-  try:
-    return os.path.getsize(path)
-  except OSError as error:  # a link to nowhere, or to itself
+def _leave_out(listing, layout, examinations, share):
+  """Takes out what cannot be read, up to a share of all."""
+  total = sum(len(pictures) for pictures in layout.pictures.values())
+  errors = [e for found in examinations.values() for e in found.errors.values()]
+  if len(errors) > _allowed(share, total):
     raise UserError(
-      f"{path} cannot be read ({error.strerror}); put it back or remove it"
-    ) from None
+      f"{len(errors)} of {total} pictures in {listing.root} cannot be read, more than "
+      f"dataset.unreadable_share = {share:g} lets pass; the first: {errors[0]}"
+    )
+  for split, found in examinations.items():
+    if not found.errors:
+      continue
+    for place, error in found.errors.items():
+      name = layout.pictures[split][place].name
+      print(f"left out: {error}", file=sys.stderr)
+      listing.left_out["pictures that cannot be read"].append(name)
+    kept = np.setdiff1d(np.arange(len(found.samples)), list(found.errors))
+    for column in (layout.pictures, layout.classes, layout.keys):
+      column[split] = [column[split][i] for i in kept]
+    examinations[split] = examination.Examination(
+      found.samples[kept], found.sizes[kept], found.kinds[kept], {}
+    )
+    if not len(kept):
+      raise UserError(f"{listing.root}: none of the {split} pictures can be read")
 
 
-def _find_in_tar(path, folders):
-  """Images are read from the tar in place: nothing is ever extracted."""
-  try:
-    with tarfile.open(path, "r:") as tar:
-      for member in tar:
-        parts = member.name.split("/")
-        if (
-          member.isfile()
-          and len(parts) == 3
-          and parts[0] in folders
-          and parts[2].lower().endswith(image_lib.EXTENSIONS)
-        ):
-          name = f"{path}:{member.name}"
-          yield parts[1], (name, path, member.offset_data, member.size)
-  except tarfile.TarError as error:
-    raise UserError(f"{path} is not a readable tar ({error}); make it again") from None
+def _allowed(share, total):
+  """Number of pictures that may be unreadable: one always may."""
+  return max(1, int(share * total))
+
+
+def _left_out_notes(listing):
+  return [
+    f"left out, {reason}: {len(names)}, such as {printable(names[0])}"
+    for reason, names in listing.left_out.items()
+  ]
+
+
+# Classes -----------------------------------------------------------------------
+
+
+def _classes(root, layout):
+  """Class names by label, and a sentence on their order."""
+  named = {
+    split: {c for c in classes if c is not None}
+    for split, classes in layout.classes.items()
+  }
+  training = named.get("train") or set.union(*named.values())
+  unknown = sorted(named.get("validation", set()) - training, key=layouts.natural)
+  if unknown:
+    raise UserError(
+      f"{root}: class {printable(unknown[0])} has validation images, but none for "
+      "training"
+    )
+  if not training:
+    return ["not known"], []
+  path = os.path.join(root, "classes.txt")
+  if os.path.isfile(path):
+    classes = _read_class_list(path, training)
+    return classes, [f"classes are in the order of {path}"]
+  classes = sorted(training, key=layouts.natural)
+  if any(re.search(r"\d", c) for c in classes) and classes != sorted(classes):
+    return classes, [
+      "classes are ordered by number (2 before 10); list them in "
+      f"{path} for another order"
+    ]
+  return classes, []
+
+
+def _read_class_list(path, training):
+  with open(path, encoding="utf-8-sig", errors="surrogateescape") as f:
+    classes = [composed(line.strip()) for line in f if line.strip()]
+  missing = sorted(training - set(classes), key=layouts.natural)
+  if missing or len(set(classes)) < len(classes):
+    what = f"does not list class {missing[0]}" if missing else "lists a class twice"
+    raise UserError(f"{path} {what}; it has one class a line; mend or remove it")
+  return classes
 
 
 def _read_class_table(root, classes):
-  """Names and ImageNet indices from <root>/classes.tsv, if it is there."""
+  """Names and ImageNet indices, from <root>/classes.tsv or by the names themselves."""
   path = os.path.join(root, "classes.tsv")
   if not os.path.exists(path):
+    numbers = _imagenet_numbers()
+    if classes and all(c in numbers for c in classes):
+      return classes, np.asarray([numbers[c] for c in classes])
     return classes, None
   try:
     with open(path, newline="", encoding="utf-8") as f:
@@ -182,3 +285,153 @@ def _read_class_table(root, classes):
     )
   names, indices = zip(*(table[c] for c in classes))
   return list(names), np.asarray(indices)
+
+
+@functools.cache
+def _imagenet_numbers():
+  """{WordNet id: place among ImageNet's 1000 classes}, of TensorFlow Datasets."""
+  package = importlib.util.find_spec("tensorflow_datasets")
+  if package is None or not package.submodule_search_locations:
+    return {}
+  path = os.path.join(
+    package.submodule_search_locations[0], "datasets", "imagenet2012", "labels.txt"
+  )
+  if not os.path.exists(path):
+    return {}
+  with open(path, encoding="utf-8") as f:
+    return {wnid: i for i, wnid in enumerate(f.read().split())}
+
+
+# Reading -----------------------------------------------------------------------
+
+
+class FileSource:
+  """Pictures in files or tars, decoded when they are read, and kept where wanted.
+
+  A picture that was readable once and is not any more is named, and the next one stands
+  in for it.
+
+  Args:
+    pictures: list of File.
+    labels: class of each, -1 where it is not known.
+    resolution, colors: of the images.
+    found: Examination of the pictures.
+    keys: their names within the set.
+    unreadable_share: of the pictures, that may turn out to be unreadable.
+  """
+
+  def __init__(
+    self,
+    pictures: Sequence[File],
+    labels: Sequence[int],
+    resolution: int,
+    colors: int,
+    found: examination.Examination,
+    keys: Sequence[str],
+    unreadable_share: float,
+  ) -> None:
+    self.labels = np.asarray(labels, np.int32)
+    self._pictures = pictures
+    self._resolution = resolution
+    self._colors = colors
+    self._found = found
+    self._keys = keys
+    self._allowed = _allowed(unreadable_share, len(pictures))
+    self._broken: set = set()
+    self._lock = threading.Lock()
+    self._caches: dict = {False: None, True: None}
+
+  def keep(self, parent: str, gigabytes: float, whole: bool) -> str:
+    """Keeps decoded pictures below `parent`; returns why not, if not."""
+    facts = {"pictures": self.fingerprint(), "colors": self._colors, "whole": whole}
+    shapes = self._shapes if whole else np.full([len(self.labels), 2], self._resolution)
+    self._caches[whole], reason = pixel_cache.open_cache(
+      parent,
+      {**facts, "resolution": self._resolution},
+      shapes,
+      self._colors,
+      gigabytes,
+    )
+    return reason
+
+  @functools.cached_property
+  def _shapes(self):
+    """int [n, 2], of the pictures that random crops are cut from."""
+    shortest = _CROP_FROM * self._resolution
+    return np.array(
+      [image_lib.scaled_shape(h, w, shortest) for h, w in self._found.sizes.tolist()]
+    )
+
+  def fingerprint(self) -> str:
+    return examination.fingerprint(self._keys, self._found.samples)
+
+  def images(self, ids):
+    return self._read(ids, whole=False)
+
+  def originals(self, ids):
+    return self._read(ids, whole=True)
+
+  def _read(self, ids, whole):
+    cache = self._caches[whole]
+    if cache is not None and not whole and not self._broken:
+      rows = cache.rows(ids)
+      if rows is not None:
+        return rows, ids
+    if len(ids) == 1:
+      found = [self._one(int(ids[0]), whole)]
+    else:
+      found = list(_pool().map(lambda i: self._one(int(i), whole), ids))
+    images, used = zip(*found)
+    return (list(images) if whole else np.stack(images)), np.asarray(used, np.int64)
+
+  def _one(self, i, whole):
+    """(picture, its id) of picture i, or of the next one that can be read."""
+    for other in (*range(i, len(self._pictures)), *range(i)):
+      if other in self._broken:
+        continue
+      try:
+        return self._kept(other, whole), other
+      except UserError as error:
+        self._break(other, error)
+    raise UserError("none of the pictures can be read any more")
+
+  def _kept(self, i, whole):
+    cache = self._caches[whole]
+    image = None if cache is None else cache.get(i)
+    if image is None:
+      image = self._decode(i, whole)
+      if cache is not None:
+        cache.put(i, image)
+    return image
+
+  def _decode(self, i, whole):
+    file = self._pictures[i]
+    name = printable(file.name if file.offset is None else f"{file.path}: {file.name}")
+    if not whole:
+      return image_lib.read_image(file.read(), self._resolution, self._colors, name)
+    shape = tuple(int(side) for side in self._shapes[i])
+    return image_lib.read_whole(file.read(), self._colors, shape, name)
+
+  def _break(self, i, error):
+    with self._lock:
+      if i in self._broken:
+        return
+      if len(self._broken) >= self._allowed:
+        raise UserError(
+          f"{error} (and {len(self._broken)} others have broken while they were being "
+          "read, which is as many as dataset.unreadable_share lets pass)"
+        )
+      self._broken.add(i)
+      print(
+        f"{error}; the next picture stands in for it ({len(self._broken)} of "
+        f"{len(self._pictures)} so far)",
+        file=sys.stderr,
+        flush=True,
+      )
+
+
+@functools.cache
+def _pool():
+  return concurrent.futures.ThreadPoolExecutor(
+    examination.num_threads(), thread_name_prefix="pictures"
+  )

@@ -76,6 +76,9 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
   def check(self) -> None:
     """Raises UserError where its images are not there."""
 
+  def keep_pixels(self, beside: str) -> None:
+    """Keeps decoded pictures beside a run's folder, where decoding takes time."""
+
   def varies(self, split: str) -> bool:
     """Whether an id stands for another picture at each reading (random crops).
 

@@ -73,6 +73,9 @@ def get_dataset(
   flip: bool = False,
   antialias: bool | None = None,
   fixed_crops: int = 0,
+  labels: str | None = None,
+  unreadable_share: float = folders.UNREADABLE_SHARE,
+  cache_gigabytes: float = folders.CACHE_GIGABYTES,
   examples: int | None = None,
 ) -> ImageDataset:
   """The image set that gin binds.
@@ -92,6 +95,10 @@ def get_dataset(
       off for ImageNet, as in the reference.
     fixed_crops: number of random crops of each training image that are drawn once for
       all, so that their logits can be cached; 0 draws new ones each time.
+    labels: table of files and classes (file,label), for folders that do not say them.
+    unreadable_share: of the pictures of a folder, that may be unreadable and left out;
+      one always may.
+    cache_gigabytes: bound of the disk space of decoded pictures beside the runs.
     examples: number of made-up images, where it is made up.
 
   Raises:
@@ -124,7 +131,9 @@ def get_dataset(
     raise UnknownNameError(f"dataset.name {name!r}: {nearest(name, known)}")
   if fake:
     return make_up(folders.parse_name(name)[1], colors or 3, list("0123456789"))
-  found = folders.folder(name, seed, colors or 3, transform)
+  found = folders.folder(
+    name, seed, colors or 3, transform, labels, unreadable_share, cache_gigabytes
+  )
   for note in found.notes:
     print(f"{name}: {note}", file=sys.stderr)
   return found

@@ -1,0 +1,52 @@
+"""The picture files that a folder, a glob or a file name on a command line means."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+
+from compare_gan_logits.datasets import listing
+from compare_gan_logits.errors import UserError
+
+
+def find_images(pattern: str) -> list[str]:
+  """Sorted paths of the pictures that are meant; says on stderr what is left out.
+
+  A folder stands for all pictures below it. The ending in a glob is matched without
+  regard to capital letters.
+
+  Raises:
+    UserError: there are none.
+  """
+  pattern = os.path.expanduser(pattern)
+  if os.path.isdir(pattern):
+    found = listing.scan(pattern, archives=False)
+    paths = [file.path for file in found.pictures]
+    for reason, names in found.left_out.items():
+      print(
+        f"left out, {reason}: {len(names)}, such as {listing.printable(names[0])}",
+        file=sys.stderr,
+      )
+  elif os.path.isfile(pattern):  # whatever brackets its name has
+    paths = [pattern]
+  else:
+    paths = [
+      path
+      for path in glob.glob(_any_case(pattern), recursive=True)
+      if os.path.isfile(path)
+    ]
+  if not paths:
+    raise UserError(
+      f"no images at {pattern}; give a folder or a quoted glob such as 'photos/*.jpg'"
+    )
+  return sorted(paths)
+
+
+def _any_case(pattern):
+  """The pattern with the letters of its ending in either case."""
+  stem, ending = os.path.splitext(pattern)
+  if "[" in ending:
+    return pattern
+  return stem + re.sub("[A-Za-z]", lambda m: f"[{m[0].lower()}{m[0].upper()}]", ending)
