@@ -301,6 +301,15 @@ def _plain_png(data):
     kind = data[at + 4 : at + 8]
     if kind == b"IEND":
       break
+    whole = kind == b"IDAT" and end <= len(data)
+    if (
+      whole
+      and zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big")
+      != (
+        data[end - 4 : end]  # Pillow does not look at it.
+      )
+    ):
+      raise ValueError("the checksum of its pixels is wrong")
     if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
       parts.append(data[at:end])
     elif kind == b"eXIf":

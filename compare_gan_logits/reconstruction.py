@@ -13,6 +13,7 @@ from scipy import special
 
 from compare_gan_logits import figures
 from compare_gan_logits import files
+from compare_gan_logits import images as image_lib
 from compare_gan_logits import inversion
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import similarity
@@ -113,7 +114,7 @@ def of_files(
     Reconstructions.
 
   Raises:
-    UserError: names a file that cannot be read; or the module has no classifier; or
+    UserError: no file can be read; or the module has no classifier; or
       it is too much for the memory.
   """
   values = len(paths) * samples * inverter.image_size**2 * inverter.colors
@@ -123,9 +124,8 @@ def of_files(
       f"{4e-9 * values:.0f} GB of pictures; ask for fewer --samples, or "
       "fewer --images at a time"
     )
-  originals = np.stack(
-    [inversion.read_image(path, inverter.image_size, inverter.colors) for path in paths]
-  )
+  images, paths = image_lib.read_images(paths, inverter.image_size, inverter.colors)
+  originals = images.astype(np.float32) / 255.0
   logits = inverter.logits(originals)
   pictures = inverter.reconstruct(originals, samples, seed, select)
   shape = pictures.shape[:2]

@@ -168,10 +168,16 @@ def test_fingerprint_changes_with_the_data(tmp_path):
   assert datasets.get_dataset(name).fingerprint("train") != before
 
 
-def test_a_corrupt_image_is_named(tmp_path):
+def test_a_picture_that_breaks_is_named_and_replaced(tmp_path, capsys):
   name = write_folder(tmp_path)
-  path = tmp_path / "train" / "b" / "0.png"
-  path.write_bytes(path.read_bytes()[:60])
+  whole, labels = datasets.get_dataset(name).arrays("train")
+  path = tmp_path / "train" / "a" / "1.png"
+  path.write_bytes(path.read_bytes()[:60])  # Its header is sound.
+  images, _ = datasets.get_dataset(name).arrays("train")
+  assert "train/a/1.png cannot be read" in capsys.readouterr().err
+  np.testing.assert_array_equal(images, whole[[0, 2, 2, 3]])
+  other = tmp_path / "train" / "b" / "0.png"
+  other.write_bytes(other.read_bytes()[:60])
   with pytest.raises(UserError, match="train/b/0.png"):
     datasets.get_dataset(name).arrays("train")
 
@@ -188,7 +194,10 @@ def remove(path):
 @pytest.mark.parametrize(
   "damage, part",
   [
-    (lambda root: remove(root / "validation"), "no images in"),
+    (
+      lambda root: (remove(root / "validation"), remove(root / "train")),
+      "no images in",
+    ),
     (lambda root: remove(root / "train" / "a"), "class a has validation images"),
     (lambda root: (root / "x.tar").write_text("no tar"), "not a readable tar"),
   ],

@@ -21,26 +21,31 @@ def find_images(pattern: str) -> list[str]:
     UserError: there are none.
   """
   pattern = os.path.expanduser(pattern)
+  notes: list[str] = []
   if os.path.isdir(pattern):
     found = listing.scan(pattern, archives=False)
     paths = [file.path for file in found.pictures]
-    for reason, names in found.left_out.items():
-      print(
-        f"left out, {reason}: {len(names)}, such as {listing.printable(names[0])}",
-        file=sys.stderr,
-      )
+    notes = [
+      f"left out, {reason}: {len(names)}, such as {listing.printable(names[0])}"
+      for reason, names in found.left_out.items()
+    ]
   elif os.path.isfile(pattern):  # whatever brackets its name has
     paths = [pattern]
   else:
-    paths = [
-      path
-      for path in glob.glob(_any_case(pattern), recursive=True)
-      if os.path.isfile(path)
-    ]
+    matches = glob.glob(_any_case(pattern), recursive=True)
+    paths = [path for path in matches if os.path.isfile(path)]
   if not paths:
     raise UserError(
-      f"no images at {pattern}; give a folder or a quoted glob such as 'photos/*.jpg'"
+      "; ".join(
+        [
+          f"no images at {pattern}",
+          *notes,
+          "give a folder or a quoted glob such as 'photos/*.jpg'",
+        ]
+      )
     )
+  for note in notes:
+    print(note, file=sys.stderr)
   return sorted(paths)
 
 

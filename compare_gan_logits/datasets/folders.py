@@ -182,6 +182,10 @@ def _leave_out(listing, layout, examinations, share):
   """Takes out what cannot be read, up to a share of all."""
   total = sum(len(pictures) for pictures in layout.pictures.values())
   errors = [e for found in examinations.values() for e in found.errors.values()]
+  if total == len(errors):
+    raise UserError(
+      f"none of the {total} pictures in {listing.root} can be read; {errors[0]}"
+    )
   if len(errors) > _allowed(share, total):
     raise UserError(
       f"{len(errors)} of {total} pictures in {listing.root} cannot be read, more than "

@@ -108,14 +108,14 @@ def recognise(listing: Listing, labels: str | None = None) -> Layout:
   by_role = collections.defaultdict(list)
   for picture in pictures:
     by_role[picture.role].append(picture)
-  splits = {role: _read_once(found, notes) for role, found in by_role.items()}
+  splits = {role: _read_once(role, found, notes) for role, found in by_role.items()}
   roles = _assign(splits, listing, notes)
   for role, found in roles.items():
     roles[role] = _label(found, listing, labels, notes)
   if set(roles) <= {"train"}:
     roles = _hold_out(roles["train"], splits, notes)
   ordered = {
-    role: sorted(found, key=lambda p: (_sortable(p.label or ""), p.key))
+    role: sorted(found, key=lambda p: (natural(p.label or ""), p.key))
     for role, found in roles.items()
   }
   return Layout(
@@ -133,18 +133,15 @@ def natural(name: str) -> tuple:
   return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts if p)
 
 
-def _sortable(text):
-  return text.encode("utf-8", "surrogateescape")
-
-
 def _nothing(listing):
   hints = "; ".join(
     f"{len(names)} {reason}, such as {printable(names[0])}"
     for reason, names in listing.left_out.items()
   )
   return (
-    f"no images in {listing.root} (looked for train/<class>/ and validation/<class>/, "
-    "class folders, tars of those, or pictures alone)" + (f"; {hints}" if hints else "")
+    f"no images in {listing.root}, neither in splits that are called train and "
+    "validation, nor in class folders, in tars of those or alone"
+    + (f"; {hints}" if hints else "")
   )
 
 
@@ -175,7 +172,7 @@ def _folders(parts):
   return tuple(inner + [_bare(p) for p in parts[-1:]])
 
 
-def _read_once(pictures, notes):
+def _read_once(role, pictures, notes):
   """Leaves out what is there both in a folder and in a tar."""
   by_key, kept, doubles = {}, [], 0
   for picture in sorted(pictures, key=lambda p: p.file.offset is not None):
@@ -186,8 +183,8 @@ def _read_once(pictures, notes):
       doubles += 1
   if doubles:
     notes.append(
-      f"{doubles} pictures are there twice, in a folder and in a tar or in two tars; "
-      "each is read once"
+      f"{doubles} {role or ''} pictures are there twice, in a folder and in a tar or in "
+      "two tars; each is read once".replace("  ", " ")
     )
   return kept
 
@@ -223,22 +220,26 @@ def _assign(splits, listing, notes):
 
 
 def _hold_out(pictures, splits, notes):
-  """Splits pictures in two, by a hash of their names."""
+  """Splits the pictures of each class in two, by a hash of their names."""
 
   def place(picture):
     text = f"{_HELD_OUT_SEED}:{picture.key}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).digest()
 
-  if len(pictures) < 2:
-    raise UserError("there is one picture only, which cannot be split in two")
-  drawn = sorted(pictures, key=place)
-  held = max(1, round(HELD_OUT * len(drawn)))
-  why = "no splits" if None in splits else "no validation split"
+  by_class = collections.defaultdict(list)
+  for picture in sorted(pictures, key=place):
+    by_class[picture.label].append(picture)
+  train, held = [], []
+  for found in by_class.values():
+    number = max(1, round(HELD_OUT * len(found))) if len(found) > 1 else 0
+    held += found[:number]
+    train += found[number:]
+  why = "no splits" if None in splits else "no split for validation"
   notes.append(
-    f"there is {why}: {held} of {len(drawn)} pictures, drawn with seed "
-    f"{_HELD_OUT_SEED}, are held out for validation"
+    f"there {'are' if None in splits else 'is'} {why}: {len(held)} of {len(pictures)} "
+    f"pictures, drawn with seed {_HELD_OUT_SEED}, are held out for validation"
   )
-  return {"train": drawn[held:], "validation": drawn[:held]}
+  return {"train": train, "validation": held} if held else {"train": train}
 
 
 def _describe(splits, ordered):
