@@ -21,6 +21,7 @@ from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import hooks
 from compare_gan_logits import tensorflow_compat
+from compare_gan_logits.classifiers import checks
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
 from compare_gan_logits.errors import UserError
@@ -218,6 +219,7 @@ class Run:
       tensorflow_compat.check_tpu()
     if use_tpu and self.distribution.strategy:
       raise UserError("--use_tpu has its own replicas; leave out --distribute")
+    _check_place(classifier, use_tpu, self.distribution)
     self._replica_batch = self.distribution.share(options["batch_size"])
     if self.distribution.across_processes and settings.training_minutes is not None:
       raise UserError(
@@ -301,6 +303,8 @@ class Run:
         )
       _, checkpoint_path = newest
     module_dir = module_dir or self.module_dir
+    if self.classifier is not None and self.classifier.check is None:
+      self._check_classifier(*_sample(self.dataset, self.classifier, None))
     export.export_module(
       self.gan,
       self.dataset,
@@ -402,8 +406,8 @@ class Run:
       f"{self.dataset.num_classes} classes of {counts.min()} to {counts.max()} "
       f"images{of_sample}"
     )
-    if logits is not None:
-      _check_logits(logits, self.classifier)
+    if self.classifier is not None:
+      self._check_classifier(images, labels, logits)
     print(
       "parameters: "
       + ", ".join(
@@ -413,6 +417,26 @@ class Run:
     path = os.path.join(self.model_dir, "training_images.png")
     figures.grid(images[:64].reshape(8, 8, *images.shape[1:]), path)
     print(f"training images: {path}", flush=True)
+
+  def _check_classifier(self, images, labels, logits):
+    """Puts what is found into classifier.check, and so into inversion.json."""
+    checks.check(self.classifier, self.dataset, images, labels, logits)
+
+
+def _check_place(classifier, use_tpu, distribution):
+  """A numpy function runs on the machine that feeds the devices, once.
+
+  Raises:
+    UserError: the classifier is one, and is wanted on a TPU or in replicas.
+  """
+  if classifier is None or classifier.cache_dir or not classifier.numpy_only:
+    return
+  if use_tpu or distribution.strategy:
+    raise UserError(
+      f"the classifier {classifier.spec.name} is no TensorFlow network and runs neither "
+      "on a TPU nor in several replicas: write its logits with compare-gan-logits "
+      "cache-logits first, and bind classifier.cache_dir to them"
+    )
 
 
 def parameter_counts(gan):
@@ -436,26 +460,6 @@ def _sample(dataset, classifier, logits, size=256):
   elif classifier is not None:
     logits = classifier.predict(element["image"])
   return element["image"], element["label"], logits
-
-
-def _check_logits(logits, classifier):
-  """Prints the statistics of logits; a condition that never varies is refused."""
-  spread = logits.std(axis=0)
-  print(
-    f"classifier {classifier.spec.name}: {logits.shape[1]} logits, mean "
-    f"{logits.mean():.3g}, deviation over images {spread.mean():.3g}, range "
-    f"[{logits.min():.3g}, {logits.max():.3g}]"
-  )
-  if not np.all(np.isfinite(logits)):
-    raise UserError(
-      f"classifier {classifier.spec.name} gives logits that are not "
-      "finite; check its preprocessing"
-    )
-  if spread.max() < 1e-6:
-    raise UserError(
-      f"classifier {classifier.spec.name} gives every image the same logits, so "
-      "there is nothing to invert; check its output and preprocessing"
-    )
 
 
 def _with_hooks(model_fn, model_dir, training_hooks):

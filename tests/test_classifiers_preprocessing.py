@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 from tensorflow import keras
 
-from compare_gan_logits.classifiers import convert
+from compare_gan_logits.classifiers import keras_models
 from compare_gan_logits.classifiers import preprocessing
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.errors import UserError
@@ -92,7 +92,7 @@ def test_keras_preprocessing_equals_kerass_own(name, module):
   images = noise(2, 8, 8, 3)
   module = getattr(keras.applications, module)
   expected = module.preprocess_input(255 * images)
-  result = run(convert.keras_preprocessing(name).apply, images)
+  result = run(keras_models.keras_preprocessing(name).apply, images)
   np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
 from compare_gan_logits import files
-from compare_gan_logits.classifiers import convert
+from compare_gan_logits.classifiers import converted
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import training
 from compare_gan_logits.errors import UserError
@@ -210,7 +210,7 @@ def test_fine_tuning_starts_from_the_converted_weights(dataset, tmp_path):
   role = classifier.describe()["role"]
   assert (role["kind"], role["epsilon"]) == ("robust", 0.05)
   images = dataset.arrays("validation", limit=3)[0]
-  values = convert.efficientnet_lite0_values(convert.efficientnet_lite0_file())
+  values = converted.efficientnet_lite0_values(converted.efficientnet_lite0_file())
   with tf.Graph().as_default(), tf.Session() as session:
     with tf.variable_scope(networks.SCOPE):
       preprocessed = tuned.spec.preprocessing.apply(tf.constant(images))

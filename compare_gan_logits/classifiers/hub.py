@@ -1,7 +1,7 @@
 """Finds a classifier's module, reads what it offers, and loads it frozen.
 
 Every format ends as a SavedModel folder: TF-Hub modules (TF1 format), TF2
-SavedModels, and what convert.py makes of Keras models. Which tensors to feed and
+SavedModels, and what keras_models.py and converted.py make. Which tensors to feed and
 fetch is read from the signatures in saved_model.pb, without building a graph.
 """
 
@@ -13,6 +13,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Mapping
+from typing import Union
 
 import tensorflow.compat.v1 as tf
 import tensorflow_hub
@@ -21,6 +22,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from compare_gan_logits import checkpoints
 from compare_gan_logits import files
+from compare_gan_logits.classifiers.sources import Bound
+from compare_gan_logits.classifiers.sources import Model
+from compare_gan_logits.classifiers.sources import Shape
+from compare_gan_logits.classifiers.spec import DESCRIPTION
+from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 
@@ -38,10 +44,14 @@ _PATIENCE = 30
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-  """Inputs and outputs of one signature: name -> shape (None: rank unknown)."""
+  """Inputs and outputs of one signature: name -> shape (None: rank unknown).
 
-  inputs: dict[str, tuple[int | None, ...] | None]
-  outputs: dict[str, tuple[int | None, ...] | None]
+  `types` has the inputs' types, name -> tf.DType.
+  """
+
+  inputs: dict[str, Shape | None]
+  outputs: dict[str, Shape | None]
+  types: dict[str, tf.DType] = dataclasses.field(default_factory=dict)
 
   def offer(self):
     inputs = f"inputs {_listed(self.inputs)}; " if self.inputs else ""
@@ -50,14 +60,24 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class Binding:
-  """A signature with its image input and its output chosen."""
+  """A signature with its image input and its output chosen.
+
+  Attributes:
+    input_shape, output_shape: as Bound has them, channels last.
+    batch: images that it takes at a time, where it takes no other number.
+    channels_first: whether images go in, and feature maps come out, as [b, c, h, w].
+    input_type: of the images: floating point, integers, or strings (encoded files).
+  """
 
   signature: str
   input_name: str | None
-  input_shape: tuple[int | None, ...] | None
+  input_shape: Shape | None
   output: str | None
-  output_shape: tuple[int | None, ...] | None
+  output_shape: Shape | None
   extra_inputs: Mapping[str, float]
+  batch: int | None = None
+  channels_first: bool = False
+  input_type: tf.DType = tf.float32
 
 
 def locate(handle):
@@ -125,7 +145,9 @@ def signatures(path):
   graph = min(saved_model.meta_graphs, key=lambda g: len(g.meta_info_def.tags))
   return {
     name: Signature(
-      inputs=_shapes(definition.inputs), outputs=_shapes(definition.outputs)
+      inputs=_shapes(definition.inputs),
+      outputs=_shapes(definition.outputs),
+      types={k: tf.as_dtype(info.dtype) for k, info in definition.inputs.items()},
     )
     for name, definition in graph.signature_def.items()
     if not name.startswith("__")
@@ -164,22 +186,44 @@ def bind(spec, path):
     return Binding(CALL, None, None, spec.output, None, spec.extra_inputs)
   name = _choose_signature(spec, offered)
   signature = offered[name]
-  image = _choose_input(spec, signature)
-  output = _choose_output(spec.name, spec.output, signature)
-  others = set(signature.inputs) - {image}
-  if others != set(spec.extra_inputs):
+  image = choose_input(spec, signature)
+  output = choose_output(spec.name, spec.output, signature)
+  check_extra_inputs(spec, signature, image)
+  shape = signature.inputs[image]
+  input_type = signature.types.get(image, tf.float32)
+  if input_type == tf.string and (shape is None or len(shape) != 1):
     raise UserError(
-      f"{spec.name}: the inputs beside the image are {sorted(others)} but "
-      f"classifier.extra_inputs has {sorted(spec.extra_inputs)}; {signature.offer()}"
+      f"{spec.name} takes a string at {image!r} that is no list of encoded files; "
+      "export it from behind the decoder, with an input [None, height, width, 3]"
     )
+  first = is_channels_first(spec.layout, shape)
   return Binding(
     name,
     image,
-    signature.inputs[image],
+    channels_last(shape) if first else shape,
     output,
-    signature.outputs[output],
+    channels_last(signature.outputs[output]) if first else signature.outputs[output],
     spec.extra_inputs,
+    batch=shape[0] if shape else None,
+    channels_first=first,
+    input_type=input_type,
   )
+
+
+def is_channels_first(layout: str | None, shape: Shape | None) -> bool:
+  """Whether an input of that shape takes [b, c, h, w], if `layout` does not say."""
+  if layout is not None:
+    return layout == "nchw"
+  if shape is None or len(shape) != 4:
+    return False
+  return shape[1] in (1, 3) and shape[3] not in (1, 3)
+
+
+def channels_last(shape: Shape | None) -> Shape | None:
+  """(b, c, h, w) -> (b, h, w, c); other ranks as they are."""
+  if shape is None or len(shape) != 4:
+    return shape
+  return shape[0], shape[2], shape[3], shape[1]
 
 
 def _choose_signature(spec, offered):
@@ -200,7 +244,18 @@ def _choose_signature(spec, offered):
   )
 
 
-def _choose_input(spec, signature):
+def check_extra_inputs(spec: Spec, signature: Signature, image: str) -> None:
+  """Raises UserError unless the spec has a constant for each other input."""
+  others = set(signature.inputs) - {image}
+  if others != set(spec.extra_inputs):
+    raise UserError(
+      f"{spec.name}: the inputs beside the image are {sorted(others)} but "
+      f"classifier.extra_inputs has {sorted(spec.extra_inputs)}; {signature.offer()}"
+    )
+
+
+def choose_input(spec: Spec, signature: Signature) -> str:
+  """Name of the input for images; raises UserError where it is not the only one."""
   if spec.input_name is not None:
     if spec.input_name not in signature.inputs:
       raise UserError(f"{spec.name}: no input {spec.input_name!r}; {signature.offer()}")
@@ -218,7 +273,10 @@ def _choose_input(spec, signature):
   return candidates[0]
 
 
-def _choose_output(module, wanted, signature):
+def choose_output(
+  module: str, wanted: Union[str, int, None], signature: Signature
+) -> str:
+  """Name of the output that Spec.output means; raises UserError if there is none."""
   names = sorted(signature.outputs)
   if isinstance(wanted, int):
     if not 0 <= wanted < len(names):
@@ -262,8 +320,46 @@ def digest(path):
   return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+class Module(Model):
+  """The SavedModel in a folder."""
+
+  def __init__(self, path: str):
+    self.path = path
+
+  def facts(self) -> dict:
+    """What classifier.json says, where training.py has written one."""
+    description = os.path.join(self.path, DESCRIPTION)
+    if not files.is_file(description):
+      return {}
+    try:
+      return {"spec": Spec.of(files.read_json(description)["spec"])}
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+      raise UserError(f"{description} is damaged ({error}); copy it again") from error
+
+  def bind(self, spec: Spec) -> Bound:
+    binding = bind(spec, self.path)
+    integers = binding.input_type.is_integer
+    encoded = binding.input_type == tf.string
+    reason = None
+    if integers or encoded:
+      reason = (
+        f"takes {'encoded files' if encoded else 'whole numbers'}, of which there is no "
+        "gradient; export it from behind that step for attacks and optimisation"
+      )
+    return Bound(
+      call=lambda images: call(self.path, binding, images),
+      digest=digest(self.path),
+      input_shape=None if encoded else binding.input_shape,
+      output_shape=binding.output_shape,
+      takes_bytes=integers or encoded,
+      no_gradient=reason,
+    )
+
+
 def call(path, binding, images):
-  """Output tensor of the frozen module, for images as the module wants them.
+  """Output tensor of the frozen module, for images [b, h, w, c] as it wants them.
+
+  Feature maps come out as [b, h, w, c], whatever order the module has.
 
   Raises:
     UserError: they are not as it wants them, or it has no such output.
@@ -272,16 +368,75 @@ def call(path, binding, images):
   extra = dict(binding.extra_inputs)
   if binding.signature == CALL:
     return _pick(path, _call_object(module, images, extra), binding.output)
-  if not images.shape.is_compatible_with(binding.input_shape):
+  wanted = binding.input_shape
+  sized = wanted is not None and binding.input_type != tf.string
+  if sized and not images.shape[1:].is_compatible_with(wanted[1:]):
     raise UserError(
-      f"{path} takes images of shape {list(binding.input_shape)}, not "
+      f"{path} takes images of shape {list(wanted)}, not "
       f"{images.shape.as_list()}; with classifier.resize = 'none' they "
       "must have that size"
     )
   function = module.signatures[binding.signature]
   specs = function.structured_input_signature[1]
-  extra = {name: tf.constant(value, specs[name].dtype) for name, value in extra.items()}
-  return function(**{binding.input_name: images}, **extra)[binding.output]
+
+  def run(batch):
+    constants = {
+      name: _filled(path, name, value, specs[name], batch)
+      for name, value in extra.items()
+    }
+    inputs = _as_wanted(batch, binding)
+    outputs = function(**{binding.input_name: inputs}, **constants)[binding.output]
+    if binding.channels_first and outputs.shape.rank == 4:
+      outputs = tf.transpose(outputs, [0, 2, 3, 1])
+    return outputs
+
+  return run(images) if binding.batch is None else _in_batches(run, images, binding)
+
+
+def _as_wanted(images, binding):
+  """Images [b, h, w, c] in the order of axes and of the type that the module has."""
+  if binding.input_type == tf.string:
+    return tf.map_fn(
+      tf.io.encode_png, tf.cast(images, tf.uint8), fn_output_signature=tf.string
+    )
+  if binding.channels_first:
+    images = tf.transpose(images, [0, 3, 1, 2])
+  return tf.cast(images, binding.input_type)
+
+
+def _filled(path, name, value, wanted, images):
+  """A constant for an input beside the images; a tensor is filled with it."""
+  constant = tf.constant(value, wanted.dtype)
+  if wanted.shape.rank in (None, constant.shape.rank):
+    return constant
+  shape = wanted.shape.as_list()
+  if None in shape[1:] and len(shape) == 4:  # a second image, of the size of the first
+    shape[1:3] = images.shape.as_list()[1:3]
+  if None in shape[1:]:
+    raise UserError(
+      f"{path}: classifier.extra_inputs cannot fill {name!r} of shape {wanted.shape}; "
+      "export the module with a size for it"
+    )
+  return tf.fill(
+    [tf.shape(images)[0] if shape[0] is None else shape[0], *shape[1:]], constant
+  )
+
+
+def _in_batches(run, images, binding):
+  """`run`, which takes binding.batch images at a time, over any number of them."""
+  size = binding.batch
+  count = tf.shape(images)[0]
+  missing = tf.floormod(-count, size)
+  last = tf.tile(images[-1:], [missing, 1, 1, 1])
+  batches = tf.reshape(
+    tf.concat([images, last], axis=0), [-1, size, *images.shape.as_list()[1:]]
+  )
+  outputs = tf.map_fn(run, batches, fn_output_signature=tf.float32)
+  inner = tf.shape(outputs)[2:]
+  joined = tf.reshape(outputs, tf.concat([[-1], inner], axis=0))[:count]
+  if binding.output_shape is not None:
+    joined.set_shape([images.shape[0], *binding.output_shape[1:]])
+  return joined
 
 
 def _call_object(module, images, extra):
@@ -305,7 +460,7 @@ def _pick(path, outputs, wanted):
       )
     return outputs
   shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
-  return outputs[_choose_output(path, wanted, Signature({}, shapes))]
+  return outputs[choose_output(path, wanted, Signature({}, shapes))]
 
 
 def load_frozen(path):

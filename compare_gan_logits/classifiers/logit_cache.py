@@ -8,21 +8,28 @@ those that are missing. Several workers share the shards out by number, so that 
 need no lock between them, which remote file systems do not have.
 """
 
+from __future__ import annotations
+
 import contextlib
+import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
-from compare_gan_logits.classifiers import hub
 from compare_gan_logits.errors import UserError
 
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
+# Of given logits, beside the shards: which image has which row.
+_KEYS = "keys.npy"
 
 
 def write(
@@ -106,14 +113,150 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits,
       )
 
 
+def write_given(
+  logits: np.ndarray,
+  name: str,
+  class_names: Sequence[str] | None,
+  dataset: Any,
+  split: str,
+  folder: str,
+  shards: int = 8,
+  half: bool = False,
+  log: Callable[[str], None] = print,
+) -> None:
+  """Caches logits that the user has, in place of a classifier's.
+
+  Args:
+    logits: float32 [num_examples, n], by id.
+    name: what they are called.
+    class_names: one for each logit, or None.
+    dataset: datasets.ImageDataset; each image is read once, so that it is known again.
+    split: "train" or "validation".
+    folder: as in `write`; as are shards, half and log.
+
+  Raises:
+    UserError: the folder holds a cache of something else, or the logits do not fit.
+  """
+  if class_names is not None and len(class_names) != logits.shape[1]:
+    raise UserError(
+      f"classifier.class_names has {len(class_names)} names for {logits.shape[1]} logits"
+    )
+  folder = os.path.join(folder, split)
+  total = dataset.num_examples(split)
+  shards = -(-total // _per_shard(total, shards))
+  manifest = {
+    "given": hashlib.sha256(np.ascontiguousarray(logits).tobytes()).hexdigest(),
+    "classifier": name,
+    "class_names": None if class_names is None else list(class_names),
+    "num_logits": logits.shape[1],
+    **_facts_of_images(dataset, split),
+    "shards": shards,
+    "dtype": "float16" if half else "float32",
+  }
+  with files.locked(folder, "caching"):
+    if not files.is_file(os.path.join(folder, _KEYS)):
+      with files.atomic_path(os.path.join(folder, _KEYS)) as temporary:
+        np.save(temporary, _keys(dataset, split))
+    _fill(None, dataset, split, folder, manifest, None, log, logits, range(shards))
+
+
+def _keys(dataset, split):
+  """A key for each image of a split, in its order."""
+  return np.concatenate([image_keys(part) for part in _read(dataset, split, "image")])
+
+
+def labels(dataset: Any, split: str) -> np.ndarray:
+  """Label of each image of a split, int [n], in its order."""
+  return np.concatenate(list(_read(dataset, split, "label")))
+
+
+def image_names(dataset: Any, split: str) -> list[str] | None:
+  """Name of each image of a split, in its order; None for a set without names."""
+  return dataset.names(split) if hasattr(dataset, "names") else None
+
+
+def _read(dataset, split, key):
+  """Yields batches of what `dataset.load` has under `key`."""
+  with dataset.naming_damage(), tf.Graph().as_default(), tf.Session() as session:
+    batches = dataset.load(split).batch(128)
+    values = tf.data.make_one_shot_iterator(batches).get_next()[key]
+    with contextlib.suppress(tf.errors.OutOfRangeError):
+      while True:
+        yield session.run(values)
+
+
+def image_keys(images: np.ndarray) -> np.ndarray:
+  """64 bits of each image's digest, uint64 [b]; images [b, h, w, c] in [0, 1]."""
+  pixels = np.round(np.asarray(images) * 255.0).astype(np.uint8)
+  return np.array(
+    [
+      int.from_bytes(hashlib.blake2b(p.tobytes(), digest_size=8).digest(), "little")
+      for p in pixels
+    ],
+    np.uint64,
+  )
+
+
+def manifest(folder: str, split: str) -> dict[str, Any]:
+  """What a split's cache is of; raises UserError where there is none."""
+  path = os.path.join(folder, split, _MANIFEST)
+  if not files.is_file(path):
+    raise UserError(
+      f"no logit cache in {os.path.join(folder, split)}; make it with "
+      "tools/cache_logits.py"
+    )
+  found = files.read_json(path)
+  if not isinstance(found, dict) or not {"classifier", "num_logits", "shards"} <= set(
+    found
+  ):
+    raise UserError(f"{path} is damaged; remove {folder}, and fill it again")
+  return found
+
+
+def has(folder: str, split: str) -> bool:
+  """Whether there is a cache of a split."""
+  return files.is_file(os.path.join(folder, split, _MANIFEST))
+
+
+def content_digest(folder: str, split: str) -> str:
+  """SHA-256 (hex) of a split's given logits."""
+  return str(manifest(folder, split)["given"])
+
+
+def open_given(folder: str, split: str) -> tuple[np.ndarray, CachedLogits]:
+  """(keys of the images, logits) of given logits; raises as `open` does."""
+  found = manifest(folder, split)
+  folder = os.path.join(folder, split)
+  path = os.path.join(folder, _KEYS)
+  try:
+    with tf.io.gfile.GFile(path, "rb") as f:
+      keys = np.load(f, allow_pickle=False)
+  except (OSError, ValueError, tf.errors.OpError) as error:
+    raise UserError(
+      f"{path} is damaged or missing ({error}); remove {folder}, and fill it again"
+    ) from error
+  return keys, CachedLogits(folder, found)
+
+
 def _facts(classifier, dataset, split):
   """What a cache's content depends on."""
+  if classifier.only_known_images:
+    return {
+      "num_logits": classifier.num_logits,
+      **_facts_of_images(dataset, split),
+    }
   return {
-    "format": _FORMAT,
     "classifier": classifier.spec.name,
     "classifier_digest": classifier.digest,
     "preprocessing": classifier.describe()["preprocessing"],
     "num_logits": classifier.num_logits,
+    **_facts_of_images(dataset, split),
+  }
+
+
+def _facts_of_images(dataset, split):
+  return {
+    "format": _FORMAT,
     "dataset": dataset.name,
     "fingerprint": dataset.fingerprint(split),
     "split": split,
@@ -204,7 +347,7 @@ def _write_shard(folder, shard, shards, records):
   path = _path(folder, shard, shards)
   with files.atomic_path(path) as temporary:
     np.save(temporary, records)
-    digest = hub.file_digest(temporary)
+    digest = files.file_digest(temporary)
   # The digest comes last: a shard without one counts as missing.
   files.write_text(path + ".sha256", digest)
 
@@ -214,7 +357,7 @@ def _complete(folder, shard, shards):
   if not files.is_file(path) or not files.is_file(path + ".sha256"):
     return False
   with tf.io.gfile.GFile(path + ".sha256", "rb") as f:
-    return f.read() == hub.file_digest(path).encode()
+    return f.read() == files.file_digest(path).encode()
 
 
 def open(folder, classifier, dataset, split):

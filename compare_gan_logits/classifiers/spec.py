@@ -10,6 +10,8 @@ from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.errors import UserError
 
 
+# Written by training.py into the folder of every classifier that it exports.
+DESCRIPTION = "classifier.json"
 ROLES = ("standard", "robust")
 
 
@@ -65,21 +67,28 @@ class Spec:
 
   Attributes:
     name: short name.
-    handle: folder, TF-Hub URL, .h5, .keras or .npz file, or "keras:Name" of
-      tf.keras.applications.
+    handle: folder, TF-Hub URL, file, or name with a prefix; see loading.load.
     signature: name; None: "serving_default", else "default", else the only one.
     input_name: the image input; None: the only one of rank 4.
     output: name, or index into the sorted names; None: "logits", else "default",
-      else the only one of rank 2.
-    extra_inputs: constants for the signature's other inputs.
+      else the only one of rank 2. Of a PyTorch network also the name of a layer.
+    extra_inputs: constants for the signature's other inputs; where such an input is a
+      tensor, it is filled with the constant.
     softmax: the output is a probability, whose logarithm is taken. A softmax has
       lost the logits' common shift, which is then lost to the inverter as well.
     drop_column: index of an output that is no class (the background class of
       1001-way ImageNet models).
+    pool: of an output [b, h, w, c], take the means over pool x pool cells, which are
+      pool * pool * c values at any h and w; None: all its values.
+    layout: "nhwc" or "nchw", the order in which the model takes images and gives
+      feature maps; None: read off its input's shape.
     preprocessing: what is done to images in [0, 1].
     class_names: one per logit, or None.
     role: how it was trained; a Role, its kind, or None where that is not known.
-    weights: for "keras:Name" only, "imagenet", a weights file, or None (random).
+    weights: "imagenet": those that a name from keras: or timm: stands for, or that a
+      function sets itself; a file of weights for these; "random" or None.
+    trusted_pickle: SHA-256 (hex) of a PyTorch file that is loaded though it is a full
+      pickle, which can run any code; None: such files are refused.
     licence: of the weights.
     source: where the facts of this entry come from.
     verified: what of them was checked, and how.
@@ -93,10 +102,13 @@ class Spec:
   extra_inputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
   softmax: bool = False
   drop_column: int | None = None
+  pool: int | None = None
+  layout: str | None = None
   preprocessing: Preprocessing = Preprocessing()
   class_names: tuple[str, ...] | None = None
   role: Role | None = None
   weights: str | None = "imagenet"
+  trusted_pickle: str | None = None
   licence: str = "unknown"
   source: str = ""
   verified: str = "not verified"
@@ -107,5 +119,38 @@ class Spec:
     if not isinstance(self.preprocessing, Preprocessing):
       raise TypeError(f"preprocessing is {self.preprocessing!r}")
     if self.class_names is not None:
-      object.__setattr__(self, "class_names", tuple(self.class_names))
+      if isinstance(self.class_names, str):
+        raise UserError("classifier.class_names is a list of names, one for each logit")
+      object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
+    if self.pool is not None and (type(self.pool) is not int or self.pool < 1):
+      raise UserError(
+        f"classifier.pool is {self.pool!r}; it must be a positive integer, the cells of "
+        "a side over which a feature map is averaged"
+      )
+    if self.layout not in (None, "nhwc", "nchw"):
+      raise UserError(
+        f"classifier.layout is {self.layout!r}; it must be 'nhwc' or 'nchw'"
+      )
     object.__setattr__(self, "role", Role.of(self.role))
+
+  @classmethod
+  def of(cls, facts: Mapping, *texts: str | None) -> Spec:
+    """The Spec of a description, whose values may be anything that JSON has.
+
+    Args:
+      facts: fields by name.
+      *texts: what else must be texts, or None.
+
+    Raises:
+      UserError, TypeError, ValueError, AttributeError, OverflowError: it is damaged.
+    """
+    spec = cls(**facts)
+    given = (spec.name, spec.handle, *texts)
+    given += (spec.signature, spec.input_name, spec.weights, spec.trusted_pickle)
+    if not all(isinstance(text, (str, type(None))) for text in given):
+      raise TypeError("names, handle and digest are texts")
+    if not isinstance(spec.name, str) or not isinstance(spec.handle, str):
+      raise TypeError("name and handle are texts")
+    if not isinstance(spec.output, (str, int, type(None))):
+      raise TypeError("output is a name or a number")
+    return spec

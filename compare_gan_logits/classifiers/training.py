@@ -24,7 +24,8 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits import attacks
 from compare_gan_logits import checkpoints as checkpoint_lib
 from compare_gan_logits import files
-from compare_gan_logits.classifiers import convert
+from compare_gan_logits.classifiers import class_order
+from compare_gan_logits.classifiers import converted
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
@@ -124,7 +125,7 @@ def _network(dataset, init, size):
   if init != "efficientnet_lite0":
     raise UserError(f"--init takes 'efficientnet_lite0', not {init!r}")
   preprocessing = zoo.get(init).preprocessing
-  values = convert.efficientnet_lite0_values(convert.efficientnet_lite0_file())
+  values = converted.efficientnet_lite0_values(converted.efficientnet_lite0_file())
   for name in ("logits/kernel", "logits/bias"):
     # The last layer's columns of these classes, or a new layer.
     value = values.pop(name)
@@ -271,15 +272,7 @@ def accuracy(classifier, dataset, limit=None):
   Raises:
     UserError: logits and classes do not fit.
   """
-  indices = dataset.imagenet_indices
-  if classifier.num_logits == dataset.num_classes:
-    indices = np.arange(dataset.num_classes)
-  elif indices is None or classifier.num_logits != 1000:
-    raise UserError(
-      f"{classifier.spec.name} has {classifier.num_logits} logits and "
-      f"{dataset.name} {dataset.num_classes} classes; name a data set "
-      "of the classifier's classes"
-    )
+  indices = class_order.of_classifier(classifier, dataset).indices
   counts = np.zeros(3, int)
   with contextlib.closing(_validation_batches(dataset, limit)) as batches:
     for images, labels in batches:

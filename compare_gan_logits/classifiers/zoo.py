@@ -9,7 +9,7 @@ from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.classifiers.spec import Spec
 
 
-# Start of the handle of a classifier that convert.py makes from a package.
+# Start of the handle of a classifier that converted.py makes from a package.
 CONVERTED = "converted:"
 # Start of the handle of a classifier that comes with the program.
 SHIPPED = "shipped:"

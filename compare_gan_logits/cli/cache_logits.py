@@ -7,7 +7,13 @@ the shards that are missing. Then bind classifier.cache_dir to the output.
       --split train --output /data/logits
 
 Several processes or machines share the work: --num_workers 4, and --worker 0 to 3.
+
+Logits that you have computed yourself need no classifier: --list prints the images of
+the split in order, and --logits takes a file with a row for each of them
+(docs/classifiers.md).
 """
+
+import os
 
 from absl import flags
 
@@ -25,6 +31,16 @@ flags.DEFINE_integer("worker", 0, "Number of this process, from 0.", lower_bound
 flags.DEFINE_integer(
   "num_workers", 1, "Processes that make the cache together.", lower_bound=1
 )
+flags.DEFINE_string(
+  "logits",
+  None,
+  "File of your own logits (.npy, .npz or .csv), one row for each image of the split; "
+  "no classifier is run.",
+)
+flags.DEFINE_string("dataset", None, "Data set, in place of the one that gin binds.")
+flags.DEFINE_bool(
+  "list", False, "Print the split's images in order (id, name, label, class) and end."
+)
 
 
 def _define_flags():
@@ -38,20 +54,80 @@ def _define_flags():
 def main(argv):
   if len(argv) > 1:
     raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
-  if not FLAGS.output:
+  if not FLAGS.output and not FLAGS.list:
     raise errors.UserError("--output names the folder to write to")
-  from compare_gan_logits import classifiers
   from compare_gan_logits import datasets
   from compare_gan_logits import main as program
   from compare_gan_logits.classifiers import logit_cache
 
+  if not FLAGS.dataset and not FLAGS.gin_config and not FLAGS.gin_bindings:
+    raise errors.UserError(
+      "name a data set with --dataset, or a configuration with --gin_config"
+    )
   program.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
+  dataset = datasets.get_dataset(*([FLAGS.dataset] if FLAGS.dataset else []))
+  if FLAGS.list:
+    _print_images(dataset, logit_cache)
+  elif FLAGS.logits:
+    _take_logits(dataset, logit_cache)
+  else:
+    _compute_logits(dataset, logit_cache)
+
+
+def _print_images(dataset, logit_cache):
+  """The order of a split's images, as CSV."""
+  names = logit_cache.image_names(dataset, FLAGS.split)
+  print("id,name,label,class")
+  for place, label in enumerate(logit_cache.labels(dataset, FLAGS.split)):
+    name = "" if names is None else names[place]
+    if any(c in name for c in ',"\n'):
+      name = '"' + name.replace('"', '""') + '"'
+    class_name = dataset.class_names[label] if label >= 0 else ""
+    print(f'{place},{name},{label},"{class_name}"')
+
+
+def _take_logits(dataset, logit_cache):
+  """Caches the logits of a file."""
+  from compare_gan_logits.classifiers import given_logits
+
+  logits = given_logits.read(
+    FLAGS.logits,
+    logit_cache.image_names(dataset, FLAGS.split),
+    dataset.num_examples(FLAGS.split),
+  )
+  same_count = logits.shape[1] == dataset.num_classes
+  logit_cache.write_given(
+    logits,
+    os.path.splitext(os.path.basename(FLAGS.logits))[0],
+    dataset.class_names if same_count else None,
+    dataset,
+    FLAGS.split,
+    FLAGS.output,
+    FLAGS.shards,
+    FLAGS.half,
+  )
+  if same_count:
+    print(
+      "the logits are taken to be in the order of the data set's classes; "
+      "classifier.class_names says otherwise"
+    )
+
+
+def _compute_logits(dataset, logit_cache):
+  """Caches the logits of the classifier that gin binds."""
+  from compare_gan_logits import classifiers
+  from compare_gan_logits.classifiers import checks
+
   classifier = classifiers.from_gin()
-  if classifier is None:
-    raise errors.UserError("the gin configuration binds no classifier.handle")
+  if classifier is None or classifier.only_known_images:
+    raise errors.UserError(
+      "the gin configuration binds no classifier.handle; bind it, or give your own "
+      "logits with --logits"
+    )
+  checks.check(classifier, dataset, *checks.sample(dataset))
   logit_cache.write(
     classifier,
-    datasets.get_dataset(),
+    dataset,
     FLAGS.split,
     FLAGS.output,
     FLAGS.shards,

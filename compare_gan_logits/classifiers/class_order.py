@@ -1,0 +1,79 @@
+"""Which logit belongs to which class of a data set: names decide, then positions."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from compare_gan_logits.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+  """Where the classes of a data set are among logits.
+
+  Attributes:
+    indices: int [num_classes], the logit of each class.
+    by: "names", "ImageNet's order" or "positions".
+  """
+
+  indices: np.ndarray
+  by: str
+
+
+def places(
+  class_names: Sequence[str] | None, num_logits: int, dataset: Any, whose: str
+) -> Places:
+  """Finds the logit of each class of a data set.
+
+  Where all classes of the data set are among the logits' names (regardless of case,
+  spaces and underscores), these decide. Where none is, or there are no names, ImageNet's
+  1000 logits are taken in ImageNet's order for a data set that knows its place there,
+  and as many logits as classes by position.
+
+  Args:
+    class_names: one for each logit; None where they are not known.
+    num_logits: number of logits.
+    dataset: datasets.ImageDataset.
+    whose: of the logits, for the sentence.
+
+  Raises:
+    UserError: some names agree and others do not; or the counts differ.
+  """
+  found = {_key(name): i for i, name in reversed(list(enumerate(class_names or ())))}
+  wanted = [_key(name) for name in dataset.class_names]
+  known = [name in found for name in wanted]
+  if all(known) and len(set(wanted)) == len(wanted):
+    return Places(np.array([found[name] for name in wanted]), "names")
+  if dataset.imagenet_indices is not None and num_logits == 1000:
+    return Places(np.asarray(dataset.imagenet_indices), "ImageNet's order")
+  if any(known):
+    raise UserError(
+      f"{whose} has {sum(known)} of the {len(known)} classes of {dataset.name} by name "
+      f"and not {dataset.class_names[known.index(False)]!r}, so nobody knows which logit "
+      "is which class; bind classifier.class_names in the order of the logits"
+    )
+  if num_logits == dataset.num_classes:
+    return Places(np.arange(num_logits), "positions")
+  raise UserError(
+    f"{whose} has {num_logits} logits and {dataset.name} {dataset.num_classes} classes; "
+    "name a data set of the classifier's classes"
+  )
+
+
+def of_classifier(classifier: Any, dataset: Any) -> Places:
+  """`places` of a classifiers.Classifier; raises likewise."""
+  return places(
+    classifier.class_names if classifier.named else None,
+    classifier.num_logits,
+    dataset,
+    classifier.spec.name,
+  )
+
+
+def _key(name):
+  return re.sub(r"[\s_-]+", " ", str(name).strip().casefold())

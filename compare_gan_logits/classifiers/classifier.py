@@ -1,0 +1,281 @@
+"""A frozen classifier with its preprocessing: images to logits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.classifiers import foreign
+from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.classifiers.preprocessing import resize
+from compare_gan_logits.classifiers.sources import Model
+from compare_gan_logits.classifiers.spec import Spec
+from compare_gan_logits.errors import UserError
+
+
+# Fields of Spec that say nothing of the logits' values.
+_NO_MATTER = (
+  "name",
+  "handle",
+  "weights",
+  "class_names",
+  "role",
+  "licence",
+  "source",
+  "verified",
+  "trusted_pickle",
+)
+# Fields that count where they are bound: digests are older than they are.
+_WHERE_BOUND = ("layout", "pool")
+
+
+class Classifier:
+  """A frozen classifier with its preprocessing.
+
+  Attributes:
+    spec: spec.Spec, complete (sizes read off the model filled in).
+    path: folder of the SavedModel, or None for another kind of model.
+    num_logits: int.
+    class_names: list of str, one per logit; generic where they are not known.
+    named: whether they are known.
+    digest: str, of the weights and of everything that decides what comes out.
+    cache_dir: folder of cached logits bound beside it, or None (see logit_cache).
+    check: what checks.check found, or None where it has not run.
+  """
+
+  def __init__(self, spec: Spec, model: Model, pinned: str | None = None):
+    """Args: spec: spec.Spec; model: sources.Model; pinned: digest, or None.
+
+    Raises:
+      UserError: the spec names what the model does not offer; or the digest is
+        another than the pinned one, in which case nothing of a SavedModel has run.
+    """
+    self._bound = model.bind(spec)
+    self.spec = dataclasses.replace(spec, preprocessing=_fitted(spec, self._bound))
+    self.path = model.path
+    self.digest = self._digest()
+    if pinned not in (None, self.digest):
+      raise UserError(
+        f"the classifier at {spec.handle} has changed: its digest is "
+        f"{self.digest}, not {pinned}; bring the old one back, or name "
+        "this one if you trust it"
+      )
+    self.cache_dir = None
+    self.check: dict[str, Any] | None = None
+    self._graph = None
+    self._session = None
+    self._feeds = {}
+    self.num_logits = self._count_logits()
+    self.class_names = list(spec.class_names or ())
+    self.named = len(self.class_names) == self.num_logits
+    if not self.named:
+      self.class_names = [f"class {i}" for i in range(self.num_logits)]
+
+  @property
+  def no_gradient(self) -> str | None:
+    """Why attacks and optimisation are impossible, as one sentence; None: they are."""
+    reason = self._bound.no_gradient
+    return reason and f"{self.spec.name} {reason}"
+
+  @property
+  def numpy_only(self) -> bool:
+    """Whether it runs neither on a TPU nor in several replicas, but its cache does."""
+    return self._bound.numpy_only
+
+  @property
+  def only_known_images(self) -> bool:
+    """Whether there are logits of the data set's own images and of no others."""
+    return self._bound.lookup is not None
+
+  def __call__(self, images: tf.Tensor) -> tf.Tensor:
+    """Images [b, h, w, c] in [0, 1] -> logits [b, num_logits], in the graph.
+
+    Height, width and c (1 or 3) are known in advance; any values will do.
+    Differentiable with respect to the images, unless no_gradient says why not; the
+    weights of a SavedModel are local variables (see hub.load_frozen). Feature maps
+    are flattened, after classifier.pool where that is bound.
+
+    Raises:
+      UserError: a gradient is taken of a classifier that has none.
+    """
+    logits = self._outputs(images)
+    if self.spec.softmax:
+      logits = tf.log(tf.maximum(logits, np.finfo(np.float32).tiny))
+    column = self.spec.drop_column
+    if column is not None:
+      logits = tf.concat([logits[:, :column], logits[:, column + 1 :]], axis=1)
+    return logits
+
+  def preprocessed(self, images: tf.Tensor) -> tf.Tensor:
+    """What reaches the network for images [b, h, w, c] in [0, 1]: a graph function."""
+    images = self.spec.preprocessing.apply(tf.convert_to_tensor(images))
+    if self._bound.takes_bytes:
+      images = tf.clip_by_value(tf.round(images), 0.0, 255.0)
+    return images
+
+  def _outputs(self, images):
+    """What the model gives, [b, n]."""
+    images = tf.convert_to_tensor(images)
+    if self.no_gradient:
+      images = foreign.without_gradient(images, self.no_gradient)
+    outputs = self._bound.call(self.preprocessed(images))
+    if self.spec.pool is not None:
+      outputs = _pooled(outputs, self.spec.pool, self.spec.name)
+    return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)
+
+  def predict(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
+    images = np.asarray(images, np.float32)
+    feed, logits = self._feed(images.shape[1:], lambda x: self(x))
+    return self._run(feed, logits, images, batch_size, [self.num_logits])
+
+  def inputs(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """What reaches the network, [n, ...], of images [n, h, w, c] (numpy)."""
+    images = np.asarray(images, np.float32)
+    feed, inputs = self._feed("inputs", images.shape[1:])
+    return self._run(feed, inputs, images, batch_size, inputs.shape[1:])
+
+  def _run(self, feed, fetch, images, batch_size, shape):
+    with foreign.user_errors():
+      parts = [
+        self._session.run(fetch, {feed: images[i : i + batch_size]})
+        for i in range(0, len(images), batch_size)
+      ]
+    return np.concatenate(parts) if parts else np.zeros([0, *shape], "f")
+
+  def describe(self, folder: str | None = None) -> dict[str, Any]:
+    """JSON-able dict for from_description: the spec, the digest, and the check.
+
+    Args:
+      folder: local one that the description is kept in. A classifier on the same
+        disk is found again after both have been moved together.
+    """
+    facts = dataclasses.asdict(self.spec)
+    facts["digest"] = self.digest
+    facts["check"] = self.check
+    if folder and "://" not in folder:
+      for field, name in (("handle", "relative"), ("weights", "relative_weights")):
+        prefix, path = split_handle(facts[field])
+        if path and os.path.isabs(path):
+          facts[name] = prefix + os.path.relpath(path, folder)
+    return json.loads(json.dumps(facts))
+
+  def _feed(self, kind, shape):
+    """Placeholder and logits or inputs of images of `shape`, in one graph."""
+    if self._graph is None:
+      self._graph = tf.Graph()
+    key = kind, shape
+    if key not in self._feeds:
+      build = {"logits": self, "inputs": self.preprocessed}[kind]
+      with self._graph.as_default():
+        feed = tf.placeholder(tf.float32, [None] + list(shape))
+        self._feeds[key] = feed, build(feed)
+        if self._session is None:
+          self._session = tf.Session(graph=self._graph)
+        self._session.run([tf.local_variables_initializer(), tf.tables_initializer()])
+    return self._feeds[key]
+
+  def _count_logits(self):
+    column = self.spec.drop_column
+    outputs = self._count_outputs()
+    if column is None:
+      return outputs
+    if not 0 <= column < outputs:
+      raise UserError(
+        f"{self.spec.name} has {outputs} outputs and so no column "
+        f"{column} for classifier.drop_column"
+      )
+    return outputs - 1
+
+  def _count_outputs(self):
+    """From the output's shape, or by trying, for a model that does not say."""
+    shape = self._bound.output_shape
+    if self.spec.pool is None and shape is not None and None not in shape[1:]:
+      return int(np.prod(shape[1:]))
+    wanted = self.spec.preprocessing
+    size = wanted.size or 64
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(foreign.user_errors())
+      stack.enter_context(tf.Graph().as_default())
+      session = stack.enter_context(tf.Session())
+      outputs = self._outputs(tf.zeros([1, size, size, wanted.colors]))
+      session.run([tf.local_variables_initializer(), tf.tables_initializer()])
+      return session.run(outputs).shape[1]
+
+  def _digest(self):
+    facts = dataclasses.asdict(self.spec)
+    for name in _NO_MATTER:
+      del facts[name]
+    for name in _WHERE_BOUND:
+      if facts[name] is None:
+        del facts[name]
+    facts = json.dumps([facts, self._bound.digest], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def split_handle(handle: str | None) -> tuple[str, str | None]:
+  """("logits:", "/path") of "logits:/path"; ("", handle) of one without a prefix."""
+  prefix = "logits:"
+  if handle is not None and handle.startswith(prefix):
+    return prefix, handle[len(prefix) :]
+  return "", handle
+
+
+def _fitted(spec, bound):
+  """The spec's preprocessing with what the model's input settles.
+
+  Raises:
+    UserError: the model takes another size or number of colours.
+  """
+  wanted = spec.preprocessing
+  untouched = dataclasses.replace(
+    Preprocessing(), size=wanted.size, resize=wanted.resize, colors=wanted.colors
+  )
+  if (
+    bound.takes_bytes and dataclasses.replace(wanted, channel_order="rgb") == untouched
+  ):
+    wanted = dataclasses.replace(wanted, high=255.0)
+  shape = bound.input_shape
+  if shape is None or len(shape) != 4:
+    return wanted
+  height, width, colors = shape[1:]
+  if height != width:
+    raise UserError(
+      f"{spec.name} takes images of {height} x {width} px; this program "
+      "feeds square ones"
+    )
+  if height is not None and wanted.resize != "none":
+    if wanted.size not in (None, height):
+      raise UserError(f"{spec.name} takes images of {height} px, not {wanted.size}")
+    wanted = dataclasses.replace(wanted, size=height)
+  if colors is not None:
+    wanted = dataclasses.replace(wanted, colors=colors)
+  return wanted
+
+
+def _pooled(outputs, pool, name):
+  """A feature map [b, h, w, c] as means over pool x pool cells, [b, pool, pool, c].
+
+  Of a sequence [b, t, c] the mean over t. Cells are those of the area resize: their
+  borders may cut pixels.
+
+  Raises:
+    UserError: the output has no such map.
+  """
+  if outputs.shape.rank == 3 and pool == 1:
+    return tf.reduce_mean(outputs, axis=1)
+  if outputs.shape.rank != 4:
+    raise UserError(
+      f"{name}: classifier.pool = {pool} is for an output [b, height, width, channels] "
+      f"(or 1 for [b, positions, channels]), not {outputs.shape}; leave it out"
+    )
+  if pool == 1:
+    return tf.reduce_mean(outputs, axis=[1, 2])
+  return resize(outputs, pool, "area")

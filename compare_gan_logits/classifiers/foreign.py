@@ -1,0 +1,86 @@
+"""Functions of other frameworks, numpy in and numpy out, as graph functions."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.errors import UserError
+
+
+Function = Callable[..., np.ndarray]
+
+
+def graph_function(
+  function: Function, output_shape: tuple, gradient: Function | None = None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+  """A graph function of images that calls a numpy function.
+
+  Args:
+    function: images float32 [b, h, w, c] -> outputs float32 [b, ...].
+    output_shape: of its result; None in it where a dimension is not known.
+    gradient: (images, derivative of a scalar with respect to the outputs) ->
+      derivative of it with respect to the images; None: there is none.
+  """
+
+  @tf.custom_gradient
+  def call(images):
+    outputs = tf.numpy_function(function, [images], tf.float32)
+    outputs.set_shape([images.shape[0], *output_shape[1:]])
+
+    def backward(upstream):
+      derivative = tf.numpy_function(gradient, [images, upstream], tf.float32)
+      derivative.set_shape(images.shape)
+      return derivative
+
+    return outputs, backward
+
+  return call
+
+
+def without_gradient(images: tf.Tensor, reason: str) -> tf.Tensor:
+  """The same images; whoever takes a gradient through them gets UserError(reason)."""
+
+  @tf.custom_gradient
+  def same(x):
+    def backward(upstream):
+      del upstream
+      raise UserError(reason)
+
+    return tf.identity(x), backward
+
+  return same(images)
+
+
+def in_batches(function: Function, size: int | None) -> Function:
+  """A function that takes any number of images, of one that takes `size` at a time.
+
+  The last batch is filled up with its last image. size None: the function itself.
+  """
+  if size is None:
+    return function
+
+  def call(images: np.ndarray) -> np.ndarray:
+    missing = -len(images) % size
+    padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+    parts = [function(padded[i : i + size]) for i in range(0, len(padded), size)]
+    return np.concatenate(parts)[: len(images)]
+
+  return call
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+  """Brings a UserError back that TensorFlow has turned into an error of its own."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    found = re.search(r"UserError: (.+)", error.message)
+    if found is None:
+      raise
+    raise UserError(found.group(1).strip()) from error

@@ -1,0 +1,150 @@
+"""ONNX files, run by onnxruntime as a numpy function in the graph.
+
+Layout, batch, types and outputs are read off the file. There is no gradient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+
+from compare_gan_logits import files
+from compare_gan_logits.classifiers import foreign
+from compare_gan_logits.classifiers import hub
+from compare_gan_logits.classifiers.sources import Bound
+from compare_gan_logits.classifiers.sources import Model
+from compare_gan_logits.classifiers.sources import Shape
+from compare_gan_logits.classifiers.spec import Spec
+from compare_gan_logits.errors import UserError
+
+
+EXTENSION = ".onnx"
+# torch.onnx.export puts large weights beside the model, under this added extension.
+_WEIGHTS = ".data"
+_TYPES = {
+  "tensor(float)": np.float32,
+  "tensor(float16)": np.float16,
+  "tensor(double)": np.float64,
+  "tensor(uint8)": np.uint8,
+  "tensor(int32)": np.int32,
+  "tensor(int64)": np.int64,
+}
+
+
+class OnnxModel(Model):
+  """The network in an .onnx file."""
+
+  def __init__(self, file: str):
+    """Raises UserError: onnxruntime is not installed; the file holds no network."""
+    self._file = file
+    self._session = _session(file)
+    self._inputs = {value.name: value for value in self._session.get_inputs()}
+    self._outputs = {value.name: value for value in self._session.get_outputs()}
+
+  def bind(self, spec: Spec) -> Bound:
+    signature = hub.Signature(
+      {name: _shape(value) for name, value in self._inputs.items()},
+      {name: _shape(value) for name, value in self._outputs.items()},
+    )
+    image = hub.choose_input(spec, signature)
+    output = hub.choose_output(spec.name, spec.output, signature)
+    hub.check_extra_inputs(spec, signature, image)
+    shape = signature.inputs[image]
+    dtype = self._type(spec, image)
+    first = hub.is_channels_first(spec.layout, shape)
+    extra = {
+      name: (value, self._type(spec, name), signature.inputs[name])
+      for name, value in spec.extra_inputs.items()
+    }
+
+    def run(images: np.ndarray) -> np.ndarray:
+      images = np.transpose(images, [0, 3, 1, 2]) if first else images
+      feeds = {name: _filled(*facts, len(images)) for name, facts in extra.items()}
+      feeds[image] = np.ascontiguousarray(images, dtype)
+      (result,) = self._session.run([output], feeds)
+      if first and result.ndim == 4:
+        result = np.transpose(result, [0, 2, 3, 1])
+      return np.ascontiguousarray(result, np.float32)
+
+    batch = shape[0] if shape else None
+    output_shape = signature.outputs[output]
+    if first:
+      shape, output_shape = hub.channels_last(shape), hub.channels_last(output_shape)
+    if output_shape is None:
+      raise UserError(
+        f"{spec.name}: the file does not say of what rank the output {output!r} is; "
+        "export it again, with shapes"
+      )
+    return Bound(
+      call=foreign.graph_function(foreign.in_batches(run, batch), output_shape),
+      digest=_digest(self._file),
+      input_shape=shape,
+      output_shape=output_shape,
+      takes_bytes=np.issubdtype(dtype, np.integer),
+      no_gradient=(
+        "is an ONNX file, which has no gradient; attacks and optimisation need the "
+        "network itself, as a PyTorch network or a SavedModel"
+      ),
+      numpy_only=True,
+    )
+
+  def _type(self, spec, name):
+    found = self._inputs[name].type
+    if found not in _TYPES:
+      raise UserError(
+        f"{spec.name} takes {found} at {name!r}; export it from behind that, with an "
+        "input of float images"
+      )
+    return _TYPES[found]
+
+
+def _session(file):
+  try:
+    import onnxruntime
+  except ImportError as error:
+    raise UserError(
+      f"{file} is run by onnxruntime: pip install onnxruntime (or the extra [onnx])"
+    ) from error
+  options = onnxruntime.SessionOptions()
+  options.log_severity_level = 3
+  try:
+    return onnxruntime.InferenceSession(
+      file, options, providers=onnxruntime.get_available_providers()
+    )
+  except Exception as error:  # It has classes of its own, which share no base.
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise UserError(
+      f"{file} holds no ONNX network that onnxruntime can run ({first}); export it "
+      "again, and keep the file of its weights beside it"
+    ) from error
+
+
+def _shape(value) -> Shape | None:
+  """Shape of an input or output; a name or an expression stands for any size."""
+  if value.shape is None:
+    return None
+  return tuple(size if isinstance(size, int) else None for size in value.shape)
+
+
+def _filled(value, dtype, shape, count):
+  """A constant of the shape that an input has."""
+  sizes = [
+    count if size is None and axis == 0 else size for axis, size in enumerate(shape)
+  ]
+  if None in sizes:
+    raise UserError(
+      f"classifier.extra_inputs cannot fill an input of shape {list(shape)}; export "
+      "the network with a size for it"
+    )
+  return np.full(sizes, value, dtype)
+
+
+def _digest(file):
+  """SHA-256 of the model and of the weights beside it."""
+  digest = files.file_digest(file)
+  if not os.path.exists(file + _WEIGHTS):
+    return digest
+  both = f"{digest} {files.file_digest(file + _WEIGHTS)}"
+  return hashlib.sha256(both.encode()).hexdigest()
