@@ -72,6 +72,9 @@ def _dangers(tree):
     if not isinstance(node, ast.Call):
       continue
     called = ast.unparse(node.func)
+    keywords = {(k.arg, ast.unparse(k.value)) for k in node.keywords}
+    if called == "torch.load" and ("weights_only", "True") in keywords:
+      continue
     if called in FORBIDDEN or called.split(".")[-1] in FORBIDDEN_METHODS:
       yield called
     for keyword in node.keywords:
@@ -85,13 +88,18 @@ def _dangers(tree):
 
 def test_nothing_in_the_sources_runs_what_a_file_says():
   found = {(path, danger) for path, tree in _sources() for danger in _dangers(tree)}
-  assert not found
+  # A pickle whose digest the user has named: tests/test_classifiers_torch.py.
+  trusted = "compare_gan_logits/classifiers/torch_models.py"
+  assert {path for path, _ in found} <= {trusted}
+  assert len(found) == 2  # one call, by its name and by its keyword
 
 
 @pytest.mark.parametrize(
   "text",
   [
     "pickle.load(f)",
+    "torch.load(f)",
+    "torch.load(f, weights_only=False)",
     "np.load(f, allow_pickle=True)",
     "tar.extractall()",
     "subprocess.run(x, shell=True)",

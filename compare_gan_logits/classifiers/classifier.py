@@ -17,6 +17,7 @@ from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.classifiers.preprocessing import resize
 from compare_gan_logits.classifiers.sources import Model
 from compare_gan_logits.classifiers.spec import Spec
+from compare_gan_logits.classifiers.spec import path_in
 from compare_gan_logits.errors import UserError
 
 
@@ -123,9 +124,9 @@ class Classifier:
   def _outputs(self, images):
     """What the model gives, [b, n]."""
     images = tf.convert_to_tensor(images)
-    if self.no_gradient:
-      images = foreign.without_gradient(images, self.no_gradient)
     outputs = self._bound.call(self.preprocessed(images))
+    if self.no_gradient:
+      outputs = foreign.without_gradient(outputs, self.no_gradient)
     if self.spec.pool is not None:
       outputs = _pooled(outputs, self.spec.pool, self.spec.name)
     return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)
@@ -133,7 +134,7 @@ class Classifier:
   def predict(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
     images = np.asarray(images, np.float32)
-    feed, logits = self._feed(images.shape[1:], lambda x: self(x))
+    feed, logits = self._feed("logits", images.shape[1:])
     return self._run(feed, logits, images, batch_size, [self.num_logits])
 
   def inputs(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
@@ -162,9 +163,9 @@ class Classifier:
     facts["check"] = self.check
     if folder and "://" not in folder:
       for field, name in (("handle", "relative"), ("weights", "relative_weights")):
-        prefix, path = split_handle(facts[field])
-        if path and os.path.isabs(path):
-          facts[name] = prefix + os.path.relpath(path, folder)
+        before, path, after = path_in(facts[field])
+        if os.path.isabs(path):
+          facts[name] = before + os.path.relpath(path, folder) + after
     return json.loads(json.dumps(facts))
 
   def _feed(self, kind, shape):
@@ -218,14 +219,6 @@ class Classifier:
         del facts[name]
     facts = json.dumps([facts, self._bound.digest], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
-
-
-def split_handle(handle: str | None) -> tuple[str, str | None]:
-  """("logits:", "/path") of "logits:/path"; ("", handle) of one without a prefix."""
-  prefix = "logits:"
-  if handle is not None and handle.startswith(prefix):
-    return prefix, handle[len(prefix) :]
-  return "", handle
 
 
 def _fitted(spec, bound):

@@ -28,23 +28,25 @@ def graph_function(
       derivative of it with respect to the images; None: there is none.
   """
 
-  @tf.custom_gradient
-  def call(images):
+  def run(images):
     outputs = tf.numpy_function(function, [images], tf.float32)
     outputs.set_shape([images.shape[0], *output_shape[1:]])
+    return outputs
 
+  @tf.custom_gradient
+  def run_with_gradient(images):
     def backward(upstream):
       derivative = tf.numpy_function(gradient, [images, upstream], tf.float32)
       derivative.set_shape(images.shape)
       return derivative
 
-    return outputs, backward
+    return run(images), backward
 
-  return call
+  return run if gradient is None else run_with_gradient
 
 
-def without_gradient(images: tf.Tensor, reason: str) -> tf.Tensor:
-  """The same images; whoever takes a gradient through them gets UserError(reason)."""
+def without_gradient(outputs: tf.Tensor, reason: str) -> tf.Tensor:
+  """The same outputs; whoever takes a gradient of them gets UserError(reason)."""
 
   @tf.custom_gradient
   def same(x):
@@ -54,7 +56,7 @@ def without_gradient(images: tf.Tensor, reason: str) -> tf.Tensor:
 
     return tf.identity(x), backward
 
-  return same(images)
+  return same(outputs)
 
 
 def in_batches(function: Function, size: int | None) -> Function:

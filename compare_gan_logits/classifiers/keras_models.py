@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import json
 import os
 import sys
+import zipfile
 from concurrent import futures
 
+import h5py
 import numpy as np
 import tensorflow
-from keras.src.saving import serialization_lib
 from tensorflow import keras
 
 from compare_gan_logits import files
@@ -32,10 +36,21 @@ def keras_file(path):
       not run.
   """
 
+  kept_by_3 = _keras_version(path).startswith("3.")
+  keras_3 = _keras_3() if kept_by_3 else None
+  if kept_by_3 and keras_3 is None:
+    raise UserError(
+      f"{path} was saved by Keras {_keras_version(path)}, which is not installed here; "
+      "there, model.export(folder) writes a folder that this program takes"
+    )
+
   def build(folder):
     try:
+      if keras_3:
+        _save_keras_3(keras_3, keras_3.saving.load_model(path, compile=False), folder)
+        return
       # By itself Keras keeps code out of .keras files only, not out of .h5.
-      with serialization_lib.SafeModeScope(safe_mode=True):
+      with _serialization_lib().SafeModeScope(safe_mode=True):
         model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
       raise UserError(
@@ -47,6 +62,27 @@ def keras_file(path):
 
   name = os.path.splitext(os.path.basename(path))[0]
   return _cached_keras(name, files.file_digest(path), build)
+
+
+def _keras_version(path):
+  """The version that saved a file, "" where it does not say."""
+  try:
+    if zipfile.is_zipfile(path):
+      with zipfile.ZipFile(path) as archive:
+        return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    with h5py.File(path, "r") as file:
+      version = file.attrs["keras_version"]
+    return version.decode() if isinstance(version, bytes) else str(version)
+  except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+    return ""
+
+
+def _keras_3():
+  """Keras 3, or None where it is not installed."""
+  found = (
+    importlib.import_module("keras") if importlib.util.find_spec("keras") else None
+  )
+  return found if found and found.__version__.startswith("3.") else None
 
 
 def keras_application(name, weights="imagenet"):
@@ -73,6 +109,12 @@ def keras_application(name, weights="imagenet"):
 
   facts = files.file_digest(weights) if weights and os.path.exists(weights) else weights
   return _cached_keras(name, facts, build)
+
+
+def _serialization_lib():
+  """A module of Keras 2, which is called keras or, beside Keras 3, tf_keras."""
+  package = keras.Model.__module__.partition(".")[0]
+  return importlib.import_module(package + ".src.saving.serialization_lib")
 
 
 def _cached_keras(name, facts, build):
@@ -127,24 +169,45 @@ def _eagerly(function, *args):
     return executor.submit(run).result()
 
 
-def _save_keras(model, folder):
-  """Writes a Keras classifier as a SavedModel whose "logits" precede the softmax."""
+def _three_outputs(library, model):
+  """A model with the outputs _OUTPUTS; `library` is Keras 2 or 3."""
   last = model.layers[-1]
   # An activation or a reshaping may be a layer of its own.
   head = next(layer for layer in reversed(model.layers) if layer.weights)
-  features, logits = head.input, model.output
-  if isinstance(last, keras.layers.Softmax):
+  features, logits = head.input, model.outputs[0]
+  if isinstance(last, library.layers.Softmax):
     logits = last.input
-  elif getattr(last, "activation", None) is keras.activations.softmax:
-    last.activation = keras.activations.linear
-  outputs = features, logits, keras.layers.Softmax()(logits)
-  module = keras.Model(model.inputs, dict(zip(_OUTPUTS, outputs)))
-  spec = tensorflow.TensorSpec(
+  elif getattr(last, "activation", None) is library.activations.softmax:
+    last.activation = library.activations.linear
+  outputs = features, logits, library.layers.Softmax()(logits)
+  return library.Model(model.inputs, dict(zip(_OUTPUTS, outputs)))
+
+
+def _signature(model):
+  return tensorflow.TensorSpec(
     [None] + list(model.input_shape[1:]), tensorflow.float32, name="images"
   )
 
-  @tensorflow.function(input_signature=[spec])
+
+def _save_keras(model, folder):
+  """Writes a Keras classifier as a SavedModel whose "logits" precede the softmax."""
+  module = _three_outputs(keras, model)
+
+  @tensorflow.function(input_signature=[_signature(model)])
   def serve(images):
     return module(images, training=False)
 
   tensorflow.saved_model.save(module, folder, signatures={"serving_default": serve})
+
+
+def _save_keras_3(library, model, folder):
+  """`_save_keras` of a model of Keras 3."""
+  module = _three_outputs(library, model)
+  archive = library.export.ExportArchive()
+  archive.track(module)
+  archive.add_endpoint(
+    "serving_default",
+    lambda images: module(images, training=False),
+    input_signature=[_signature(model)],
+  )
+  archive.write_out(folder, verbose=False)

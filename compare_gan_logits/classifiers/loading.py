@@ -20,11 +20,11 @@ from compare_gan_logits.classifiers import onnx_models
 from compare_gan_logits.classifiers import torch_models
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.classifier import Classifier
-from compare_gan_logits.classifiers.classifier import split_handle
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.classifiers.sources import Model
 from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.classifiers.spec import Spec
+from compare_gan_logits.classifiers.spec import path_in
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 
@@ -130,9 +130,9 @@ def _find(name, place, weights, trusted_pickle):
 
 def _absolute(handle):
   """The handle, made independent of the working folder if it is a path."""
-  prefix, path = split_handle(handle)
-  if prefix:
-    return prefix + files.absolute(path)
+  before, path, after = path_in(handle)
+  if before:
+    return before + files.absolute(path) + after
   if "://" in handle or handle.startswith(_PREFIXES):
     return handle
   return os.path.abspath(os.path.expanduser(handle))
@@ -295,11 +295,11 @@ def from_description(
   }
   spec = _described(facts, digest, *relative.values())
   for field, value in relative.items():
-    prefix, path = split_handle(value)
+    before, path, after = path_in(value)
     if folder and path:
       moved = os.path.normpath(os.path.join(folder, path))
       if os.path.exists(moved):
-        spec = dataclasses.replace(spec, **{field: prefix + moved})
+        spec = dataclasses.replace(spec, **{field: before + moved + after})
   try:
     model = _open(spec.handle, spec.weights, spec.trusted_pickle)
   except UserError as error:

@@ -154,3 +154,18 @@ class Spec:
     if not isinstance(spec.output, (str, int, type(None))):
       raise TypeError("output is a name or a number")
     return spec
+
+
+def path_in(handle: str | None) -> tuple[str, str, str]:
+  """The path in a handle, and what stands before and after it.
+
+  ("logits:", "/cache", "") of "logits:/cache"; ("torch:", "/a.py", ":build") of
+  "torch:/a.py:build"; ("", handle, "") of a handle that is a path, or anything else.
+  """
+  handle = handle or ""
+  if handle.startswith("logits:"):
+    return "logits:", handle[len("logits:") :], ""
+  file, colon, function = handle[len("torch:") :].rpartition(":")
+  if handle.startswith("torch:") and file.endswith(".py"):
+    return "torch:", file, colon + function
+  return "", handle, ""

@@ -1,0 +1,59 @@
+"""Files of Keras 3: loaded where Keras 3 is, else refused with what to do."""
+
+import importlib
+import importlib.util
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from compare_gan_logits import classifiers
+from compare_gan_logits.errors import UserError
+
+
+def _keras_3():
+  if importlib.util.find_spec("tf_keras") is None:  # beside it, keras is Keras 3
+    return None
+  return importlib.import_module("keras")
+
+
+def test_a_file_of_keras_3(tmp_path, monkeypatch):
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
+  keras = _keras_3()
+  path = str(tmp_path / "model.keras")
+  if keras is None:
+    with zipfile.ZipFile(path, "w") as archive:
+      archive.writestr("metadata.json", json.dumps({"keras_version": "3.5.0"}))
+      archive.writestr("config.json", "{}")
+    with pytest.raises(
+      UserError, match=r"saved by Keras 3.5.0.*model.export\(folder\)"
+    ):
+      classifiers.load(path)
+    return
+  keras.utils.set_random_seed(0)
+  model = keras.Sequential(
+    [
+      keras.Input((6, 6, 3)),
+      keras.layers.Flatten(),
+      keras.layers.Dense(5, activation="softmax"),
+    ]
+  )
+  model.save(path)
+  images = np.random.default_rng(0).random([4, 6, 6, 3], dtype=np.float32)
+  expected = model.predict(images, verbose=0)
+  probabilities = classifiers.load(path, output="probabilities").predict(images)
+  np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+  logits = classifiers.load(path).predict(images)
+  kernel, bias = model.get_weights()
+  np.testing.assert_allclose(logits, images.reshape(4, -1) @ kernel + bias, atol=1e-5)
+
+
+@pytest.mark.skipif(_keras_3() is not None, reason="Keras 3 takes the file")
+def test_an_h5_file_of_keras_3_is_refused(tmp_path):
+  path = str(tmp_path / "model.h5")
+  with h5py.File(path, "w") as file:
+    file.attrs["keras_version"] = "3.5.0"
+  with pytest.raises(UserError, match="saved by Keras 3.5.0"):
+    classifiers.load(path)
