@@ -97,23 +97,26 @@ def _one_run(inverter, images, labels, settings, seed):
     scores = {
       "psnr": np.mean(similarity.psnr(images, generated)),
       "ssim": np.mean(similarity.ssim(images, generated)),
-      "agreement": agreement.rate(condition.argmax(1), inverter.predict(generated)),
     }
+    with _left_out("agreement"):  # one's own logits are of the data set's images only
+      scores["agreement"] = agreement.rate(
+        condition.argmax(1), inverter.predict(generated)
+      )
   else:
     condition = np.float32(labels[:, None] == np.arange(inverter.num_logits))
     generated = inverter.generate(condition, seed=seed)
     scores = {}
-  with _without_weights("LPIPS"):
+  with _left_out("LPIPS"):
     if scores:
       scores["lpips_alex"] = np.mean(lpips.distance(images, generated))
-  with _without_weights("Frechet distance"):
+  with _left_out("Frechet distance"):
     score = settings.frechet(images, generated, "validation images")
     scores[score.key] = score.value
   return scores
 
 
 @contextlib.contextmanager
-def _without_weights(metric):
+def _left_out(metric):
   try:
     yield
   except UserError as error:

@@ -371,20 +371,3 @@ def read_json(path):
     raise UserError(f"no file {path}") from None
   except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is damaged ({error}); make it again") from None
-
-
-def file_digests(path):
-  """{name below `path`: SHA-256 (hex)} of every file of a folder, sorted."""
-  names = []
-  for folder, _, found in _gfile().walk(path) if is_remote(path) else os.walk(path):
-    names += [os.path.relpath(os.path.join(folder, name), path) for name in found]
-  return {name: file_digest(os.path.join(path, name)) for name in sorted(names)}
-
-
-def file_digest(path):
-  """SHA-256 (hex) of a file."""
-  total = hashlib.sha256()
-  with _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb") as f:
-    for block in iter(lambda: f.read(1 << 20), b""):
-      total.update(block)
-  return total.hexdigest()

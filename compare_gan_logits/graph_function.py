@@ -6,14 +6,19 @@ classifier, the generator, LPIPS, attacks and searches all run through it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import re
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.errors import UserError
 
 
 class _Built(NamedTuple):
@@ -72,7 +77,8 @@ class GraphFunction:
     for start in range(0, total, self._batch_size):
       part = slice(start, start + self._batch_size)
       feeds = {tensor: array[part] for tensor, array in zip(built.inputs, arrays)}
-      values = built.session.run(built.output, feeds)
+      with user_errors():
+        values = built.session.run(built.output, feeds)
       if result is None:
         result = np.empty([total, *values.shape[1:]], values.dtype)
       result[part] = values
@@ -97,3 +103,15 @@ class GraphFunction:
         ]
       )
     return _Built(inputs, output, session)
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+  """Brings a UserError back that TensorFlow has turned into an error of its own."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    found = re.search(r"UserError: (.+)", error.message)
+    if found is None:
+      raise
+    raise UserError(found.group(1).strip()) from error

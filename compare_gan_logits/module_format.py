@@ -36,12 +36,15 @@ from typing import Any
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.spec import Role
+from compare_gan_logits.classifiers.spec import path_in
 from compare_gan_logits.errors import UserError
 
 
 FILE = "inversion.json"
 FORMAT = 2
 _READABLE = (1, 2)
+# Of a classifier: where its description keeps a path relative to the module.
+_PLACES = {"handle": "relative", "weights": "relative_weights"}
 FIELDS = {
   "image_size": int,
   "colors": int,
@@ -217,21 +220,28 @@ def _portable(facts: dict[str, Any] | None, module_dir: str) -> dict[str, Any] |
   A relative path will where module and classifier share a folder that is not the
   file system's root.
   """
-  if facts is None or not facts.get("relative"):
+  if facts is None:
     return facts
   facts = dict(facts)
-  shared = os.path.commonpath([facts["handle"], os.path.abspath(module_dir)])
-  if os.path.dirname(shared) == shared:
-    del facts["relative"]
-  else:
-    facts["handle"] = facts["relative"]
+  for field, name in _PLACES.items():
+    if not facts.get(name):
+      continue
+    _, path, _ = path_in(facts[field])
+    shared = os.path.commonpath([path, os.path.abspath(module_dir)])
+    if os.path.dirname(shared) == shared:
+      del facts[name]
+    else:
+      facts[field] = facts[name]
   return facts
 
 
 def _resolve(facts: dict[str, Any] | None, module_dir: str) -> None:
-  """Makes a handle that `_portable` made relative an absolute path again, in place."""
-  if facts and facts.get("relative") and facts["handle"] == facts["relative"]:
-    facts["handle"] = os.path.normpath(os.path.join(module_dir, facts["relative"]))
+  """Makes what `_portable` made relative absolute paths again, in place."""
+  for field, name in _PLACES.items() if facts else ():
+    if facts.get(name) and facts[field] == facts[name]:
+      before, path, after = path_in(facts[name])
+      path = os.path.normpath(os.path.join(module_dir, path))
+      facts[field] = before + path + after
 
 
 def _without_home(text: str) -> str:

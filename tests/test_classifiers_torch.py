@@ -252,7 +252,7 @@ def test_a_full_pickle_runs_nothing_unless_its_digest_is_named(place, tmp_path):
   bomb = str(tmp_path / "checkpoint.pt")
   torch.save({"model": state, "arguments": _Bomb(exploded)}, bomb)
   handle = f"torch:{place}/network.py:build"
-  digest = files.file_digest(bomb)
+  digest = files.digest(bomb)
   with pytest.raises(UserError, match=f"full pickle.*trusted_pickle = '{digest}'"):
     classifiers.load(handle, weights=bomb)
   with pytest.raises(UserError, match="is not the file that"):

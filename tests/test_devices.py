@@ -78,7 +78,7 @@ def has_gpu_kernel(node):
   return False
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def gpu_kernels(op):
   return [
     kernel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,6 +18,7 @@ from compare_gan_logits.classifiers.sources import Model
 from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.classifiers.spec import path_in
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.graph_function import GraphFunction
 
 
 # Fields of Spec that say nothing of the logits' values.
@@ -70,9 +70,7 @@ class Classifier:
       )
     self.cache_dir = None
     self.check: dict[str, Any] | None = None
-    self._graph = None
-    self._session = None
-    self._feeds = {}
+    self._functions: dict[Any, GraphFunction] = {}
     self.num_logits = self._count_logits()
     self.class_names = list(spec.class_names or ())
     self.named = len(self.class_names) == self.num_logits
@@ -133,23 +131,24 @@ class Classifier:
 
   def predict(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
-    images = np.asarray(images, np.float32)
-    feed, logits = self._feed("logits", images.shape[1:])
-    return self._run(feed, logits, images, batch_size, [self.num_logits])
+
+    def build(pixels):
+      return tf.ensure_shape(self(pixels), [None, self.num_logits])
+
+    return self._run("logits", build, images, batch_size)
 
   def inputs(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """What reaches the network, [n, ...], of images [n, h, w, c] (numpy)."""
-    images = np.asarray(images, np.float32)
-    feed, inputs = self._feed("inputs", images.shape[1:])
-    return self._run(feed, inputs, images, batch_size, inputs.shape[1:])
+    return self._run("inputs", self.preprocessed, images, batch_size)
 
-  def _run(self, feed, fetch, images, batch_size, shape):
-    with foreign.user_errors():
-      parts = [
-        self._session.run(fetch, {feed: images[i : i + batch_size]})
-        for i in range(0, len(images), batch_size)
-      ]
-    return np.concatenate(parts) if parts else np.zeros([0, *shape], "f")
+  def _run(self, name, build, images, batch_size):
+    """The value of a graph function, which is kept for images of this shape."""
+    images = np.asarray(images, np.float32)
+    key = name, images.shape[1:], batch_size
+    if key not in self._functions:
+      spec = tf.TensorSpec(images.shape[1:])
+      self._functions[key] = GraphFunction(build, [spec], batch_size)
+    return self._functions[key](images)
 
   def describe(self, folder: str | None = None) -> dict[str, Any]:
     """JSON-able dict for from_description: the spec, the digest, and the check.
@@ -167,21 +166,6 @@ class Classifier:
         if os.path.isabs(path):
           facts[name] = before + os.path.relpath(path, folder) + after
     return json.loads(json.dumps(facts))
-
-  def _feed(self, kind, shape):
-    """Placeholder and logits or inputs of images of `shape`, in one graph."""
-    if self._graph is None:
-      self._graph = tf.Graph()
-    key = kind, shape
-    if key not in self._feeds:
-      build = {"logits": self, "inputs": self.preprocessed}[kind]
-      with self._graph.as_default():
-        feed = tf.placeholder(tf.float32, [None] + list(shape))
-        self._feeds[key] = feed, build(feed)
-        if self._session is None:
-          self._session = tf.Session(graph=self._graph)
-        self._session.run([tf.local_variables_initializer(), tf.tables_initializer()])
-    return self._feeds[key]
 
   def _count_logits(self):
     column = self.spec.drop_column
@@ -202,13 +186,8 @@ class Classifier:
       return int(np.prod(shape[1:]))
     wanted = self.spec.preprocessing
     size = wanted.size or 64
-    with contextlib.ExitStack() as stack:
-      stack.enter_context(foreign.user_errors())
-      stack.enter_context(tf.Graph().as_default())
-      session = stack.enter_context(tf.Session())
-      outputs = self._outputs(tf.zeros([1, size, size, wanted.colors]))
-      session.run([tf.local_variables_initializer(), tf.tables_initializer()])
-      return session.run(outputs).shape[1]
+    image = np.zeros([1, size, size, wanted.colors], np.float32)
+    return self._run("outputs", self._outputs, image, 1).shape[1]
 
   def _digest(self):
     facts = dataclasses.asdict(self.spec)

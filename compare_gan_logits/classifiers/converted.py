@@ -58,7 +58,7 @@ def _converted(name, network, file, read):
     os.rmdir(folder)  # TF-Hub makes it.
     networks.export_values(network, [224, 224, 3], read(file), folder)
 
-  return cached(name, files.file_digest(file), build)
+  return cached(name, files.digest(file), build)
 
 
 def efficientnet_lite0_values(file):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Callable
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -74,15 +71,3 @@ def in_batches(function: Function, size: int | None) -> Function:
     return np.concatenate(parts)[: len(images)]
 
   return call
-
-
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-  """Brings a UserError back that TensorFlow has turned into an error of its own."""
-  try:
-    yield
-  except tf.errors.OpError as error:
-    found = re.search(r"UserError: (.+)", error.message)
-    if found is None:
-      raise
-    raise UserError(found.group(1).strip()) from error

@@ -51,4 +51,4 @@ def saved_model(file: str, input_name: str | None, output: str) -> str:
       ) from None
 
   name = os.path.splitext(os.path.basename(file))[0]
-  return cached(name, [files.file_digest(file), names], build)
+  return cached(name, [files.digest(file), names], build)

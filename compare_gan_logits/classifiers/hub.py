@@ -36,8 +36,6 @@ from compare_gan_logits.errors import nearest
 CALL = "__call__"
 # File in a converted model's folder, with the digest of what it was made from.
 SOURCE_DIGEST = "source.sha256"
-# Names under which this module's users know them.
-file_digest, file_digests = files.digest, files.digests
 # A hub server that does not answer within this many seconds counts as unreachable.
 _PATIENCE = 30
 

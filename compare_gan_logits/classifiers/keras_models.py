@@ -61,7 +61,7 @@ def keras_file(path):
     _save_keras(model, folder)
 
   name = os.path.splitext(os.path.basename(path))[0]
-  return _cached_keras(name, files.file_digest(path), build)
+  return _cached_keras(name, files.digest(path), build)
 
 
 def _keras_version(path):
@@ -107,7 +107,7 @@ def keras_application(name, weights="imagenet"):
       ) from error
     _save_keras(model, folder)
 
-  facts = files.file_digest(weights) if weights and os.path.exists(weights) else weights
+  facts = files.digest(weights) if weights and os.path.exists(weights) else weights
   return _cached_keras(name, facts, build)
 
 

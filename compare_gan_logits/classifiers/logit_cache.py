@@ -255,17 +255,19 @@ def _facts(classifier, dataset, split):
 
 
 def _facts_of_images(dataset, split):
+  if dataset.varies(split):
+    raise UserError(
+      f"each reading of the split {split} of {dataset.name} makes other crops, whose "
+      "logits cannot be cached; bind transform.fixed_crops to the crops of an image "
+      "that are cached"
+    )
   return {
     "format": _FORMAT,
     "dataset": dataset.name,
     "fingerprint": dataset.fingerprint(split),
     "split": split,
     "num_examples": dataset.num_examples(split),
-    "transform": {
-      "resolution": dataset.resolution,
-      "colors": dataset.colors,
-      "random": False,
-    },
+    "transform": dataset.describe_transform(split),
   }
 
 
@@ -277,7 +279,8 @@ def _compare(wanted, found, folder):
       "fill it again with tools/cache_logits.py"
     )
   for name, value in wanted.items():
-    if found.get(name) != value:
+    # The same images may be called otherwise now; the fingerprint tells.
+    if found.get(name) != value and name != "dataset":
       raise UserError(
         f"the cache {folder} was made with {name} {found.get(name)!r}, not "
         f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
@@ -347,7 +350,7 @@ def _write_shard(folder, shard, shards, records):
   path = _path(folder, shard, shards)
   with files.atomic_path(path) as temporary:
     np.save(temporary, records)
-    digest = files.file_digest(temporary)
+    digest = files.digest(temporary)
   # The digest comes last: a shard without one counts as missing.
   files.write_text(path + ".sha256", digest)
 
@@ -357,7 +360,7 @@ def _complete(folder, shard, shards):
   if not files.is_file(path) or not files.is_file(path + ".sha256"):
     return False
   with tf.io.gfile.GFile(path + ".sha256", "rb") as f:
-    return f.read() == files.file_digest(path).encode()
+    return f.read() == files.digest(path).encode()
 
 
 def open(folder, classifier, dataset, split):

@@ -143,8 +143,8 @@ def _filled(value, dtype, shape, count):
 
 def _digest(file):
   """SHA-256 of the model and of the weights beside it."""
-  digest = files.file_digest(file)
+  digest = files.digest(file)
   if not os.path.exists(file + _WEIGHTS):
     return digest
-  both = f"{digest} {files.file_digest(file + _WEIGHTS)}"
+  both = f"{digest} {files.digest(file + _WEIGHTS)}"
   return hashlib.sha256(both.encode()).hexdigest()

@@ -433,7 +433,7 @@ def _read(torch, file, trusted_pickle):
   try:
     return torch.load(file, map_location="cpu", weights_only=True)
   except pickle.UnpicklingError:
-    digest = files.file_digest(file)
+    digest = files.digest(file)
     if trusted_pickle is None:
       raise UserError(
         f"{file} is a full pickle, which can run any code when it is read: save "

@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
 from compare_gan_logits import inversion
+from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.common import generator
 
@@ -140,20 +141,10 @@ class Data:
     Raises:
       UserError: the logits are of other classes than the labels.
     """
-    if inverter.num_logits == self.dataset.num_classes:
-      return np.asarray(labels)
-    indices = self.dataset.imagenet_indices
-    if indices is not None and inverter.num_logits == 1000:
-      return np.asarray(indices)[labels]
-    raise UserError(
-      f"{inverter.path} has {inverter.num_logits} logits, {self.dataset.name} "
-      f"{self.dataset.num_classes} classes, so which logit belongs to which class "
-      "is not known; name the set that its classifier was trained on"
+    places = class_order.places(
+      inverter.class_names, inverter.num_logits, self.dataset, inverter.path
     )
-
-  def judge_classes(self, images: np.ndarray) -> np.ndarray:
-    """Classes that the judge gives to images [n, h, w, c] in [0, 1]: int [n]."""
-    return np.argmax(self.judge.predict(images), axis=-1)
+    return places.indices[labels]
 
   def correct(self, inverter: inversion.Inverter, sample: Sample) -> np.ndarray:
     """Whether the inverter's classifier is right about each image: bool [n]."""

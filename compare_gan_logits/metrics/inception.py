@@ -68,7 +68,7 @@ def _load(path, input_name, output, low, high):
   file = os.path.expanduser(handle)
   if os.path.isfile(file):
     handle = frozen_graph.saved_model(file, input_name, output)
-    digest, options["output"] = files.file_digest(file), frozen_graph.OUTPUT
+    digest, options["output"] = files.digest(file), frozen_graph.OUTPUT
   else:
     if input_name:
       options["input_name"] = input_name
