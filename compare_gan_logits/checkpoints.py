@@ -31,6 +31,18 @@ def of_run(model_dir, base=_BASE):
   return sorted(found)
 
 
+def step_of(prefix):
+  """The training step that is in a checkpoint's name.
+
+  Raises:
+    UserError: there is none.
+  """
+  number = os.path.basename(prefix).rpartition("-")[2]
+  if not number.isdigit():
+    raise UserError(f"{prefix} has no training step in its name, as in {_BASE}5000")
+  return int(number)
+
+
 def problem(prefix):
   """What is wrong with a checkpoint, in a few words, or None.
 
@@ -180,7 +192,7 @@ def _misfit(model_dir):
   return UserError(
     f"the checkpoints in {model_dir} were made with another "
     "configuration; use the gin file and the bindings of then "
-    "(operative_config.gin), or name another --model_dir"
+    "(operative_config-<step>.gin), or name another --model_dir"
   )
 
 

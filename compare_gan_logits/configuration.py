@@ -8,6 +8,7 @@ import numbers
 import os
 import sys
 import tokenize
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -251,6 +252,21 @@ def _defaults(selector):
 
 def _parameters(selector):
   return inspect.signature(gin.config._REGISTRY[selector].wrapped).parameters
+
+
+@contextlib.contextmanager
+def gin_errors_explained() -> Iterator[None]:
+  """Errors of gin about a wrong value become one sentence.
+
+  Raises:
+    UserError: in place of gin's errors.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except (TypeError, ValueError, RecursionError) as error:
+    raise UserError(explain_gin_error(error)) from error
 
 
 def explain_gin_error(error):

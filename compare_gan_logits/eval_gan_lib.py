@@ -1,22 +1,53 @@
-"""Scores of one exported module on images it was not trained on."""
+"""Scores of one exported module on images it was not trained on.
 
-import contextlib
+What is scored is a list of eval tasks (metrics/eval_task.py). Their images are samples
+of the module with random noise and random classes, as in compare_gan; a module that is
+conditioned on a classifier's logits reconstructs the real images instead, one by one.
+"""
+
+from __future__ import annotations
+
 import dataclasses
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import gin
 import numpy as np
+import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+import tqdm
 
+from compare_gan_logits import datasets
+from compare_gan_logits import eval_utils
+from compare_gan_logits import files
+from compare_gan_logits import inversion
+from compare_gan_logits import module_format
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
-from compare_gan_logits.inversion import Inverter
-from compare_gan_logits.metrics import agreement
+from compare_gan_logits.metrics import accuracy  # noqa: F401, gin knows all tasks
+from compare_gan_logits.metrics import eval_task
+from compare_gan_logits.metrics import fid_score
+from compare_gan_logits.metrics import fractal_dimension  # noqa: F401
 from compare_gan_logits.metrics import frechet
 from compare_gan_logits.metrics import inception
-from compare_gan_logits.metrics import lpips
-from compare_gan_logits.metrics import similarity
+from compare_gan_logits.metrics import inception_score
+from compare_gan_logits.metrics import inversion_tasks
+from compare_gan_logits.metrics import jacobian_conditioning  # noqa: F401
+from compare_gan_logits.metrics import kid_score  # noqa: F401
+from compare_gan_logits.metrics import ms_ssim_score  # noqa: F401
+from compare_gan_logits.metrics import prd_score  # noqa: F401
 
 
 _NETWORKS = ("alex", "vgg", "inception")
+_BATCH_SIZE = 64
+_TAGS = {"gen", f"bs{_BATCH_SIZE}"}
+_SEED = 42
+_ACCUMULATED_EXAMPLES = 204800
+
+z_generator = eval_utils.z_generator
 
 
 @gin.configurable("evaluation")
@@ -25,10 +56,12 @@ class Settings:
   """What is scored, and with which features.
 
   Attributes:
-    num_images: at most this many validation images.
-    seed: of the choice of images and of the noise.
+    num_images: at most this many validation images for the scores of inversion, and
+      for all where no task reads Inception's features.
+    seed: of the choice of images.
     frechet_network: features of the Frechet distance: "alex" or "vgg" (the weights of
       LPIPS), or "inception", which makes it an FID (see metrics/inception.py).
+    tasks: further eval tasks, such as (@KIDScoreTask(), @my_module.MyTask()).
 
   Raises:
     UserError: there is no such network; the weights of Inception are not there.
@@ -37,6 +70,7 @@ class Settings:
   num_images: int = 1000
   seed: int = 0
   frechet_network: str = "alex"
+  tasks: Sequence[eval_task.EvalTask] = ()
 
   def __post_init__(self):
     if self.frechet_network not in _NETWORKS:
@@ -47,7 +81,9 @@ class Settings:
     if self.frechet_network == "inception":
       inception.load()
 
-  def frechet(self, originals, pictures, reference):
+  def frechet(
+    self, originals: np.ndarray, pictures: np.ndarray, reference: str
+  ) -> frechet.Score:
     """frechet.Score between two sets of images."""
     if self.frechet_network != "inception":
       return frechet.score(originals, pictures, self.frechet_network, reference)
@@ -56,68 +92,188 @@ class Settings:
     )
 
 
-def evaluate(module_dir, dataset, classifier, averaging_runs=1, settings=None):
-  """Scores a module on validation images drawn by seed.
+def default_tasks(classifier: Any = None) -> list[eval_task.EvalTask]:
+  """The tasks of a run: compare_gan's two, those of inversion, those that gin adds.
+
+  Inception score and FID need the weights of Inception; without them they are left out,
+  with a word about it.
 
   Args:
-    module_dir: folder that export.export_module wrote.
-    dataset: datasets.ImageDataset.
-    classifier: the classifier of the run, or None.
-    averaging_runs: number of noise draws that are averaged.
-    settings: Settings, or None for those that gin binds.
+    classifier: classifiers.Classifier whose logits are inverted, or None.
+
+  Raises:
+    UserError: gin binds an inception.path that does not serve, or wrong settings.
+  """
+  settings = Settings()
+  tasks: list[eval_task.EvalTask] = []
+  if inception.is_bound():
+    inception.load()
+  try:
+    eval_utils.get_inception_graph_def()
+    tasks += [inception_score.InceptionScoreTask(), fid_score.FIDScoreTask()]
+  except UserError as error:
+    print(f"no Inception score, no FID: {error}", file=sys.stderr, flush=True)
+  if classifier is not None:
+    tasks.append(
+      inversion_tasks.ReconstructionTask(classifier, settings.num_images, settings.seed)
+    )
+  tasks.append(
+    inversion_tasks.FrechetTask(settings.frechet, settings.num_images, settings.seed)
+  )
+  return [*tasks, *settings.tasks]
+
+
+def evaluate_tfhub_module(
+  module_spec: str,
+  eval_tasks: Sequence[eval_task.EvalTask],
+  use_tpu: bool,
+  num_averaging_runs: int,
+) -> dict[str, float | str] | None:
+  """Scores a module on the evaluation images of gin's dataset.
+
+  There are as many generated images as dataset.eval_test_samples, or
+  evaluation.num_images where these are fewer and no task reads Inception's features.
+  A module whose batch norms have empty standing statistics gets them first, over
+  204,800 generated images; its folder then holds model-with-accu.ckpt.
+
+  Args:
+    module_spec: folder of the TF-Hub module, which has the tags {"gen", "bs64"} and a
+      signature from z, and labels or logits, to `generated`.
+    eval_tasks: metrics.eval_task.EvalTask.
+    use_tpu: accepted; what is measured is made on the host.
+    num_averaging_runs: samples of the module that are scored.
 
   Returns:
-    dict of float: num_images, the Frechet distance under a name that says its network
-    (and of an FID also which Inception, how many images and which reference), and for
-    a model that is conditioned on logits psnr (dB), ssim, lpips_alex and agreement,
-    the share of reconstructions to which the classifier gives the original's class.
-    LPIPS and a Frechet distance on its weights are left out, with a word about it,
-    where these are missing.
+    For each score k of a task: k_mean and k_std over the samples, and k_list, all
+    values joined by "_". None for no tasks.
+
+  Raises:
+    NanFoundError: generated images hold values that are no number.
+    UserError: there is no such module; there are not enough images; a task cannot
+      compute its score.
   """
-  settings = settings or Settings()
-  inverter = Inverter.load(module_dir, classifier=classifier)
-  total = dataset.num_examples("validation")
-  chosen = np.random.default_rng(settings.seed).permutation(total)
-  images, labels = dataset.arrays(
-    "validation", indices=np.sort(chosen[: settings.num_images])
-  )
-  runs = [
-    _one_run(inverter, images, labels, settings, settings.seed + run)
-    for run in range(averaging_runs)
-  ]
-  scores = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-  return dict(scores, num_images=len(images))
-
-
-def _one_run(inverter, images, labels, settings, seed):
-  """Scores with one draw of noise."""
-  if inverter.info["conditioning"] == "logits":
-    condition = inverter.logits(images)
-    generated = inverter.generate(condition, seed=seed)
-    scores = {
-      "psnr": np.mean(similarity.psnr(images, generated)),
-      "ssim": np.mean(similarity.ssim(images, generated)),
-    }
-    with _left_out("agreement"):  # one's own logits are of the data set's images only
-      scores["agreement"] = agreement.rate(
-        condition.argmax(1), inverter.predict(generated)
-      )
+  del use_tpu
+  dataset = datasets.get_dataset()
+  # A task of others' has no such attribute.
+  needs_inception = any(getattr(t, "reads_activations", True) for t in eval_tasks)
+  settings = Settings()
+  number = dataset.eval_test_samples
+  if not needs_inception:
+    number = min(number, settings.num_images)
+  np.random.seed(_SEED)
+  if _inverts_logits(module_spec):
+    if not eval_tasks:
+      return None  # an exported inverter's statistics are there
+    real, fakes = _reconstructions(
+      module_spec, dataset, number, num_averaging_runs, settings.seed
+    )
   else:
-    condition = np.float32(labels[:, None] == np.arange(inverter.num_logits))
-    generated = inverter.generate(condition, seed=seed)
-    scores = {}
-  with _left_out("LPIPS"):
-    if scores:
-      scores["lpips_alex"] = np.mean(lpips.distance(images, generated))
-  with _left_out("Frechet distance"):
-    score = settings.frechet(images, generated, "validation images")
-    scores[score.key] = score.value
-  return scores
+    fakes = _samples(
+      module_spec, dataset, number, num_averaging_runs if eval_tasks else 0
+    )
+    if not eval_tasks:
+      return None
+    real = eval_utils.EvalDataSample(eval_utils.get_real_images(dataset, number))
+  if needs_inception:
+    for sample in (real, *fakes):
+      sample.set_inception_features(
+        *eval_utils.inception_transform_np(sample.images, _BATCH_SIZE)
+      )
+  return _scores(module_spec, eval_tasks, real, fakes)
 
 
-@contextlib.contextmanager
-def _left_out(metric):
+def _scores(module_spec, eval_tasks, real, fakes):
+  """k_mean, k_std and k_list of each score k of each task."""
+  values = {}
+  for task in eval_tasks:
+    run = getattr(task, "run_on_module", None)
+    for fake in fakes:
+      scores = (
+        run(module_spec, fake, real) if run else task.run_after_session(fake, real)
+      )
+      for name, value in scores.items():
+        values.setdefault(name, []).append(value)
+  result = {}
+  for name, found in values.items():
+    result[f"{name}_mean"] = float(np.mean(found))
+    result[f"{name}_std"] = float(np.std(found))
+    result[f"{name}_list"] = "_".join(map(str, found))
+  return result
+
+
+def _inverts_logits(module_spec):
+  if not isinstance(module_spec, str):
+    return False
+  path = os.path.join(module_spec, module_format.FILE)
+  return files.is_file(path) and files.read_json(path).get("conditioning") == "logits"
+
+
+def _reconstructions(module_dir, dataset, number, num_runs, seed):
+  """(EvalDataSample of originals, one of their reconstructions for each run)."""
+  inverter = inversion.Inverter.load(module_dir)
+  total = dataset.num_examples("validation")
+  chosen = np.sort(np.random.default_rng(seed).permutation(total)[:number])
+  images, _ = dataset.arrays("validation", indices=chosen)
+  logits = inverter.logits(images)
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.set_random_seed(_SEED)
+    z = z_generator([len(images), inverter.z_dim])
+    noise = [session.run(z) for _ in range(num_runs)]
+  return eval_utils.EvalDataSample(eval_utils.to_rgb_bytes(images)), [
+    eval_utils.EvalDataSample(
+      eval_utils.to_rgb_bytes(inverter.generate(logits, noise=each))
+    )
+    for each in noise
+  ]
+
+
+def _samples(module_spec, dataset, number, num_runs):
+  """EvalDataSamples of `number` images with random noise and random classes."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.set_random_seed(_SEED)
+    images = _generated(module_spec, dataset)
+    session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+    _fill_standing_statistics(session, images, module_spec)
+    samples = [
+      eval_utils.sample_fake_dataset(session, images, math.ceil(number / _BATCH_SIZE))
+      for _ in range(num_runs)
+    ]
+  for sample in samples:
+    sample.set_num_examples(number)
+  return samples
+
+
+def _generated(module_spec, dataset):
+  """Images [64, h, w, c] of a module in the current graph."""
   try:
-    yield
-  except UserError as error:
-    print(f"no {metric}: {error}")
+    module = hub.Module(module_spec, name="gen_module", tags=_TAGS)
+  except (RuntimeError, OSError, tf.errors.OpError, ValueError) as error:
+    raise UserError(
+      f"{module_spec} cannot be loaded as a module with the tags {sorted(_TAGS)} "
+      f"({str(error).splitlines()[0]}); export the checkpoint again"
+    ) from error
+  taken = module.get_input_info_dict()
+  inputs = {"z": z_generator([_BATCH_SIZE, int(taken["z"].get_shape()[1])])}
+  if "labels" in taken:
+    inputs["labels"] = tf.random.uniform(
+      [_BATCH_SIZE], maxval=dataset.num_classes, dtype=tf.int32
+    )
+  return module(inputs, as_dict=True)["generated"]
+
+
+def _fill_standing_statistics(session, images, module_spec):
+  """Accumulates moments over generated images, where the module has none yet."""
+  switches, counters = (
+    [v for v in tf.global_variables() if v.op.name.endswith(f"accu/{name}")]
+    for name in ("update_accus", "accu_counter")
+  )
+  if not switches or min(session.run(counters)) >= 1:
+    return
+  session.run([tf.assign(switch, 1) for switch in switches])
+  num_batches = _ACCUMULATED_EXAMPLES // _BATCH_SIZE
+  for _ in tqdm.trange(num_batches, desc="standing statistics", disable=None):
+    session.run(images.op)
+  session.run([tf.assign(switch, 0) for switch in switches])
+  if isinstance(module_spec, str):
+    path = os.path.join(module_spec, "model-with-accu.ckpt")
+    tf.train.Saver().save(session, path)

@@ -1,20 +1,60 @@
-"""Samples of images for the evaluation, and Inception's features of them."""
+"""What evaluations share: noise, samples of images, Inception's features of them."""
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
+import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import inception
+from compare_gan_logits.tpu import tpu_random
 
 
 _BATCH_SIZE = 64
 # Tensors of the frozen Inception v1 of 2015-12-05, which TF-GAN uses.
 _INPUT, _POOL, _LOGITS = "Mul:0", "pool_3:0", "logits:0"
+
+
+@gin.configurable("eval_z")
+def z_generator(
+  shape: Sequence[int],
+  distribution_fn: Callable[..., tf.Tensor] = tf.random.uniform,
+  minval: float = -1.0,
+  maxval: float = 1.0,
+  stddev: float = 1.0,
+  name: str | None = None,
+  seed: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """The noise of evaluations.
+
+  Args:
+    shape: of the noise, [batch, z_dim].
+    distribution_fn: tf.random.uniform, tf.random.normal, their stateless forms or any
+      function of a shape; it is called with those of the other arguments it takes.
+    minval, maxval: of a uniform distribution.
+    stddev: of a normal one.
+    name: of the op.
+    seed: integer tensor [2]: the same seed gives the same noise. None: each run of the
+      op gives other noise.
+  """
+  if seed is not None:
+    distribution_fn = tpu_random.stateless_counterpart(distribution_fn)
+  else:
+    parameter = inspect.signature(distribution_fn).parameters.get("seed")
+    if parameter is not None and parameter.default is inspect.Parameter.empty:
+      seed = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
+  given = {"minval": minval, "maxval": maxval, "stddev": stddev, "name": name}
+  if seed is not None:
+    given["seed"] = seed
+  return utils.call_with_accepted_args(distribution_fn, shape=shape, **given)
 
 
 class NanFoundError(Exception):

@@ -10,16 +10,18 @@ import gin
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
 
+from compare_gan_logits import eval_utils
 from compare_gan_logits import files
 from compare_gan_logits import module_format
+from compare_gan_logits import utils
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.errors import UserError
-from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
 
 
 SAVED_MODEL = "saved_model"
 _UPDATE_ACCUS = "update_accus"
+_MODULE_FILE = "saved_model.pb"
 
 
 @gin.configurable("export", allowlist=["standing_images", "standing_batch_size"])
@@ -70,13 +72,26 @@ def export_module(
         standing_batch_size,
         os.path.join(folder, "standing"),
       )
-    _export_hub(gan, standing, folder)
+    _export_hub(gan, {}, standing, folder)
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
     _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
     facts = _describe(gan, dataset, classifier, architecture, step, module_dir)
     facts["training_seconds"] = training_seconds
     return module_format.write(folder, facts, module_dir)
+
+
+def export_plain(gan, options, checkpoint_path, module_dir):
+  """Writes the TF-Hub module of any AbstractGAN: as_module_spec, and nothing else.
+
+  Args:
+    gan: abstract_gan.AbstractGAN.
+    options: its parameters.
+    checkpoint_path: prefix of the checkpoint.
+    module_dir: folder to write; a module there is replaced.
+  """
+  with files.atomic_dir(module_dir, overwrite=True, voucher=_MODULE_FILE) as folder:
+    _export_hub(gan, options, checkpoint_path, folder)
 
 
 def _describe(gan, dataset, classifier, architecture, step, module_dir):
@@ -106,10 +121,11 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   """
   element = dataset.train(batch_size).make_one_shot_iterator().get_next()
   features = {"images": element["image"], "labels": element["label"]}
-  y = gan.condition(features)
+  y = gan.condition(features) if gan.conditional else None
   position = tf.placeholder(tf.int32, [], "position")
-  z = modular_gan.sample_eval_z(
-    [batch_size, gan.z_dim], tpu_random.step_seed(seed, "standing statistics", position)
+  z = eval_utils.z_generator(
+    [batch_size, gan.z_dim],
+    seed=tpu_random.step_seed(seed, "standing statistics", position),
   )
   with network_pass.network_pass(accumulate=True):
     images = gan.generate(z, y)
@@ -153,8 +169,11 @@ def _restore(session, names, checkpoint_path):
     ) from error
 
 
-def _export_hub(gan, checkpoint_path, folder):
-  spec = gan.as_module_spec()
+def _export_hub(gan, options, checkpoint_path, folder):
+  # compare_gan's abstract class has both arguments, its ModularGAN has none.
+  spec = utils.call_with_accepted_args(
+    gan.as_module_spec, params=options, mode=tf.estimator.ModeKeys.PREDICT
+  )
   # TF-Hub refuses a folder that exists; its files move into ours.
   inner = os.path.join(folder, "module")
   spec.export(inner, checkpoint_path=checkpoint_path)

@@ -49,7 +49,9 @@ class EveryNSteps(tf.train.SessionRunHook, abc.ABC):
   def after_run(
     self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
   ) -> None:
-    # What was fetched may be of before the step.
+    # What was fetched may be of before the step; to fetch it again takes time.
+    if not self._timer.should_trigger_for_step(run_values.results["global_step"] + 1):
+      return
     step = int(run_context.session.run(self._global_step))
     if self._timer.should_trigger_for_step(step):
       self.every_n_steps_after_run(step, run_context, run_values)
@@ -314,16 +316,18 @@ class NanGuard(tf.train.SessionRunHook):
   """Stops training at a loss that is not finite, before anything is saved.
 
   Args:
-    loss: scalar tensor.
+    loss: scalar tensor; None: the estimator's.
     model_dir: folder of the checkpoints, to name the last good one.
   """
 
-  def __init__(self, loss, model_dir):
+  def __init__(self, loss: tf.Tensor | None, model_dir: str):
     self._loss = loss
     self._model_dir = model_dir
 
   def begin(self):
     self._global_step = tf.train.get_global_step()
+    if self._loss is None:  # the estimator puts that of the whole step there
+      self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
 
   def before_run(self, run_context):
     return tf.train.SessionRunArgs([self._loss, self._global_step])

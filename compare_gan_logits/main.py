@@ -10,7 +10,6 @@ what, stands in the gin file; --gin_bindings changes single values:
 
 # ruff: noqa: E402, an interruption during the seconds of imports is a sentence too
 
-import contextlib
 import os
 
 from compare_gan_logits.cli import command
@@ -19,17 +18,14 @@ from compare_gan_logits.cli import command
 if __name__ == "__main__":
   command.listen_to_signals()
 
-import gin
-import gin.tf.external_configurables
+import gin.tf.external_configurables  # noqa: F401, the optimisers' names
 import tensorflow.compat.v1 as tf
 from absl import flags
 
-from compare_gan_logits import datasets
+from compare_gan_logits import configuration
 from compare_gan_logits import devices
-from compare_gan_logits import files
 from compare_gan_logits import runner_lib
-from compare_gan_logits.classifiers import from_gin
-from compare_gan_logits.configuration import explain_gin_error
+from compare_gan_logits import tensorflow_compat
 from compare_gan_logits.configuration import parse_gin
 from compare_gan_logits.distribution import KINDS
 from compare_gan_logits.distribution import Distribution
@@ -66,7 +62,9 @@ flags.DEFINE_integer(
   "GPUs to use with --distribute mirrored (default: all), or parts to make of the CPU.",
   lower_bound=1,
 )
-flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
+flags.DEFINE_bool(
+  "use_tpu", None, "Train on a TPU; default: whether $TPU_NAME names one."
+)
 flags.DEFINE_string(
   "tpu", None, "Name or grpc:// address of the TPU; default: $TPU_NAME."
 )
@@ -74,12 +72,12 @@ flags.DEFINE_string("tpu_zone", None, "Zone of the TPU; default: the metadata's.
 flags.DEFINE_string("gcp_project", None, "Project of the TPU; default: the metadata's.")
 flags.DEFINE_integer(
   "eval_every_steps",
-  None,
-  "Score only checkpoints whose step this divides.",
-  lower_bound=1,
+  5000,
+  "Score only checkpoints whose step this divides; 0 scores all.",
+  lower_bound=-1,
 )
 flags.DEFINE_integer(
-  "num_eval_averaging_runs", 1, "Evaluations with other noise, averaged.", lower_bound=1
+  "num_eval_averaging_runs", 3, "Evaluations with other noise, averaged.", lower_bound=1
 )
 flags.DEFINE_string(
   "score_filename", "scores.csv", "CSV file of the scores, in model_dir."
@@ -89,32 +87,6 @@ flags.DEFINE_string(
 def default_model_dir(config_files):
   name = os.path.splitext(os.path.basename(config_files[-1]))[0]
   return os.path.join("runs", name)
-
-
-def make_run(model_dir, distribution=None):
-  """The runner_lib.Run that gin and the flags describe.
-
-  Raises:
-    UserError: a value is missing or wrong.
-  """
-  try:
-    dataset = datasets.get_dataset()
-    dataset.check()
-    dataset.keep_pixels(model_dir)
-    return runner_lib.Run(
-      dataset=dataset,
-      classifier=from_gin(),
-      options=runner_lib.get_options_dict(),
-      settings=runner_lib.get_run_settings(),
-      model_dir=model_dir,
-      use_tpu=FLAGS.use_tpu,
-      tpu=FLAGS.tpu,
-      tpu_zone=FLAGS.tpu_zone,
-      gcp_project=FLAGS.gcp_project,
-      distribution=distribution,
-    )
-  except (TypeError, ValueError, RecursionError) as error:  # gin's, of a wrong value
-    raise UserError(explain_gin_error(error)) from error
 
 
 def main(argv):
@@ -133,27 +105,28 @@ def main(argv):
   distribution = Distribution(
     FLAGS.distribute if trains else "none", FLAGS.num_replicas if trains else None
   )
-  if trains and distribution.is_chief and not FLAGS.use_tpu:
+  with configuration.gin_errors_explained():
+    settings = runner_lib.get_run_settings()
+    options = runner_lib.get_options_dict()
+  cluster = None
+  if trains and distribution.is_chief and not options["use_tpu"]:
     print(devices.describe(), flush=True)
-  run = make_run(model_dir, distribution)
-  # Of several workers the first one speaks for all.
-  with (
-    runner_lib.alone(FLAGS.schedule, model_dir)
-    if distribution.is_chief
-    else contextlib.nullcontext()
-  ):
-    tf.io.gfile.makedirs(model_dir)
-    if trains and distribution.is_chief:
-      files.write_text(
-        os.path.join(model_dir, "operative_config.gin"), gin.config_str()
-      )
-    runner_lib.run_with_schedule(
-      FLAGS.schedule,
-      run,
-      score_filename=FLAGS.score_filename,
-      eval_every_steps=FLAGS.eval_every_steps,
-      num_eval_averaging_runs=FLAGS.num_eval_averaging_runs,
-    )
+  if options["use_tpu"]:
+    tensorflow_compat.check_tpu()
+    cluster = runner_lib.find_tpu(FLAGS.tpu, FLAGS.tpu_zone, FLAGS.gcp_project)
+  runner_lib.run_with_schedule(
+    FLAGS.schedule,
+    run_config=runner_lib.make_run_config(settings, model_dir, cluster, distribution),
+    task_manager=runner_lib.TaskManagerWithCsvResults(
+      model_dir, os.path.join(model_dir, FLAGS.score_filename)
+    ),
+    options=options,
+    use_tpu=options["use_tpu"],
+    num_eval_averaging_runs=FLAGS.num_eval_averaging_runs,
+    eval_every_steps=FLAGS.eval_every_steps,
+    training_minutes=settings.training_minutes,
+    distribution=distribution,
+  )
 
 
 def command_line():

@@ -1,37 +1,65 @@
 """Schedules: train, eval_after_train, continuous_eval, export."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
-import csv
-import io
+import inspect
 import os
+import random
 import socket
 import sys
 import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import gin
+import gin.tf
 import numpy as np
 import tensorflow.compat.v1 as tf
+from absl import flags
 
 from compare_gan_logits import checkpoints
+from compare_gan_logits import datasets
 from compare_gan_logits import devices
 from compare_gan_logits import eval_gan_lib
 from compare_gan_logits import export
-from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import hooks
+from compare_gan_logits import introduction
 from compare_gan_logits import tensorflow_compat
-from compare_gan_logits.classifiers import checks
+from compare_gan_logits.classifiers import from_gin
+from compare_gan_logits.configuration import gin_errors_explained
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
+from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.task_manager import TaskManager
+from compare_gan_logits.task_manager import TaskManagerWithCsvResults
 
+
+__all__ = [
+  "SCHEDULES",
+  "Run",
+  "TaskManager",
+  "TaskManagerWithCsvResults",
+  "get_options_dict",
+  "get_run_settings",
+  "make_run_config",
+  "run_with_schedule",
+  "use_tpu",
+]
 
 SCHEDULES = ("train", "eval_after_train", "continuous_eval", "export")
 MODULE = "module"
+# A score that could not be computed, as in compare_gan.
+_NO_SCORE = 31337.0
+_EVALUATION_TIMEOUT_SECONDS = 24 * 3600
 _TPU_CONNECT_SECONDS = 20
-_POLL_SECONDS = 10
+_SEED_FILE = "random_seed.json"
+_PATIENCE_SECONDS = 120
 # What nobody else may do in a model_dir at the same time.
 _LOCKS = {
   "train": ("training",),
@@ -47,18 +75,24 @@ RunSettings = collections.namedtuple(
 )
 
 
+def use_tpu() -> bool:
+  """Whether to train on a TPU: --use_tpu, or else whether $TPU_NAME names one."""
+  flag = flags.FLAGS["use_tpu"].value if "use_tpu" in flags.FLAGS else None
+  return bool(os.environ.get("TPU_NAME")) if flag is None else flag
+
+
 @gin.configurable("options")
 def get_options_dict(
-  batch_size=gin.REQUIRED,
-  gan_class=gin.REQUIRED,
-  architecture=gin.REQUIRED,
-  training_steps=gin.REQUIRED,
-  discriminator_normalization=None,
-  lamba=1,
-  disc_iters=1,
-  z_dim=128,
-):
-  """What gin binds under `options`.
+  batch_size: int = gin.REQUIRED,
+  gan_class: Callable[..., Any] = gin.REQUIRED,
+  architecture: str = gin.REQUIRED,
+  training_steps: int = gin.REQUIRED,
+  discriminator_normalization: Any = None,
+  lamba: float = 1,
+  disc_iters: int = 1,
+  z_dim: int = 128,
+) -> dict[str, Any]:
+  """What gin binds under `options`, as the parameters of a GAN.
 
   Args:
     batch_size: images per update, over all replicas.
@@ -69,6 +103,10 @@ def get_options_dict(
     lamba: weight of the penalty (the reference's spelling).
     disc_iters: discriminator updates per generator update.
     z_dim: length of the noise vector.
+
+  Returns:
+    The same without discriminator_normalization, lamba under the key "lambda", and
+    "use_tpu".
   """
   del discriminator_normalization
   options = {
@@ -92,25 +130,30 @@ def get_options_dict(
     raise UserError(
       f"options.gan_class is {gan_class!r}; it must be a class, such as @ModularGAN"
     )
-  return dict(
-    options, gan_class=gan_class, architecture=architecture, **{"lambda": lamba}
-  )
+  return {
+    "use_tpu": use_tpu(),
+    "gan_class": gan_class,
+    "architecture": architecture,
+    "lambda": lamba,
+    **options,
+  }
 
 
 @gin.configurable("run_config")
 def get_run_settings(
-  tf_random_seed=None,
-  single_core=False,
-  iterations_per_loop=1000,
-  save_checkpoints_steps=5000,
-  keep_checkpoint_max=1000,
-  save_summary_steps=100,
-  training_minutes=None,
-):
+  tf_random_seed: int | None = None,
+  single_core: bool = False,
+  iterations_per_loop: int = 1000,
+  save_checkpoints_steps: int = 5000,
+  keep_checkpoint_max: int = 1000,
+  save_summary_steps: int = 250,
+  training_minutes: float | None = None,
+) -> RunSettings:
   """What gin binds under `run_config`.
 
   Args:
-    tf_random_seed: of initial weights, noise and the order of images; None is 0.
+    tf_random_seed: of initial weights and noise; None: one is drawn at the first start
+      of a run, and kept in its folder.
     single_core: use one core of a TPU.
     iterations_per_loop: training steps per call of a TPU.
     save_checkpoints_steps: training steps between checkpoints.
@@ -120,7 +163,7 @@ def get_run_settings(
       not reached before: methods are compared at equal time.
   """
   return RunSettings(
-    tf_random_seed or 0,
+    tf_random_seed,
     single_core,
     iterations_per_loop,
     save_checkpoints_steps,
@@ -130,170 +173,218 @@ def get_run_settings(
   )
 
 
-class TaskManager:
-  """Which checkpoints have been evaluated, and their scores in a CSV file.
+def make_run_config(
+  settings: RunSettings,
+  model_dir: str,
+  tpu_cluster: Any = None,
+  distribution: Distribution | None = None,
+) -> tf.estimator.tpu.RunConfig:
+  """The estimator's configuration.
 
   Args:
-    model_dir: folder of the run.
-    score_filename: name of the CSV file in it.
+    settings: what get_run_settings returns.
+    model_dir: folder of checkpoints and summaries.
+    tpu_cluster: what `find_tpu` returns, or None.
+    distribution: where replicas train, or None.
   """
-
-  def __init__(self, model_dir, score_filename="scores.csv"):
-    self._model_dir = model_dir
-    self._path = os.path.join(model_dir, score_filename)
-    self._damaged = set()
-
-  def scores(self):
-    """A list of dicts, one per evaluated checkpoint, by step."""
-    if not files.is_file(self._path):
-      return []
-    try:
-      rows = list(csv.DictReader(io.StringIO(files.read_text(self._path), newline="")))
-      for row in rows:
-        int(row["step"])
-    except (KeyError, TypeError, ValueError, csv.Error):
-      raise UserError(
-        f"{self._path} is damaged; put it right or remove it: the "
-        "checkpoints that are left are then scored anew"
-      ) from None
-    return rows
-
-  def add_scores(self, step, scores):
-    """Writes the file again with the row of one more checkpoint."""
-    rows = [row for row in self.scores() if int(row["step"]) != step]
-    rows.append({"step": step, **scores})
-    rows.sort(key=lambda row: int(row["step"]))
-    columns = sorted({column for row in rows for column in row} - {"step"})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["step", *columns], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write_text(self._path, text.getvalue())
-
-  def unevaluated_checkpoints(self, every_steps=None):
-    """(step, path) of the kept checkpoints that have no row yet, oldest first."""
-    done = {int(row["step"]) for row in self.scores()}
-    for step, path in checkpoints.of_run(self._model_dir):
-      if (
-        step not in done | self._damaged
-        and step > 0
-        and not (every_steps and step % every_steps)
-      ):
-        trouble = checkpoints.problem(path)
-        if trouble is None:
-          yield step, path
-        else:
-          self._damaged.add(step)
-          print(
-            f"{path} is damaged ({trouble}) and gets no scores",
-            file=sys.stderr,
-            flush=True,
-          )
+  distribution = distribution or Distribution()
+  return tf.estimator.tpu.RunConfig(
+    model_dir=model_dir,
+    tf_random_seed=settings.tf_random_seed,
+    cluster=tpu_cluster,
+    save_checkpoints_steps=settings.save_checkpoints_steps,
+    keep_checkpoint_max=settings.keep_checkpoint_max,
+    save_summary_steps=settings.save_summary_steps,
+    log_step_count_steps=settings.save_summary_steps,
+    train_distribute=distribution.strategy,
+    session_config=distribution.session_config(),
+    tpu_config=tf.estimator.tpu.TPUConfig(
+      iterations_per_loop=settings.iterations_per_loop,
+      num_shards=1 if settings.single_core else None,
+      per_host_input_for_training=(tf.estimator.tpu.InputPipelineConfig.PER_HOST_V2),
+    ),
+  )
 
 
 class Run:
-  """One configured run: dataset, classifier and model, and where they write."""
+  """One configured run: data, classifier and model, and where they write.
+
+  Args:
+    dataset: datasets.ImageDataset.
+    classifier: classifiers.Classifier whose logits are the condition, or None.
+    options: what get_options_dict returns.
+    run_config: what make_run_config returns.
+    task_manager: TaskManager of the same folder; None: one that keeps no scores.
+    use_tpu: whether to train on a TPU.
+    training_minutes: of training after which it ends; None: options decide.
+    distribution: where replicas train, that of run_config; None: one replica.
+  """
 
   def __init__(
     self,
-    dataset,
-    classifier,
-    options,
-    settings,
-    model_dir,
-    use_tpu=False,
-    tpu=None,
-    tpu_zone=None,
-    gcp_project=None,
-    distribution=None,
+    dataset: Any,
+    classifier: Any,
+    options: dict[str, Any],
+    run_config: tf.estimator.tpu.RunConfig,
+    task_manager: TaskManager | None = None,
+    use_tpu: bool = False,
+    training_minutes: float | None = None,
+    distribution: Distribution | None = None,
   ):
     self.dataset = dataset
     self.classifier = classifier
     self.options = options
-    self.settings = settings
-    self.model_dir = model_dir
-    self._use_tpu = use_tpu
-    self._tpu = (tpu, tpu_zone, gcp_project)
+    self.model_dir = run_config.model_dir
+    self.task_manager = task_manager or TaskManager(self.model_dir)
     self.distribution = distribution or Distribution()
+    self._run_config = run_config
+    self._use_tpu = use_tpu
+    self._training_minutes = training_minutes
     if use_tpu:
       tensorflow_compat.check_tpu()
     if use_tpu and self.distribution.strategy:
       raise UserError("--use_tpu has its own replicas; leave out --distribute")
     _check_place(classifier, use_tpu, self.distribution)
     self._replica_batch = self.distribution.share(options["batch_size"])
-    if self.distribution.across_processes and settings.training_minutes is not None:
+    if self.distribution.across_processes and training_minutes is not None:
       raise UserError(
         "run_config.training_minutes is for one process: several would "
         "stop at different steps; bind options.training_steps only"
       )
-    # A class of the reference's contract has no such argument.
+    # A class written for compare_gan has no argument for a classifier.
     condition = {} if classifier is None else {"classifier": classifier}
     self.gan = options["gan_class"](
-      dataset=dataset, parameters=options, model_dir=model_dir, **condition
+      dataset=dataset, parameters=options, model_dir=self.model_dir, **condition
     )
 
   @property
-  def module_dir(self):
+  def module_dir(self) -> str:
     return os.path.join(self.model_dir, MODULE)
 
-  def train(self, training_hooks=()):
+  def train(self) -> None:
     """Trains from the last checkpoint to options.training_steps."""
     chief = self.distribution.is_chief
     step = (checkpoints.settle if chief else checkpoints.settled)(self.model_dir)
     if step >= self.options["training_steps"]:
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
+      self._mark(done=True)
       return
     logits = self.cached_logits()
-    if chief:
-      time_hook = hooks.TrainingTime(self.model_dir, self.settings.training_minutes)
-      training_hooks = (*training_hooks, time_hook)
-    estimator = self._estimator(training_hooks)
-    if chief:
-      self._introduce(logits)
-
-    def input_fn(params, input_context=None):
-      share = input_share(input_context, params.get("context"))
-      dataset = self.gan.input_fn(params, start_step=step, logits=logits, **share)
-      # A strategy and a TPU copy the batches to their replicas themselves.
-      if self.distribution.strategy or self._use_tpu:
-        return dataset
-      return devices.prefetch(dataset)
-
-    max_steps = self.options["training_steps"]
-    guards = [hooks.WeightGuard(self.model_dir)]
-    with self.dataset.naming_damage(), checkpoints.naming_misfit(self.model_dir):
-      if not self.distribution.across_processes:
-        estimator.train(input_fn, max_steps=max_steps, saving_listeners=guards)
-        return
-      # The one call that TensorFlow has for several processes passes no listeners on.
-      savers = (
-        [
-          tf.train.CheckpointSaverHook(
-            self.model_dir,
-            save_steps=self.settings.save_checkpoints_steps,
-            listeners=guards,
-          )
-        ]
-        if chief
-        else []
+    if chief and isinstance(self.gan, modular_gan.ModularGAN):
+      introduction.introduce(
+        self.gan, self.dataset, self.classifier, logits, self.model_dir
       )
+    self._mark(done=False)
+    run_config = self._run_config.replace(tf_random_seed=self._seed(draw=True))
+    estimator = self.gan.as_estimator(
+      run_config=run_config, batch_size=self._replica_batch, use_tpu=self._use_tpu
+    )
+    self._train(estimator, self._input_fn(step, logits), run_config)
+    self._mark(done=True)
+
+  def _train(self, estimator, input_fn, run_config):
+    max_steps = self.options["training_steps"]
+    training_hooks = self._hooks(run_config)
+    with self._naming_damage(), checkpoints.naming_misfit(self.model_dir):
+      if not self.distribution.across_processes:
+        estimator.train(input_fn, hooks=training_hooks, max_steps=max_steps)
+        return
       tf.estimator.train_and_evaluate(
         estimator,
-        tf.estimator.TrainSpec(input_fn, max_steps, savers),
+        tf.estimator.TrainSpec(input_fn, max_steps, training_hooks),
         tf.estimator.EvalSpec(input_fn),
       )
       # Where TensorFlow has other workers than the chief save as well.
       scratch = os.path.join(
         self.model_dir, "tmp_{}_{}".format(*self.distribution.task)
       )
-      if not chief and tf.io.gfile.isdir(scratch):
+      if not self.distribution.is_chief and tf.io.gfile.isdir(scratch):
         tf.io.gfile.rmtree(scratch)
 
-  def last_step(self):
+  def _naming_damage(self):
+    naming = getattr(self.dataset, "naming_damage", contextlib.nullcontext)
+    return naming()
+
+  def _mark(self, done):
+    """Writes or removes TRAIN_DONE."""
+    if not self.distribution.is_chief:
+      return
+    if done:
+      self.task_manager.mark_training_done()
+    else:
+      self.task_manager.mark_training_begun()
+
+  def _input_fn(self, start_step, logits):
+    """The model's input_fn; of one that can, from the images of `start_step` on."""
+    if "start_step" not in inspect.signature(self.gan.input_fn).parameters:
+      return self.gan.input_fn
+
+    def input_fn(params, input_context=None):
+      share = input_share(input_context, params.get("context"))
+      dataset = self.gan.input_fn(params, start_step=start_step, logits=logits, **share)
+      # A strategy and a TPU copy the batches to their replicas themselves.
+      if self.distribution.strategy or self._use_tpu:
+        return dataset
+      return devices.prefetch(dataset)
+
+    return input_fn
+
+  def _hooks(self, run_config):
+    """What accompanies the training loop."""
+    found = [hooks.FitGuard(self.model_dir), hooks.NanGuard(None, self.model_dir)]
+    if self.distribution.across_processes:
+      found.append(hooks.LostWorker())
+    if not self.distribution.is_chief:
+      return found
+    max_steps = self.options["training_steps"]
+    if not self._use_tpu:  # no hook sees the tensors inside a TPU's loop
+      found.append(hooks.HealthHook(run_config.save_summary_steps))
+    return [
+      *found,
+      hooks.ProgressHook(max_steps),
+      hooks.ReportProgressHook(self.task_manager, max_steps),
+      hooks.TrainingTime(self.model_dir, self._training_minutes),
+      gin.tf.GinConfigSaverHook(self.model_dir),
+      hooks.AsyncCheckpointSaverHook(
+        self.model_dir,
+        save_secs=run_config.save_checkpoints_secs,
+        save_steps=run_config.save_checkpoints_steps,
+        listeners=[hooks.WeightGuard(self.model_dir)],
+      ),
+    ]
+
+  def _seed(self, draw=False):
+    """run_config's, or the one that was drawn at the first start of the run.
+
+    Args:
+      draw: whether to draw one where there is none; else that is 0.
+    """
+    if self._run_config.tf_random_seed is not None:
+      return self._run_config.tf_random_seed
+    path = os.path.join(self.model_dir, _SEED_FILE)
+    if draw and self.distribution.is_chief and not files.is_file(path):
+      files.write_json(path, {"tf_random_seed": random.SystemRandom().randrange(2**31)})
+    for _ in range(_PATIENCE_SECONDS if draw else 1):
+      if files.is_file(path):
+        break
+      time.sleep(1)  # the chief draws it
+    else:
+      return 0
+    try:
+      return int(files.read_json(path)["tf_random_seed"])
+    except (KeyError, TypeError, ValueError):
+      raise UserError(
+        f"{path} is damaged; write the seed of the run there, as in "
+        '{"tf_random_seed": 8}, or remove it: then another one is drawn'
+      ) from None
+
+  def last_step(self) -> int:
     """Step of the last checkpoint, 0 where there is none."""
     return max((step for step, _ in checkpoints.of_run(self.model_dir)), default=0)
 
-  def export(self, checkpoint_path=None, module_dir=None):
+  def export(
+    self, checkpoint_path: str | None = None, module_dir: str | None = None
+  ) -> str:
     """Exports a checkpoint (the last one) as a module; returns its folder."""
     if checkpoint_path is None:
       newest = checkpoints.newest(self.model_dir)
@@ -303,8 +394,11 @@ class Run:
         )
       _, checkpoint_path = newest
     module_dir = module_dir or self.module_dir
+    if not isinstance(self.gan, modular_gan.ModularGAN):
+      export.export_plain(self.gan, self.options, checkpoint_path, module_dir)
+      return module_dir
     if self.classifier is not None and self.classifier.check is None:
-      self._check_classifier(*_sample(self.dataset, self.classifier, None))
+      introduction.check_classifier(self.dataset, self.classifier)
     export.export_module(
       self.gan,
       self.dataset,
@@ -312,38 +406,61 @@ class Run:
       self.options["architecture"],
       checkpoint_path,
       module_dir,
-      seed=self.settings.tf_random_seed,
+      seed=self._seed(),
       training_seconds=hooks.TrainingTime.read(self.model_dir),
     )
     return module_dir
 
-  def evaluate(self, manager, every_steps=None, averaging_runs=1):
-    """Scores the checkpoints that have no score yet; returns the last step seen."""
-    last = max([int(row["step"]) for row in manager.scores()], default=0)
-    for step, path in manager.unevaluated_checkpoints(every_steps):
-      module_dir = os.path.join(self.model_dir, "tfhub", str(step))
-      try:
-        self.export(path, module_dir)
-      except UserError:
-        if (step, path) in checkpoints.of_run(self.model_dir):
-          raise
-        continue  # The training beside us has removed it: run_config.keep_checkpoint_max.
-      scores = eval_gan_lib.evaluate(
-        module_dir, self.dataset, self.classifier, averaging_runs
-      )
-      manager.add_scores(step, scores)
-      _write_summaries(self.model_dir, step, scores)
+  def evaluate(
+    self, averaging_runs: int = 1, every_steps: int | None = None, timeout: float = 0
+  ) -> None:
+    """Scores the checkpoints that have no score yet.
+
+    Args:
+      averaging_runs: samples of each module that are scored.
+      every_steps: only checkpoints whose step this divides; None or less than 1: all.
+      timeout: seconds to wait for another checkpoint, while training is not done.
+    """
+    tasks = eval_gan_lib.default_tasks(self.classifier)
+    found = False
+    for path in self.task_manager.unevaluated_checkpoints(timeout, every_steps):
+      found = True
+      self._evaluate(path, tasks, averaging_runs)
+    if not found and not self.task_manager.get_checkpoints_with_results():
       print(
-        f"step {step}  "
-        + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())),
-        flush=True,
+        f"no checkpoint in {self.model_dir} was scored: none has a step that "
+        f"{every_steps} divides; set --eval_every_steps (0 scores all)",
+        file=sys.stderr,
       )
-      last = max(last, step)
-    return last
 
-  # Parts ---------------------------------------------------------------------
+  def _evaluate(self, checkpoint_path, tasks, averaging_runs):
+    step = checkpoints.step_of(checkpoint_path)
+    module_dir = os.path.join(self.model_dir, "tfhub", str(step))
+    try:
+      if not files.is_file(os.path.join(module_dir, "saved_model.pb")):
+        self.export(checkpoint_path, module_dir)
+    except UserError:
+      if (step, checkpoint_path) in checkpoints.of_run(self.model_dir):
+        raise
+      return  # The training beside us has removed it: run_config.keep_checkpoint_max.
+    try:
+      scores = eval_gan_lib.evaluate_tfhub_module(
+        module_dir, tasks, use_tpu=self._use_tpu, num_averaging_runs=averaging_runs
+      )
+    except ValueError as error:
+      print(f"step {step} gets no scores: {error}", file=sys.stderr, flush=True)
+      scores = {}
+    self.task_manager.add_eval_result(checkpoint_path, scores, _NO_SCORE)
+    means = {
+      name[: -len("_mean")]: value
+      for name, value in sorted(scores.items())
+      if name.endswith("_mean")
+    }
+    _write_summaries(self.model_dir, step, means)
+    told = (f"{name} {value:.4g}" for name, value in means.items())
+    print(f"step {step}  " + "  ".join(told), flush=True)
 
-  def cached_logits(self):
+  def cached_logits(self) -> Any:
     """The training images' logits from classifier.cache_dir, or None."""
     if self.classifier is None or not self.classifier.cache_dir:
       return None
@@ -352,75 +469,6 @@ class Run:
     return logit_cache.open(
       self.classifier.cache_dir, self.classifier, self.dataset, "train"
     )
-
-  def _estimator(self, training_hooks):
-    use_tpu, settings = self._use_tpu, self.settings
-    params = {
-      "seed": settings.tf_random_seed,
-      "save_summary_steps": settings.save_summary_steps,
-    }
-    config = tf.estimator.tpu.RunConfig(
-      model_dir=self.model_dir,
-      tf_random_seed=settings.tf_random_seed,
-      cluster=_tpu_cluster(*self._tpu) if use_tpu else None,
-      save_checkpoints_steps=settings.save_checkpoints_steps,
-      keep_checkpoint_max=settings.keep_checkpoint_max,
-      save_summary_steps=settings.save_summary_steps,
-      log_step_count_steps=settings.save_summary_steps,
-      train_distribute=self.distribution.strategy,
-      session_config=self.distribution.session_config(),
-      tpu_config=tf.estimator.tpu.TPUConfig(
-        iterations_per_loop=settings.iterations_per_loop,
-        num_shards=1 if settings.single_core else None,
-        per_host_input_for_training=(tf.estimator.tpu.InputPipelineConfig.PER_HOST_V2),
-      ),
-    )
-    if self.distribution.across_processes:
-      training_hooks = (hooks.LostWorker(), *training_hooks)
-    if self.distribution.is_chief:
-      training_hooks = (
-        hooks.ProgressHook(self.options["training_steps"]),
-        *training_hooks,
-      )
-      if not use_tpu:  # no hook sees the tensors inside a TPU's loop
-        training_hooks += (hooks.HealthHook(settings.save_summary_steps),)
-    return tf.estimator.tpu.TPUEstimator(
-      model_fn=_with_hooks(self.gan.model_fn, self.model_dir, training_hooks),
-      config=config,
-      params=params,
-      use_tpu=use_tpu,
-      # On a TPU the whole batch, which TPUEstimator divides; else what each gets.
-      train_batch_size=self._replica_batch * self.gan.num_sub_steps,
-    )
-
-  def _introduce(self, logits):
-    """Says what is about to be learnt from, and refuses a constant condition."""
-    images, labels, logits = _sample(self.dataset, self.classifier, logits)
-    counts = self.dataset.class_counts("train")
-    of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
-    if counts is None:
-      counts = np.bincount(labels, minlength=self.dataset.num_classes)
-    print(
-      f"dataset {self.dataset.name}: {self.dataset.num_examples('train')} training "
-      f"images of {'x'.join(map(str, self.gan.image_shape))}, "
-      f"{self.dataset.num_classes} classes of {counts.min()} to {counts.max()} "
-      f"images{of_sample}"
-    )
-    if self.classifier is not None:
-      self._check_classifier(images, labels, logits)
-    print(
-      "parameters: "
-      + ", ".join(
-        f"{name} {count:,}" for name, count in parameter_counts(self.gan).items()
-      )
-    )
-    path = os.path.join(self.model_dir, "training_images.png")
-    figures.grid(images[:64].reshape(8, 8, *images.shape[1:]), path)
-    print(f"training images: {path}", flush=True)
-
-  def _check_classifier(self, images, labels, logits):
-    """Puts what is found into classifier.check, and so into inversion.json."""
-    checks.check(self.classifier, self.dataset, images, labels, logits)
 
 
 def _check_place(classifier, use_tpu, distribution):
@@ -439,50 +487,12 @@ def _check_place(classifier, use_tpu, distribution):
     )
 
 
-def parameter_counts(gan):
-  """Trainable parameters of {"generator", "discriminator"}."""
-  with tf.Graph().as_default():
-    y = tf.zeros([1, gan.condition_size])
-    gan.generate(tf.zeros([1, gan.z_dim]), y)
-    gan.discriminate(tf.zeros([1, *gan.image_shape]), y)
-    return {
-      network.name: sum(int(np.prod(v.shape)) for v in network.trainable_variables)
-      for network in (gan.generator, gan.discriminator)
-    }
-
-
-def _sample(dataset, classifier, logits, size=256):
-  """(images, labels, logits or None) of the first images of training."""
-  with tf.Graph().as_default(), tf.Session() as session:
-    element = session.run(dataset.train(size).make_one_shot_iterator().get_next())
-  if logits is not None:
-    logits = np.asarray([logits[i] for i in element["id"]])
-  elif classifier is not None:
-    logits = classifier.predict(element["image"])
-  return element["image"], element["label"], logits
-
-
-def _with_hooks(model_fn, model_dir, training_hooks):
-  """Adds the hooks, which need the loss of the graph that model_fn builds."""
-
-  # A strategy would rewrite it by autograph, which takes longer than to build it.
-  model_fn = tf.autograph.experimental.do_not_convert(model_fn)
-
-  def with_hooks(features, labels, params, mode):
-    spec = model_fn(features, labels, params, mode)
-    return spec._replace(
-      training_hooks=(
-        hooks.FitGuard(model_dir),
-        hooks.NanGuard(spec.loss, model_dir),
-        *training_hooks,
-      )
-    )
-
-  return with_hooks
-
-
-def _tpu_cluster(tpu, zone, project):
+def find_tpu(tpu: str | None, zone: str | None, project: str | None) -> Any:
   """A TPUClusterResolver.
+
+  Args:
+    tpu: name or grpc:// address; None: $TPU_NAME.
+    zone, project: None: the metadata's.
 
   Raises:
     UserError: there is no such TPU, or it does not answer.
@@ -526,7 +536,7 @@ def _write_summaries(model_dir, step, scores):
 
 
 @contextlib.contextmanager
-def alone(schedule, model_dir):
+def _alone(schedule: str, model_dir: str) -> Iterator[None]:
   """Refuses to run a schedule beside another process of the same in `model_dir`.
 
   continuous_eval and export may run beside a training.
@@ -541,38 +551,74 @@ def alone(schedule, model_dir):
 
 
 def run_with_schedule(
-  schedule,
-  run,
-  score_filename="scores.csv",
-  eval_every_steps=None,
-  num_eval_averaging_runs=1,
-):
-  """Runs one schedule.
+  schedule: str,
+  run_config: tf.estimator.tpu.RunConfig,
+  task_manager: TaskManager,
+  options: dict[str, Any],
+  use_tpu: bool,
+  num_eval_averaging_runs: int = 1,
+  eval_every_steps: int | None = -1,
+  training_minutes: float | None = None,
+  distribution: Distribution | None = None,
+) -> None:
+  """Runs one schedule with the dataset and the classifier that gin binds.
+
+  The same call again goes on from the last checkpoint. Without
+  run_config.tf_random_seed a seed is drawn at the first start and kept in model_dir:
+  runs differ from each other, and a resumed one ends with the weights of one that was
+  never stopped.
 
   Args:
     schedule: "train" (ends with an export), "eval_after_train" (the same, then
       scores every checkpoint), "continuous_eval" (scores checkpoints as another
-      process writes them) or "export".
-    run: Run.
-    score_filename: CSV file in the run's folder.
-    eval_every_steps: score only checkpoints whose step this divides.
-    num_eval_averaging_runs: evaluations with other noise, averaged.
+      process writes them, for at most 24 hours without a new one) or "export".
+    run_config: settings of the training loop, with model_dir.
+    task_manager: TaskManager that keeps the scores.
+    options: what get_options_dict returns.
+    use_tpu: whether to train on a TPU.
+    num_eval_averaging_runs: samples of a module that are scored and averaged.
+    eval_every_steps: score only checkpoints whose step this divides; None or less
+      than 1: all.
+    training_minutes: of training after which it ends.
+    distribution: where replicas train, that of run_config.
+
+  Raises:
+    UserError: no such schedule; or what is configured cannot be run.
   """
   if schedule not in SCHEDULES:
     raise UserError(f"--schedule {schedule}: {nearest(schedule, SCHEDULES)}")
-  manager = TaskManager(run.model_dir, score_filename)
+  if run_config.tf_random_seed is not None:
+    np.random.seed(run_config.tf_random_seed)
+  with gin_errors_explained():
+    dataset = datasets.get_dataset()
+    dataset.check()
+    dataset.keep_pixels(task_manager.model_dir)
+    run = Run(
+      dataset,
+      from_gin(),
+      options,
+      run_config,
+      task_manager,
+      use_tpu,
+      training_minutes,
+      distribution,
+    )
   if schedule in ("eval_after_train", "continuous_eval"):
     eval_gan_lib.Settings()  # a wrong one is told before the training, not after it
-  if schedule in ("train", "eval_after_train"):
-    run.train()
-  if not run.distribution.is_chief:
+  if not run.distribution.is_chief:  # of several workers the first speaks for all
+    if schedule in ("train", "eval_after_train"):
+      run.train()
     return
-  if schedule != "continuous_eval":
-    print(f"module: {run.export()}")
-  if schedule == "eval_after_train":
-    run.evaluate(manager, eval_every_steps, num_eval_averaging_runs)
-  while schedule == "continuous_eval":
-    step = run.evaluate(manager, eval_every_steps, num_eval_averaging_runs)
-    if max(step, run.last_step()) >= run.options["training_steps"]:
-      break
-    time.sleep(_POLL_SECONDS)
+  with _alone(schedule, run.model_dir):
+    tf.io.gfile.makedirs(os.path.join(run.model_dir, "result"))
+    if schedule in ("train", "eval_after_train"):
+      run.train()
+    if schedule != "continuous_eval":
+      print(f"module: {run.export()}", flush=True)
+    if schedule in ("eval_after_train", "continuous_eval"):
+      waits = schedule == "continuous_eval"
+      run.evaluate(
+        num_eval_averaging_runs,
+        eval_every_steps,
+        _EVALUATION_TIMEOUT_SECONDS if waits else 0,
+      )

@@ -43,6 +43,7 @@ def _start(folder, schedule):
         os.path.join(folder, "run"),
         "--schedule",
         schedule,
+        "--eval_every_steps=0",
       ],
       cwd=ROOT,
       stdout=log,

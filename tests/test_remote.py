@@ -11,7 +11,7 @@ from compare_gan_logits import configuration
 from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import inversion
-from compare_gan_logits import main as program
+from compare_gan_logits import main  # noqa: F401, its flags
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import logit_cache
 from compare_gan_logits.errors import UserError
@@ -26,26 +26,27 @@ def configured(tmp_path):
   gin.clear_config()
 
 
-def run(path, steps, more=()):
+def run(path, steps, schedule):
+  """Runs a schedule; returns the rows of scores."""
   gin.clear_config()
-  configuration.parse_gin([path], [f"options.training_steps = {steps}", *more])
-  return program.make_run("ram://run")
+  configuration.parse_gin([path], [f"options.training_steps = {steps}"])
+  manager = runner_lib.TaskManagerWithCsvResults("ram://run")
+  settings = runner_lib.get_run_settings()
+  options = runner_lib.get_options_dict()
+  run_config = runner_lib.make_run_config(settings, "ram://run")
+  runner_lib.run_with_schedule(schedule, run_config, manager, options, False, 1, 1)
+  return manager.rows()
 
 
 @pytest.mark.long
 def test_train_resume_export_score_and_load(configured):
-  run(configured, 2).train()
-  trained = run(configured, 3)
-  runner_lib.run_with_schedule("eval_after_train", trained)
-  assert trained.last_step() == 3
-  assert [row["step"] for row in runner_lib.TaskManager("ram://run").scores()] == [
-    "2",
-    "3",
-  ]
-  runner_lib.run_with_schedule("export", trained)  # in place of the one that is there
+  run(configured, 2, "train")
+  rows = run(configured, 3, "eval_after_train")
+  assert [row["step"] for row in rows] == ["2", "3"]
+  run(configured, 3, "export")  # in place of the one that is there
   inverter = inversion.Inverter.load("ram://run/module")
   assert inverter.info["step"] == 3
-  images, _ = trained.dataset.arrays("validation", limit=2)
+  images, _ = datasets.get_dataset().arrays("validation", limit=2)
   assert inverter.reconstruct(images).shape == (2, 1, 32, 32, 1)
   with tf.io.gfile.GFile("ram://run/module/inversion.json", "a") as f:
     f.write("}")

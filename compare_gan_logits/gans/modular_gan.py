@@ -56,12 +56,6 @@ def sample_z(
   )
 
 
-@gin.configurable("eval_z")
-def sample_eval_z(shape, seed, distribution_fn=tf.random.stateless_normal, **kwargs):
-  """The noise of evaluations; as sample_z."""
-  return sample_z(shape, seed, distribution_fn, **kwargs)
-
-
 def _own(values, rows):
   """The replica's rows of values of the whole batch; None: all of them."""
   return values if rows is None else tf.gather(values, rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
-import tensorflow_gan as tfgan
 
 from compare_gan_logits.metrics import eval_task
 
 
+@gin.configurable
 class FIDScoreTask(eval_task.EvalTask):
   """FID of the generated to the real images: "fid_score"."""
 
@@ -31,6 +32,8 @@ def compute_fid_from_activations(
   Returns:
     The distance; rounding can make that of equal sets slightly negative.
   """
+  import tensorflow_gan as tfgan  # takes seconds
+
   with tf.Graph().as_default(), tf.Session() as session:
     real = tf.placeholder(tf.float32, [None, real_activations.shape[1]])
     fake = tf.placeholder(tf.float32, [None, fake_activations.shape[1]])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gin
 import numpy as np
 from scipy.spatial import distance
 
 from compare_gan_logits.metrics import eval_task
 
 
+@gin.configurable
 class FractalDimensionTask(eval_task.EvalTask):
   """Dimension of the set of generated images: "fractal_dimension"."""
 

@@ -56,7 +56,15 @@ def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
   return _load(path, input_name, output, low, high)
 
 
-@functools.lru_cache(maxsize=1)
+def is_bound() -> bool:
+  """Whether gin names an Inception."""
+  try:
+    return bool(gin.query_parameter("inception.path"))
+  except ValueError:
+    return False
+
+
+@functools.lru_cache(maxsize=2)
 def _load(path, input_name, output, low, high):
   options = {"output": output, "size": SIZE, "low": low, "high": high}
   if path == TFGAN:

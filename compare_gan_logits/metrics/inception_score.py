@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gin
 import tensorflow.compat.v1 as tf
-import tensorflow_gan as tfgan
 
 from compare_gan_logits.metrics import eval_task
 
 
+@gin.configurable
 class InceptionScoreTask(eval_task.EvalTask):
   """exp(E[KL(p(class | image), p(class))]) of generated images: "inception_score"."""
 
   _LABEL = "inception_score"
 
   def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+    import tensorflow_gan as tfgan  # takes seconds
+
     del real_dset
     with tf.Graph().as_default(), self._create_session() as session:
       logits = tf.placeholder(tf.float32, [None, fake_dset.logits.shape[1]])

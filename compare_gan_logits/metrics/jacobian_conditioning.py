@@ -2,8 +2,71 @@
 
 from __future__ import annotations
 
+import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+
+from compare_gan_logits import eval_utils
+from compare_gan_logits.metrics import eval_task
+
+
+_BATCH_SIZE = 8
+
+
+@gin.configurable
+class GeneratorConditionNumberTask(eval_task.EvalTask):
+  """Conditioning of a module's generator in its noise: "log_condition_number".
+
+  The logarithm of the largest over the smallest eigenvalue of J'J, mean over noise
+  vectors of eval_z. Logits are drawn from a standard normal, and the class is the first.
+
+  Args:
+    num_batches: of 8 noise vectors each.
+  """
+
+  _LABEL = "log_condition_number"
+  reads_activations = False
+
+  def __init__(self, num_batches: int = 1):
+    self._num_batches = num_batches
+
+  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+    raise NotImplementedError("the condition number is the module's: run_on_module")
+
+  def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
+    del fake_dset, real_dset
+    with tf.Graph().as_default(), self._create_session() as session:
+      module = hub.Module(module_dir, tags={"gen", f"bs{_BATCH_SIZE}"})
+      taken = module.get_input_info_dict()
+      inputs = {k: tf.placeholder(i.dtype, i.get_shape()) for k, i in taken.items()}
+      images = module(inputs, as_dict=True)["generated"]
+      session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+      numbers = [
+        analyze_jacobian(_jacobian(session, inputs, images))["metric_tensor"]
+        for _ in range(self._num_batches)
+      ]
+    return {self._LABEL: float(np.mean([n["log_condition_number"] for n in numbers]))}
+
+
+def _jacobian(session, inputs, images):
+  """d images / d z [8, pixels, z_dim] at random inputs, a column of z at a time.
+
+  The product of J with a vector is the gradient of the gradient's product with another.
+  """
+  z = inputs["z"]
+  fx = tf.layers.flatten(images)
+  other, direction = tf.zeros_like(fx), tf.placeholder(z.dtype, z.shape)
+  (column,) = tf.gradients(tf.gradients(fx, z, other), other, direction)
+  feeds = {z: session.run(eval_utils.z_generator(z.shape.as_list()))}
+  for name, value in inputs.items():
+    if name == "labels":
+      feeds[value] = np.zeros(value.shape.as_list())
+    elif name == "logits":
+      feeds[value] = np.random.standard_normal(value.shape.as_list())
+  units = np.eye(int(z.shape[1]))[:, None].repeat(_BATCH_SIZE, axis=1)
+  columns = [session.run(column, {direction: unit, **feeds}) for unit in units]
+  return np.stack(columns, axis=-1)
 
 
 def compute_jacobian(xs: tf.Tensor, fx: tf.Tensor) -> tf.Tensor:

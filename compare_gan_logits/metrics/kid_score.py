@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gin
 import tensorflow.compat.v1 as tf
-import tensorflow_gan as tfgan
 
 from compare_gan_logits.metrics import eval_task
 
 
+@gin.configurable
 class KIDScoreTask(eval_task.EvalTask):
   """KID of the generated to the real images: "kid_score"."""
 
@@ -42,6 +43,8 @@ def kid(
     Scalar tensor, or (scalar, its standard error, from the population deviation of the
     blocks: 0 for a single one).
   """
+  import tensorflow_gan as tfgan  # takes seconds
+
   distance, error = tfgan.eval.kernel_classifier_distance_and_std_from_activations(
     real_activations, fake_activations, max_batch_size, dtype
   )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -13,6 +14,7 @@ _BATCH_SIZE = 64
 _NUM_BATCHES = 5
 
 
+@gin.configurable
 class MultiscaleSSIMTask(eval_task.EvalTask):
   """Mean similarity of two generated images: "ms_ssim"; the lower, the more varied."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import gin
 import numpy as np
 from scipy.cluster import vq
 
 from compare_gan_logits.metrics import eval_task
 
 
+@gin.configurable
 class PRDScoreTask(eval_task.EvalTask):
   """F-scores of the curve on Inception's activations.
 

@@ -1,0 +1,80 @@
+"""What a training is about to learn from, said before its first step."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import figures
+from compare_gan_logits.classifiers import checks
+from compare_gan_logits.gans import modular_gan
+
+
+def introduce(
+  gan: modular_gan.ModularGAN,
+  dataset: Any,
+  classifier: Any,
+  logits: Any,
+  model_dir: str,
+) -> None:
+  """Prints the data, the logits and the networks; shows some images in a file.
+
+  Args:
+    gan: what is trained.
+    dataset: datasets.ImageDataset.
+    classifier: classifiers.Classifier, or None.
+    logits: cached logits [num examples, n], or None.
+    model_dir: folder of training_images.png.
+
+  Raises:
+    UserError: the logits are not finite, or the same for every image.
+  """
+  images, labels, logits = _sample(dataset, classifier, logits)
+  counts = dataset.class_counts("train")
+  of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
+  if counts is None:
+    counts = np.bincount(labels, minlength=dataset.num_classes or 1)
+  print(
+    f"dataset {dataset.name}: {dataset.num_examples('train')} training "
+    f"images of {'x'.join(map(str, gan.image_shape))}, "
+    f"{len(counts)} classes of {counts.min()} to {counts.max()} images{of_sample}"
+  )
+  if classifier is not None:
+    checks.check(classifier, dataset, images, labels, logits)
+  parts = (f"{name} {count:,}" for name, count in parameter_counts(gan).items())
+  print("parameters: " + ", ".join(parts))
+  path = os.path.join(model_dir, "training_images.png")
+  shown = images[: min(64, len(images) // 8 * 8)]
+  figures.grid(shown.reshape(-1, 8, *images.shape[1:]), path)
+  print(f"training images: {path}", flush=True)
+
+
+def parameter_counts(gan: modular_gan.ModularGAN) -> dict[str, int]:
+  """Trainable parameters of {"generator", "discriminator"}."""
+  with tf.Graph().as_default():
+    y = tf.zeros([1, gan.condition_size]) if gan.conditional else None
+    gan.generate(tf.zeros([1, gan.z_dim]), y)
+    gan.discriminate(tf.zeros([1, *gan.image_shape]), y)
+    return {
+      network.name: sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+      for network in (gan.generator, gan.discriminator)
+    }
+
+
+def check_classifier(dataset: Any, classifier: Any) -> None:
+  """Looks at a sample of the training images; the figures go into classifier.check."""
+  checks.check(classifier, dataset, *_sample(dataset, classifier, None))
+
+
+def _sample(dataset, classifier, logits, size=256):
+  """(images, labels, logits or None) of the first images of training."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    element = session.run(dataset.train(size).make_one_shot_iterator().get_next())
+  if logits is not None:
+    logits = np.asarray([logits[i] for i in element["id"]])
+  elif classifier is not None:
+    logits = classifier.predict(element["image"])
+  return element["image"], element["label"], logits

@@ -1,0 +1,98 @@
+"""How often the discriminator is right about images it was not trained on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import gin
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+
+from compare_gan_logits import eval_utils
+from compare_gan_logits import inversion
+from compare_gan_logits import module_format
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.metrics import eval_task
+
+
+_BATCH_SIZE = 64
+
+
+@gin.configurable
+class AccuracyTask(eval_task.EvalTask):
+  """Accuracy of the module's discriminator at a probability of 1/2.
+
+  "real_accuracy" is the share of evaluation images that it calls real, "fake_accuracy"
+  that of generated images that it does not. A discriminator conditioned on logits gets
+  those of the real images, for their reconstructions as well.
+  """
+
+  _LABEL = "accuracy"
+  reads_activations = False
+
+  def metric_list(self) -> frozenset[str]:
+    return frozenset({"real_accuracy", "fake_accuracy"})
+
+  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+    raise NotImplementedError("AccuracyTask needs the module; call run_on_module")
+
+  def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
+    """As EvalTask.run_on_module.
+
+    Raises:
+      UserError: the discriminator is conditioned on classes, which are not known here.
+    """
+    real, fake = (x.images for x in (real_dset, fake_dset))
+    condition = {}
+    if os.path.exists(os.path.join(module_dir, module_format.FILE)):
+      inverter = inversion.Inverter.load(module_dir)
+      if inverter.info["conditioning"] == "logits":
+        images = eval_utils.from_rgb_bytes(real)
+        condition = {"logits": inverter.logits(images)}
+    real_probability = discriminator_probability(module_dir, real, condition)
+    fake_probability = discriminator_probability(module_dir, fake, condition)
+    return {
+      "real_accuracy": float(np.mean(real_probability >= 0.5)),
+      "fake_accuracy": float(np.mean(fake_probability < 0.5)),
+    }
+
+
+def discriminator_probability(
+  module_dir: str, images: np.ndarray, condition: dict[str, np.ndarray] | None = None
+) -> np.ndarray:
+  """The probability that images are real, by a module's discriminator.
+
+  Args:
+    module_dir: folder of a TF-Hub module with the tags {"disc", "bs64"}.
+    images: [n, h, w, 3] in [0, 255].
+    condition: further inputs by name, each [n, ...].
+
+  Returns:
+    float32 [n].
+
+  Raises:
+    UserError: the discriminator takes another condition.
+  """
+  with tf.Graph().as_default(), tf.Session() as session:
+    module = hub.Module(module_dir, tags={"disc", f"bs{_BATCH_SIZE}"})
+    taken = module.get_input_info_dict()
+    colors = int(taken["images"].get_shape()[-1])
+    feeds: dict[str, Any] = {"images": images[..., :colors] / np.float32(255)}
+    feeds.update({k: v for k, v in (condition or {}).items() if k in taken})
+    if set(feeds) != set(taken):
+      raise UserError(
+        f"the discriminator of {module_dir} takes {', '.join(sorted(taken))}; its "
+        "accuracy is known for an unconditional one, or one conditioned on logits"
+      )
+    inputs = {k: tf.placeholder(i.dtype, i.get_shape()) for k, i in taken.items()}
+    output = module(inputs, as_dict=True)["prediction"]
+    session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+    found = []
+    for start in range(0, len(images), _BATCH_SIZE):
+      places = np.arange(start, start + _BATCH_SIZE).clip(max=len(images) - 1)
+      found.append(
+        session.run(output, {inputs[k]: v[places] for k, v in feeds.items()})
+      )
+  return np.concatenate(found)[: len(images), 0]

@@ -1,0 +1,252 @@
+"""Schedules through run_with_schedule, as compare_gan's own main calls it."""
+
+import csv
+import os
+
+import gin
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+from absl import flags
+
+from compare_gan_logits import datasets
+from compare_gan_logits import main  # noqa: F401, defines its flags
+from compare_gan_logits import runner_lib
+from compare_gan_logits import test_utils
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import abstract_gan
+from compare_gan_logits.gans import loss_lib
+from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.gans import penalty_lib
+
+
+@pytest.fixture(autouse=True)
+def clean():
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["tests"])
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+class TinyGAN(abstract_gan.AbstractGAN):
+  """What a user of compare_gan writes: a generator of one number, by its contract."""
+
+  def as_estimator(self, run_config, batch_size, use_tpu):
+    return tf.estimator.tpu.TPUEstimator(
+      model_fn=self.model_fn,
+      config=run_config,
+      use_tpu=use_tpu,
+      train_batch_size=batch_size,
+    )
+
+  def as_module_spec(self, params, mode):
+    def build():
+      z = tf.placeholder(tf.float32, [64, self._parameters["z_dim"]])
+      generated = tf.ones([64, 28, 28, 1]) * tf.nn.sigmoid(self._weight())
+      hub.add_signature(inputs={"z": z}, outputs={"generated": generated})
+
+    return hub.create_module_spec(build, [(set(), {}), ({"gen", "bs64"}, {})])
+
+  def _weight(self):
+    return tf.get_variable("generator/weight", [], use_resource=True)
+
+  def input_fn(self, params, mode):
+    return self._dataset.input_fn(params, mode=mode)
+
+  def model_fn(self, features, labels, params, mode):
+    loss = tf.reduce_mean(tf.abs(tf.nn.sigmoid(self._weight()) - features))
+    train_op = tf.train.GradientDescentOptimizer(1.0).minimize(
+      loss, tf.train.get_or_create_global_step()
+    )
+    return tf.estimator.tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op)
+
+
+def options(**more):
+  return {
+    "architecture": "dummy_arch",
+    "z_dim": 4,
+    "batch_size": 2,
+    "training_steps": 2,
+    "lambda": 1,
+    "gan_class": modular_gan.ModularGAN,
+    **more,
+  }
+
+
+def settings(**more):
+  return runner_lib.get_run_settings(**{"save_checkpoints_steps": 1, **more})
+
+
+def run(folder, schedule="train", seed=None, gan=None, manager=None, **kwargs):
+  """run_with_schedule on made-up digits; returns its task manager."""
+  folder = str(folder)
+  manager = manager or runner_lib.TaskManagerWithCsvResults(folder)
+  runner_lib.run_with_schedule(
+    schedule,
+    run_config=runner_lib.make_run_config(settings(tf_random_seed=seed), folder),
+    task_manager=manager,
+    options=options(**(gan or {})),
+    use_tpu=False,
+    **kwargs,
+  )
+  return manager
+
+
+def train(folder, **more):
+  """As the schedule does, without the export."""
+  run_config = runner_lib.make_run_config(settings(), folder)
+  runner_lib.Run(datasets.get_dataset(), None, options(**more), run_config).train()
+
+
+def value(folder, name, step=2):
+  return tf.train.load_variable(os.path.join(str(folder), f"model.ckpt-{step}"), name)
+
+
+class RunnerTest(test_utils.CompareGanTestCase):
+  def setUp(self):
+    super().setUp()
+    gin.bind_parameter("dataset.name", "mnist")
+    gin.bind_parameter("export.standing_images", 4)
+    gin.bind_parameter("loss.fn", loss_lib.non_saturating)
+    gin.bind_parameter("penalty.fn", penalty_lib.no_penalty)
+    self.folder = self._get_empty_model_dir()
+
+  def test_files_of_a_training(self):
+    manager = run(self.folder)
+    found = set(os.listdir(self.folder))
+    assert {
+      "TRAIN_DONE",
+      "operative_config-0.gin",
+      "result",
+      "module",
+      "model.ckpt-0.index",
+      "model.ckpt-2.index",
+    } <= found
+    assert manager.is_training_done()
+    run(self.folder, gan={"training_steps": 3})
+    assert os.path.exists(os.path.join(self.folder, "operative_config-2.gin"))
+
+  def test_unseeded_runs_differ_and_go_on_with_their_seed(self):
+    name = "generator/fc_noise/kernel"
+    other, parts = self._get_empty_model_dir(), self._get_empty_model_dir()
+    train(self.folder)
+    train(other)
+    assert not np.array_equal(value(self.folder, name), value(other, name))
+    os.makedirs(parts)
+    with open(os.path.join(self.folder, "random_seed.json"), "rb") as f:
+      seed = f.read()
+    with open(os.path.join(parts, "random_seed.json"), "wb") as f:
+      f.write(seed)
+    train(parts, training_steps=1)
+    train(parts)
+    np.testing.assert_array_equal(value(self.folder, name), value(parts, name))
+
+  def test_a_gan_of_compare_gans_contract(self):
+    manager = run(
+      self.folder, "eval_after_train", gan={"gan_class": TinyGAN}, eval_every_steps=2
+    )
+    assert value(self.folder, "generator/weight") != value(
+      self.folder, "generator/weight", 0
+    )
+    with tf.Graph().as_default():
+      module = hub.Module(os.path.join(self.folder, "module"), tags={"gen", "bs64"})
+      assert module.get_output_info_dict()["generated"].get_shape()[1] == 28
+    rows = manager.rows()
+    assert [row["step"] for row in rows] == ["2"]
+    scores = {name for name in rows[0] if "." not in name}
+    assert {"inception_score_mean", "fid_score_std", "fid_score_list"} <= scores
+
+  def test_scores_of_a_modular_gan(self):
+    manager = run(self.folder, "eval_after_train", eval_every_steps=2)
+    (row,) = manager.rows()
+    assert row["step"] == "2" and row["checkpoint_path"].endswith("model.ckpt-2")
+    assert float(row["fid_score_mean"]) >= 0
+    assert row["dataset.name"] == "mnist" or row["dataset.name"] == "'mnist'"
+    assert list(manager.unevaluated_checkpoints(eval_every_steps=2)) == []
+
+  def test_unknown_names(self):
+    with self.assertRaises(ValueError):
+      run(self.folder, "trian")
+    with self.assertRaises(NotImplementedError):
+      run(self.folder, gan={"architecture": "resnet_bigan_arch"})
+    assert not os.path.exists(os.path.join(self.folder, "model.ckpt-0.index"))
+
+
+def test_options_have_compare_gans_keys(monkeypatch):
+  monkeypatch.setattr(flags.FLAGS["use_tpu"], "value", None)
+  found = runner_lib.get_options_dict(
+    batch_size=2, gan_class=TinyGAN, architecture="x", training_steps=3, lamba=7
+  )
+  assert found == {
+    "use_tpu": False,
+    "batch_size": 2,
+    "gan_class": TinyGAN,
+    "architecture": "x",
+    "training_steps": 3,
+    "lambda": 7,
+    "disc_iters": 1,
+    "z_dim": 128,
+  }
+  monkeypatch.setenv("TPU_NAME", "mine")
+  assert runner_lib.use_tpu()
+
+
+def test_a_damaged_seed_is_told(tmp_path):
+  (tmp_path / "random_seed.json").write_text("{}")
+  run_ = runner_lib.Run.__new__(runner_lib.Run)
+  run_.model_dir = str(tmp_path)
+  run_._run_config = runner_lib.make_run_config(settings(), str(tmp_path))
+  with pytest.raises(UserError, match="random_seed.json is damaged"):
+    run_._seed()
+
+
+def checkpoint(folder, step):
+  with tf.Graph().as_default(), tf.Session() as session:
+    weight = tf.get_variable("weight", [2], use_resource=True)
+    session.run(weight.initializer)
+    saver = tf.train.Saver(max_to_keep=None)
+    return saver.save(session, os.path.join(str(folder), "model.ckpt"), step)
+
+
+def test_the_table_of_scores(tmp_path):
+  folder = str(tmp_path)
+  paths = [checkpoint(folder, step) for step in (0, 5, 10)]
+  (tmp_path / "operative_config-0.gin").write_text(
+    "import os\noptions.batch_size = 4\nG.batch_norm_fn = @batch_norm\n"
+    "D.widths = \\\n    (1,\n     2)\n"
+  )
+  (tmp_path / "operative_config-7.gin").write_text("options.batch_size = 8\n")
+  manager = runner_lib.TaskManagerWithCsvResults(folder)
+  assert list(manager.unevaluated_checkpoints()) == paths
+  assert list(manager.unevaluated_checkpoints(eval_every_steps=5)) == paths[1:]
+  manager.add_eval_result(paths[2], {"b": 0.12345, "a": 2}, 31337.0)
+  manager.add_eval_result(paths[1], {"b_list": "1.5_2.5"}, -1.0)
+  assert manager.get_checkpoints_with_results() == set(paths[1:])
+  with open(tmp_path / "scores.csv", newline="", encoding="utf-8") as f:
+    header, *rows = csv.reader(f)
+  gin_names = ["D.widths", "G.batch_norm_fn", "options.batch_size"]
+  assert header == ["checkpoint_path", "step", "a", "b", "b_list", *gin_names]
+  assert rows == [
+    [paths[1], "5", "-1.000", "-1.000", "1.5_2.5", "(1, 2)", "@batch_norm", "4"],
+    [paths[2], "10", "2", "0.123", "-1.000", "", "", "8"],
+  ]
+  (tmp_path / "scores.csv").write_text("step\nx\n")
+  with pytest.raises(UserError, match="scores.csv is damaged"):
+    manager.rows()
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
+  paths = [checkpoint(tmp_path, step) for step in (1, 2)]
+  with open(paths[0] + ".data-00000-of-00001", "wb") as f:
+    f.write(b"x")
+  manager = runner_lib.TaskManager(str(tmp_path))
+  assert list(manager.unevaluated_checkpoints()) == paths[1:]
+  assert "is damaged" in capsys.readouterr().err
+  manager.mark_training_done()
+  assert (tmp_path / "TRAIN_DONE").read_text() == ""
+  assert list(manager.unevaluated_checkpoints(timeout=100)) == paths[1:]
+  assert manager.model_dir == str(tmp_path)
+  manager.add_eval_result(paths[1], {}, 0.0)
+  manager.report_progress("10%")
