@@ -3,8 +3,14 @@
 Files hold no date and no version, so that equal values give equal bytes.
 """
 
+from __future__ import annotations
+
 import math
+import os
 import textwrap
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,7 +27,7 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _METADATA = {"Software": None}
 
 
-def tiles(images, pad=1):
+def tiles(images: Any, pad: int = 1) -> np.ndarray:
   """Puts images side by side.
 
   Args:
@@ -41,28 +47,28 @@ def tiles(images, pad=1):
   return canvas[: canvas.shape[0] - pad, : canvas.shape[1] - pad]
 
 
-def to_rgb(images):
+def to_rgb(images: Any) -> np.ndarray:
   """Float images [..., h, w, 1 or 3] in [0, 1] -> uint8 [..., h, w, 3], rounded."""
   images = np.clip(np.asarray(images, np.float32), 0.0, 1.0)
   images = np.round(images * 255.0).astype(np.uint8)
   return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def save_image(image, path):
+def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
   """Writes one image [h, w, 1 or 3] in [0, 1] as it is, pixel for pixel."""
   with files.atomic_path(path) as temporary:
     Image.fromarray(to_rgb(image)).save(temporary)
 
 
 def grid(
-  images,
-  path,
-  row_labels=None,
-  column_labels=None,
-  cell_labels=None,
-  title=None,
-  scale=None,
-):
+  images: Any,
+  path: Any,
+  row_labels: Sequence[str] | None = None,
+  column_labels: Sequence[str] | None = None,
+  cell_labels: Sequence[Sequence[str]] | None = None,
+  title: str | None = None,
+  scale: float | None = None,
+) -> None:
   """Draws a labelled grid of images.
 
   Args:
@@ -108,7 +114,7 @@ def grid(
       if image is None:
         continue
       x = (left + j * tile * 1.05) / width_inches
-      axes = figure.add_axes([x, y, tile / width_inches, tile / height_inches])
+      axes = figure.add_axes((x, y, tile / width_inches, tile / height_inches))
       axes.imshow(to_rgb(image), interpolation="nearest")
       axes.set_axis_off()
       if i == 0 and column_labels is not None:
@@ -140,16 +146,16 @@ def _lines(labels):
 
 
 def curves(
-  path,
-  x,
-  series,
-  x_label,
-  y_label,
-  title=None,
-  mark=None,
-  log_x=False,
-  band="95 % interval",
-):
+  path: Any,
+  x: Any,
+  series: Mapping[str, Any],
+  x_label: str,
+  y_label: str,
+  title: str | None = None,
+  mark: float | None = None,
+  log_x: bool = False,
+  band: str = "95 % interval",
+) -> None:
   """Draws curves with their bands.
 
   Args:
@@ -213,7 +219,7 @@ def _save(figure, path):
     figure.savefig(temporary, metadata=_METADATA)
 
 
-def near_square(images):
+def near_square(images: Sequence[Any]) -> list[list[Any]]:
   """A list of images as rows of a near-square block: 9 tiles give 3 x 3."""
   columns = math.ceil(math.sqrt(len(images)))
   return [list(images[i : i + columns]) for i in range(0, len(images), columns)]

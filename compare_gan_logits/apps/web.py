@@ -8,7 +8,7 @@ from typing import Any
 from typing import NamedTuple
 
 import flask
-import waitress
+import waitress.server
 
 from compare_gan_logits.errors import UserError
 
@@ -62,6 +62,7 @@ def outer(url: str | None) -> Outer | None:
     parts = urllib.parse.urlsplit(url)
     scheme, host, port = parts.scheme, parts.hostname, parts.port
   except ValueError:
+    parts = urllib.parse.urlsplit("")
     scheme, host, port = "", None, None
   if scheme not in _PORTS or not host or parts.query or parts.fragment:
     raise UserError(
@@ -141,7 +142,7 @@ def server(
   """
   proxy = outer(outer_url)
   prefix = proxy.prefix if proxy else ""
-  return waitress.create_server(
+  return waitress.server.create_server(
     app, sockets=[listener], ident=None, url_prefix=prefix, **settings
   )
 

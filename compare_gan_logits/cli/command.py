@@ -6,6 +6,7 @@ in a sentence as well (exit codes 130 and 143), a reader of the output that has 
 (`| head`) in silence (141), as with Unix's own commands.
 """
 
+import io
 import os
 import select
 import signal
@@ -88,7 +89,7 @@ def run(main, prepare=None):
   if sys.stdout is None:  # closed by the caller
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, to the end
   for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "reconfigure"):  # A name may have letters that it does not know.
+    if isinstance(stream, io.TextIOWrapper):  # Names may have letters unknown to it.
       stream.reconfigure(errors="backslashreplace")
   listen_to_signals()
 

@@ -113,7 +113,7 @@ def _prepare():
   ids = trials.choose(
     dataset.num_examples("validation"), FLAGS.trials, FLAGS.catch, FLAGS.seed
   )
-  images, _ = dataset.arrays("validation", indices=ids)
+  images, _ = dataset.arrays("validation", indices=list(map(int, ids)))
   study = trials.prepare(
     inverters,
     images,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -28,7 +27,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("adversarial", module="experiments")
+@common.configurable("adversarial")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """epsilon: largest change of a pixel, in [0, 1]; pgd_steps: of 2.5 epsilon /

@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -31,7 +30,7 @@ _FRECHET = "Frechet distance (AlexNet relu5 mean, lower is closer)"
 _WAYS = ("inverter", "retrieval", "class mean")
 
 
-@gin.configurable("baselines", module="experiments")
+@common.configurable("baselines")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """images: to reconstruct; training_images: searched and averaged, at most."""
@@ -140,7 +139,9 @@ def _frechet_floor(label, inverter, data, images):
   ]
 
 
-def training_set(inverter, training, limit):
+def training_set(
+  inverter: Inverter, training: Data, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Logits of training images and the mean image of each predicted class.
 
   Returns:
@@ -163,7 +164,7 @@ def training_set(inverter, training, limit):
   return ids, logits, means.astype(np.float32)
 
 
-def nearest(logits, known, k):
+def nearest(logits: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
   """Rows of `known` [m, d] nearest to each of `logits` [n, d], in l2: [n, k]."""
   found = np.empty([len(logits), k], np.int64)
   squares = np.sum(np.square(known, dtype=np.float64), axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -25,7 +24,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("best_of_samples", module="experiments")
+@common.configurable("best_of_samples")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """samples: numbers of samples to choose from, rising; the first is the reference."""

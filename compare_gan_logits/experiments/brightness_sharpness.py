@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -25,7 +24,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("brightness_sharpness", module="experiments")
+@common.configurable("brightness_sharpness")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """factors: 1 leaves the image as it is; sharpness 0 is smoothed, 2 sharpened."""
@@ -79,12 +78,12 @@ def run(
   )
 
 
-def brighten(images, factor):
+def brighten(images: np.ndarray, factor: float) -> np.ndarray:
   """Pixel values times a factor, clipped to [0, 1]."""
   return np.clip(images * np.float32(factor), 0.0, 1.0)
 
 
-def sharpen(images, factor):
+def sharpen(images: np.ndarray, factor: float) -> np.ndarray:
   """From the smoothed image (0) through the image (1) to a sharpened one (2).
 
   The smoothing is Pillow's: a 3x3 mean with the centre weighted 5 of 13; the outer
@@ -100,12 +99,12 @@ def sharpen(images, factor):
   return np.clip(smooth + np.float32(factor) * (images - smooth), 0.0, 1.0)
 
 
-def best_shift(original, adjusted):
+def best_shift(original: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
   """Least-squares s of original = adjusted + s, per row: [n]."""
   return np.mean(np.asarray(original, np.float64) - adjusted, axis=1)
 
 
-def best_scale(original, adjusted):
+def best_scale(original: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
   """Least-squares s of original = adjusted * s, per row: [n]."""
   adjusted = np.asarray(adjusted, np.float64)
   return np.sum(original * adjusted, 1) / np.maximum(np.sum(adjusted**2, 1), 1e-12)
@@ -149,10 +148,10 @@ def _measures(kind, fit, values, factors):
 def _deviation(values):
   """Standard deviation with the interval that the mean square's gives."""
   squares = estimates.mean(np.square(values - values.mean()))
-  return estimates.Estimate(
-    *(float(np.sqrt(max(v, 0.0))) for v in (squares.value, squares.low, squares.high)),
-    squares.n,
+  value, low, high = (
+    float(np.sqrt(max(v, 0.0))) for v in (squares.value, squares.low, squares.high)
   )
+  return estimates.Estimate(value, low, high, squares.n)
 
 
 def _verdicts(inverters, kind, fit, values, factors):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -22,7 +21,7 @@ QUESTION = "How far do validation logits lie from the mean of their class?"
 PAPER = {"robust": 43.78, "standard": 42.33}
 
 
-@gin.configurable("class_spread", module="experiments")
+@common.configurable("class_spread")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """classes: drawn by seed; images: of all of them together."""
@@ -82,7 +81,7 @@ def run(
   )
 
 
-def spread(logits, labels):
+def spread(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """l2 distance of every logit vector [n, d] to the mean of its class: [n]."""
   distances = np.empty(len(logits))
   for label in np.unique(labels):

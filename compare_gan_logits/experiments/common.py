@@ -16,15 +16,21 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import TypeVar
 
+import gin
 import numpy as np
 
 from compare_gan_logits import figures
 from compare_gan_logits.experiments.estimates import Estimate
 from compare_gan_logits.experiments.verdicts import Verdict
+
+
+_Settings = TypeVar("_Settings")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +129,12 @@ class Result:
       }
       for v in self.verdicts
     ]
+
+
+def configurable(name: str) -> Callable[[type[_Settings]], type[_Settings]]:
+  """Lets gin bind an experiment's Settings, as `experiments.<name>`."""
+  decorate: Any = gin.configurable(name, module="experiments")
+  return decorate
 
 
 def generator(seed: int, key: str) -> np.random.Generator:

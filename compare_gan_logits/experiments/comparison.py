@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -25,7 +24,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("comparison", module="experiments")
+@common.configurable("comparison")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """images: how many; shown: of them in the figure."""

@@ -193,7 +193,7 @@ def _is_idx(path):
 
 def _read_idx(path):
   """uint8 [n, h, w] of an IDX file."""
-  opener = gzip.open if path.endswith(".gz") else open
+  opener: Any = gzip.open if path.endswith(".gz") else open
   try:
     with opener(path, "rb") as f:
       magic, total, height, width = struct.unpack(">IIII", f.read(16))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -26,7 +25,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("directions", module="experiments")
+@common.configurable("directions")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """probes: directions examined; where there are more logits, they span the rows of
@@ -99,7 +98,14 @@ def run(
   return common.Result(tuple(table), (), tuple(grids), {**arrays, "ids": sample.ids})
 
 
-def singular(inverter, logits, noise, step, probes, seed=0):
+def singular(
+  inverter: Inverter,
+  logits: np.ndarray,
+  noise: np.ndarray,
+  step: float,
+  probes: int,
+  seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
   """Singular values and right singular vectors of d picture / d logits.
 
   Args:
@@ -122,7 +128,8 @@ def singular(inverter, logits, noise, step, probes, seed=0):
   else:
     bases = [np.eye(size)] * len(logits)
   found = [_decompose(inverter, *one, step) for one in zip(logits, noise, bases)]
-  return tuple(np.stack(parts) for parts in zip(*found))
+  values, vectors = zip(*found)
+  return np.stack(values), np.stack(vectors)
 
 
 def _decompose(inverter, logits, noise, basis, step):

@@ -1,12 +1,18 @@
 """What noise and logit interpolation share: paths of pictures and their lengths."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.inversion import Inverter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,25 +24,27 @@ class Settings:
   shown: int = 4
 
 
-def between(a, b, count):
+def between(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
   """Linear interpolation [n, d] to [n, d] in `count` points, ends included."""
   weights = np.linspace(0.0, 1.0, count, dtype=np.float32)[None, :, None]
   return (1 - weights) * a[:, None] + weights * b[:, None]
 
 
-def decode(inverter, logits, noise):
+def decode(inverter: Inverter, logits: np.ndarray, noise: np.ndarray) -> np.ndarray:
   """Pictures [n, k, h, w, c] of logits and noise [n, k, d]."""
   n, k = logits.shape[:2]
   flat = inverter.generate(logits.reshape(n * k, -1), noise.reshape(n * k, -1))
   return flat.reshape(n, k, *flat.shape[1:])
 
 
-def unevenness(steps):
+def unevenness(steps: np.ndarray) -> np.ndarray:
   """Standard deviation of a path's steps over their mean: [n, k] -> [n]. 0: even."""
   return steps.std(axis=1) / np.maximum(steps.mean(axis=1), 1e-12)
 
 
-def describe(label, paths):
+def describe(
+  label: str, paths: np.ndarray
+) -> tuple[list[common.Measure], dict[str, np.ndarray]]:
   """Lengths of paths [n, k, h, w, c].
 
   Returns:
@@ -61,7 +69,13 @@ def describe(label, paths):
   ], values
 
 
-def study(inverters, walk, shown, name, caption):
+def study(
+  inverters: Mapping[str, Inverter],
+  walk: Callable[[Inverter], tuple[np.ndarray, Any]],
+  shown: int,
+  name: str,
+  caption: str,
+) -> tuple[list[common.Measure], list[common.Grid], dict[str, dict[str, np.ndarray]]]:
   """Measures, figures and arrays of every inverter's paths.
 
   Args:

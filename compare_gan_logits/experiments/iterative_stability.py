@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -28,7 +27,7 @@ PAPER = {
 }
 
 
-@gin.configurable("iterative_stability", module="experiments")
+@common.configurable("iterative_stability")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """images: of all classes together; classes: drawn by seed; rounds: image ->
@@ -109,7 +108,9 @@ def run(
   )
 
 
-def iterate(inverter, images, rounds, seed):
+def iterate(
+  inverter: Inverter, images: np.ndarray, rounds: int, seed: int
+) -> tuple[list[np.ndarray], np.ndarray]:
   """Reconstructs again and again, with fresh noise each round.
 
   Returns:

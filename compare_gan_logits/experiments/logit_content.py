@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 from scipy import special
 
@@ -39,7 +38,7 @@ FULL, CLASS, RANKS, PROBABILITIES = (
 _CHUNK = 512
 
 
-@gin.configurable("logit_content", module="experiments")
+@common.configurable("logit_content")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """keep: numbers of the largest logits; drop: largest logits left out;
@@ -80,7 +79,7 @@ class Means:
       mean,
       -np.sort(-logits, axis=1).mean(axis=0),
       of_class,
-      float(special.logsumexp(logits, axis=1).mean()),
+      float(np.mean(special.logsumexp(logits, axis=1))),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -21,7 +20,7 @@ SECTION = "5.5, 9, Figures 9, 13, 14"
 QUESTION = "Is the way between the logits of two images smooth in picture space?"
 
 
-@gin.configurable("logit_interpolation", module="experiments")
+@common.configurable("logit_interpolation")
 class Settings(interpolation.Settings):
   """images: pairs of them; tiles: of a figure's block, the two originals included."""
 

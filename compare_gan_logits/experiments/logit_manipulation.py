@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -30,7 +29,7 @@ _LOOKS = {
 }
 
 
-@gin.configurable("logit_manipulation", module="experiments")
+@common.configurable("logit_manipulation")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """shifts_robust, shifts: added, for robust classifiers and for others;
@@ -94,7 +93,7 @@ def run(
   )
 
 
-def manipulate(logits, kind, value):
+def manipulate(logits: np.ndarray, kind: str, value: float) -> np.ndarray:
   """Logits plus `value`, or times ten to the power of `value`."""
   return logits + value if kind == "shift" else logits * 10.0**value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -164,7 +165,7 @@ def sharpness(images: np.ndarray) -> np.ndarray:
   return np.abs(laplacian).mean(axis=(1, 2))
 
 
-def slope(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+def slope(x: Any, values: Any) -> np.ndarray:
   """Least-squares slope of each row of values [n, m] against x [m]: [n]."""
   centred = np.asarray(x, np.float64) - np.mean(x)
   return np.asarray(values, np.float64) @ centred / (centred @ centred)

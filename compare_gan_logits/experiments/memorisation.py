@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -29,7 +28,7 @@ _CHUNK = 256
 _BLOCK = 2**26  # values of a block of embeddings; 256 MB
 
 
-@gin.configurable("memorisation", module="experiments")
+@common.configurable("memorisation")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """training_images: searched, at most."""

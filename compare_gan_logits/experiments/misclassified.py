@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 from scipy import stats
 
@@ -25,7 +24,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("misclassified", module="experiments")
+@common.configurable("misclassified")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """images: drawn whatever the classifier says of them; margin: a difference below

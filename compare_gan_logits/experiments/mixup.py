@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 from scipy import special
 
@@ -26,7 +25,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("mixup", module="experiments")
+@common.configurable("mixup")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """images: pairs of them, of different predicted classes."""
@@ -93,13 +92,13 @@ def run(
   )
 
 
-def soft_error(again, a, b):
+def soft_error(again: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """Total variation distance between softmax(again) and the mean of both ends': [n]."""
   wanted = (special.softmax(a, axis=1) + special.softmax(b, axis=1)) / 2
   return np.abs(special.softmax(again, axis=1) - wanted).sum(axis=1) / 2
 
 
-def one_of_two(again, a, b):
+def one_of_two(again: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """Whether the class of `again` is that of a or of b: bool [n]."""
   classes = again.argmax(1)
   return (classes == a.argmax(1)) | (classes == b.argmax(1))

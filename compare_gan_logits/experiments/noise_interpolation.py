@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -20,7 +19,7 @@ SECTION = "5.3, 10, Figures 5, 15, 16"
 QUESTION = "How far does a reconstruction travel between two noise vectors?"
 
 
-@gin.configurable("noise_interpolation", module="experiments")
+@common.configurable("noise_interpolation")
 class Settings(interpolation.Settings):
   """tiles: pictures on a path, ends included."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -25,7 +24,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("noise_resampling", module="experiments")
+@common.configurable("noise_resampling")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """samples: per image; mirror_margin: a pair of samples counts as mirrored when the
@@ -95,12 +94,12 @@ def run(
   )
 
 
-def deviation(samples):
+def deviation(samples: np.ndarray) -> np.ndarray:
   """Root mean square over pixels of the deviation across [n, k, h, w, c]: [n]."""
   return np.sqrt(samples.var(axis=1, dtype=np.float64).mean(axis=(1, 2, 3)))
 
 
-def flip_rate(samples, axis, margin):
+def flip_rate(samples: np.ndarray, axis: int, margin: float) -> np.ndarray:
   """Fraction of each image's pairs of samples that a flip brings closer.
 
   Args:

@@ -10,7 +10,6 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -33,7 +32,7 @@ QUESTION = (
 _BATCH = 32
 
 
-@gin.configurable("optimisation", module="experiments")
+@common.configurable("optimisation")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """steps: of Adam; prior: weight of the total variation (mean over pixels), for the
@@ -135,7 +134,9 @@ def run(
   )
 
 
-def search(inverter, logits, settings, prior, seed):
+def search(
+  inverter: Inverter, logits: np.ndarray, settings: Settings, prior: float, seed: int
+) -> np.ndarray:
   """Images [n, h, w, c] in [0, 1] whose logits come near to those given.
 
   Minimises |f(x) - logits|^2 / |logits|^2 + prior * TV(x) by Adam, from uniform noise.

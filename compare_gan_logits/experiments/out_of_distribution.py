@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
-
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
@@ -21,7 +19,7 @@ SECTION = "5.6, Figure 10"
 QUESTION = "How well are images of sets reconstructed that nothing was trained on?"
 
 
-@gin.configurable("out_of_distribution", module="experiments")
+@common.configurable("out_of_distribution")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """images: of each set."""

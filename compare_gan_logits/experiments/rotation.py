@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import gin
 import numpy as np
 
 from compare_gan_logits.experiments import common
@@ -24,7 +23,7 @@ QUESTION = (
 )
 
 
-@gin.configurable("rotation", module="experiments")
+@common.configurable("rotation")
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """quarter_turns: counter-clockwise."""

@@ -5,11 +5,17 @@
 <folder>/<experiment>/         its PNGs, arrays.npz, result.json and costs.json
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +25,8 @@ from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import roles
+from compare_gan_logits.experiments.data import Data
+from compare_gan_logits.inversion import Inverter
 
 
 RESULT = "result.json"
@@ -27,7 +35,14 @@ ARRAYS = "arrays.npz"
 _NOT_RUN = "Not run"
 
 
-def run(names, inverters, data, folder, limit=None, log=print):
+def run(
+  names: Sequence[str],
+  inverters: Mapping[str, Inverter],
+  data: Data,
+  folder: str,
+  limit: int | None = None,
+  log: Callable[[str], Any] = print,
+) -> dict[str, dict[str, Any]]:
   """Runs the experiments that are not done yet.
 
   Args:
@@ -65,7 +80,9 @@ def run(names, inverters, data, folder, limit=None, log=print):
   return done
 
 
-def describe(inverters, data, limit):
+def describe(
+  inverters: Mapping[str, Inverter], data: Data, limit: int | None
+) -> dict[str, Any]:
   """What was run with what, JSON-able."""
   modules = {}
   for label, inverter in inverters.items():
@@ -101,7 +118,9 @@ def describe(inverters, data, limit):
   }
 
 
-def write_results(done, setting, folder):
+def write_results(
+  done: Mapping[str, dict[str, Any]], setting: Mapping[str, Any], folder: str
+) -> None:
   """Writes results.json: equal runs give equal bytes."""
   kept = {
     name: {
@@ -131,7 +150,7 @@ def _attempt(experiment, inverters, data, settings):
     return common.Result(notes=(f"{_NOT_RUN}: {error}.",))
 
 
-def not_run(found):
+def not_run(found: Mapping[str, Any]) -> str | None:
   """Why an experiment of run's could not be run, or None."""
   return next((note for note in found["notes"] if note.startswith(_NOT_RUN)), None)
 

@@ -1,9 +1,13 @@
 """How often two sets of classes agree."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 
-def rate(classes_a, classes_b):
+def rate(classes_a: Any, classes_b: Any) -> float:
   """Share of equal entries.
 
   Args:

@@ -5,8 +5,11 @@ ones. The package is read, never imported. A file of the same form, with heads o
 own for instance, is taken instead where gin names it: lpips.alex_file, lpips.vgg_file.
 """
 
+from __future__ import annotations
+
 import functools
 import pickle
+from typing import Any
 
 import gin
 import numpy as np
@@ -43,7 +46,7 @@ _ALEX_POOL_BEFORE = (1, 2)
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 
 
-def load_weights(net):
+def load_weights(net: str) -> tuple[list[tuple[Any, Any]], list[Any]]:
   """Kernels and biases of the backbone, and the heads: ([(kernel, bias)], [head]).
 
   Raises:
@@ -112,7 +115,7 @@ def _convolve(x, weights, stride=1, pad=1):
   )
 
 
-def activations(images, net):
+def activations(images: Any, net: str) -> list[Any]:
   """Activations of the five layers that LPIPS compares: a graph function.
 
   Args:
@@ -142,7 +145,7 @@ def activations(images, net):
   return outputs
 
 
-def graph_distance(a, b, net="alex"):
+def graph_distance(a: Any, b: Any, net: str = "alex") -> Any:
   """LPIPS as a graph function: images [n, h, w, c] in [0, 1] -> [n]."""
   _, heads = load_weights(net)
   total = 0.0
@@ -152,7 +155,7 @@ def graph_distance(a, b, net="alex"):
   return total
 
 
-def graph_embedding(images, net="alex"):
+def graph_embedding(images: Any, net: str = "alex") -> Any:
   """Vectors whose squared l2 distance is LPIPS: images [n, h, w, c] -> [n, d].
 
   Nearest neighbours in LPIPS are found by a matrix product of them.
@@ -193,7 +196,7 @@ def _embedding_function(net, shape):
   )
 
 
-def distance(images_a, images_b, net="alex"):
+def distance(images_a: Any, images_b: Any, net: str = "alex") -> np.ndarray:
   """LPIPS between pairs of images; lower is closer (Table 2 of the paper).
 
   Args:
@@ -216,13 +219,13 @@ def distance(images_a, images_b, net="alex"):
   return _distance_function(net, a.shape[1:])(a, b)
 
 
-def features(images, net="vgg"):
+def features(images: Any, net: str = "vgg") -> np.ndarray:
   """Mean over positions of the last compared layer: [n, 512] (vgg) or [n, 256]."""
   images = np.asarray(images, np.float32)
   return _features_function(net, images.shape[1:])(images)
 
 
-def embedding(images, net="alex"):
+def embedding(images: Any, net: str = "alex") -> np.ndarray:
   """Vectors float32 [n, d] of images [n, h, w, 1 or 3] in [0, 1].
 
   The squared l2 distance of two of them is LPIPS. At 64 px d is 32,000 for "alex".

@@ -1,5 +1,9 @@
 """PSNR and SSIM, by scikit-image."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from skimage import metrics
 
@@ -10,7 +14,7 @@ MAX_PSNR = 100.0  # dB
 _WINDOW = 11  # pixels: 3.5 deviations to each side
 
 
-def psnr(a, b):
+def psnr(a: Any, b: Any) -> np.ndarray:
   """Peak signal-to-noise ratio of each pair, for a peak of 1.
 
   Args:
@@ -29,12 +33,12 @@ def psnr(a, b):
     )
 
 
-def bounded_psnr(a, b):
+def bounded_psnr(a: Any, b: Any) -> np.ndarray:
   """As `psnr`, at most MAX_PSNR: of equal images too it has a mean, and JSON holds it."""
   return np.minimum(psnr(a, b), MAX_PSNR)
 
 
-def ssim(a, b):
+def ssim(a: Any, b: Any) -> np.ndarray:
   """Structural similarity of each pair (Wang et al. 2004), mean over channels.
 
   As the paper of SSIM has it: a Gaussian window of deviation 1.5, K1 = 0.01,

@@ -1,10 +1,16 @@
 """Intervals for means and rates, by scipy."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
 
-def bootstrap_interval(values, confidence=0.95, resamples=2000, seed=0):
+def bootstrap_interval(
+  values: Any, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
   """Percentile bootstrap interval of a mean.
 
   Args:
@@ -29,10 +35,13 @@ def bootstrap_interval(values, confidence=0.95, resamples=2000, seed=0):
     batch=max(1, 10**7 // len(values)),
     random_state=np.random.default_rng(seed),
   )
-  return tuple(float(x) for x in result.confidence_interval)
+  low, high = result.confidence_interval
+  return float(low), float(high)
 
 
-def wilson_interval(successes, n, confidence=0.95):
+def wilson_interval(
+  successes: int, n: int, confidence: float = 0.95
+) -> tuple[float, float]:
   """Wilson score interval of a rate.
 
   Args:

@@ -4,8 +4,9 @@ The page's sliders, the bounds of a View and the words of a saved picture are al
 made from this one list.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +39,14 @@ class Control:
   finding: str = ""
   section: str = ""
   unit: str = ""
-  seed: Optional[str] = None
+  seed: str | None = None
 
   @property
-  def whole(self):
+  def whole(self) -> bool:
     """Whether only whole numbers count."""
     return isinstance(self.step, int)
 
-  def write(self, value):
+  def write(self, value: float) -> str:
     """The value as the page writes it."""
     return {
       "factor": f"×{value:.2f}",

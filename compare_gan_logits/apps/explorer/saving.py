@@ -1,20 +1,28 @@
 """A view as a picture, as JSON, and as Python that computes it again."""
 
+from __future__ import annotations
+
 import io
 import json
 import textwrap
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 from compare_gan_logits import figures
+from compare_gan_logits.apps.explorer.view import Shown
 from compare_gan_logits.apps.explorer.view import View
 from compare_gan_logits.apps.explorer.view import confidences
 from compare_gan_logits.apps.explorer.view import labels
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.inversion import Inverter
 
 
 _FORMAT = "compare_gan_logits view 1"
 
 
-def picture(shown, class_labels, view):
+def picture(
+  shown: Mapping[str, Shown], class_labels: Mapping[str, Sequence[str]], view: View
+) -> bytes:
   """PNG of a view: a row per module, the classes of the pictures below them.
 
   Args:
@@ -49,7 +57,7 @@ def _opinion(logits, names):
   return f"{names[best]} {confidences(logits)[best]:.0%}"
 
 
-def to_json(modules, view):
+def to_json(modules: Mapping[str, str], view: View) -> str:
   """Text of a view file.
 
   Args:
@@ -64,7 +72,7 @@ def to_json(modules, view):
   )
 
 
-def from_json(text):
+def from_json(text: str) -> tuple[dict[str, str], View]:
   """What `to_json` wrote.
 
   Returns:
@@ -89,7 +97,7 @@ def from_json(text):
   return modules, View.from_json(content.get("view"))
 
 
-def snippet(modules, view):
+def snippet(modules: Mapping[str, str], view: View) -> str:
   """Python that computes the view with each module, bit for bit.
 
   Args:
@@ -146,6 +154,6 @@ def _literal(name, text):
   ]
 
 
-def all_labels(inverters):
+def all_labels(inverters: Mapping[str, Inverter]) -> dict[str, list[str]]:
   """{name: class names} of {name: Inverter}, as the views name them."""
   return {name: labels(inverter) for name, inverter in inverters.items()}

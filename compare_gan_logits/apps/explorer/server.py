@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -87,11 +88,13 @@ class Explorer:
     self._reading = threading.Lock()
     self._drawing = threading.Lock()
 
-  def first_view(self):
+  def first_view(self) -> View:
     """A view of the first two examples."""
     return View(photo=self.examples[0][0], second=self.examples[1][0])
 
-  def show(self, view, is_gone=lambda: False):
+  def show(
+    self, view: View, is_gone: Callable[[], bool] = lambda: False
+  ) -> dict[str, view_lib.Shown] | None:
     """{name: view.Shown}, or None where the page that asked has gone.
 
     One view is computed at a time: two would only share the processors.
@@ -104,7 +107,7 @@ class Explorer:
         for name, inverter in self.inverters.items()
       }
 
-  def read_photo(self, data):
+  def read_photo(self, data: bytes) -> str:
     """An uploaded file as a view holds it; one at a time, which bounds the memory.
 
     Raises:
@@ -114,10 +117,10 @@ class Explorer:
     with self._reading:
       return view_lib.read_photo(data, list(self.inverters.values()))
 
-  def draw(self, view):
+  def draw(self, view: View) -> bytes:
     """PNG of a view, bytes. Matplotlib is not for several threads."""
     self._need_a_module()
-    shown = self.show(view)
+    shown = self.show(view) or {}
     with self._drawing:
       return saving.picture(shown, self.labels, view)
 

@@ -11,12 +11,15 @@ are set to zero; then the vector is scaled, shifted, perturbed, and given to the
 generator.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import dataclasses
 import io
 import math
-from typing import Optional
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,6 +32,7 @@ from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.experiments import brightness_sharpness
 from compare_gan_logits.experiments import logit_manipulation
+from compare_gan_logits.inversion import Inverter
 
 
 _MAX_SIDE = 1024  # of a photo inside a view, in pixels
@@ -60,7 +64,7 @@ class View:
   """
 
   photo: str
-  second: Optional[str] = None
+  second: str | None = None
   brightness: float = 1.0
   sharpness: float = 1.0
   rotation: int = 0
@@ -68,7 +72,7 @@ class View:
   mix: float = 0.0
   swapped: tuple = ()
   raised: tuple = ()
-  keep: Optional[int] = None
+  keep: int | None = None
   scale: float = 0.0
   shift: float = 0.0
   variance: float = 0.0
@@ -113,12 +117,12 @@ class View:
     if self.second is not None:
       decode(self.second)
 
-  def to_json(self):
+  def to_json(self) -> dict[str, Any]:
     """A dict for JSON, and for from_json again."""
     return dataclasses.asdict(self)
 
   @classmethod
-  def from_json(cls, values):
+  def from_json(cls, values: Any) -> View:
     """The view that `to_json` gave; fields left out have their defaults.
 
     Raises:
@@ -134,7 +138,7 @@ class View:
       raise UserError(f"a view has no {min(unknown)!r}; {nearest(min(unknown), names)}")
     return cls(**values)
 
-  def changes(self):
+  def changes(self) -> list[str]:
     """What differs from the plain view, in words: [text], without the photos."""
     words = [
       f"{control.label.lower()} {control.write(getattr(self, control.name))}"
@@ -174,7 +178,7 @@ class Shown:
   unknown: tuple = ()
 
 
-def compute(inverter, view):
+def compute(inverter: Inverter, view: View) -> Shown:
   """Shows a view: a pure function of the module and the view.
 
   Args:
@@ -214,17 +218,17 @@ def compute(inverter, view):
   )
 
 
-def labels(inverter):
+def labels(inverter: Inverter) -> list[str]:
   """The module's class names, the later of equal ones numbered: "crane", "crane_2"."""
   return reconstruction.unique(inverter.class_names)
 
 
-def confidences(logits):
+def confidences(logits: Any) -> np.ndarray:
   """Softmax of logits [..., n], in float64."""
   return special.softmax(np.asarray(logits, np.float64), axis=-1)
 
 
-def encode(pixels):
+def encode(pixels: np.ndarray) -> str:
   """uint8 [h, w, 1 or 3] as a PNG in base64, without loss."""
   pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
   file = io.BytesIO()
@@ -232,7 +236,7 @@ def encode(pixels):
   return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def decode(text):
+def decode(text: str) -> np.ndarray:
   """uint8 [h, w, 1 or 3] of what `encode` gave.
 
   Raises:
@@ -263,7 +267,7 @@ def decode(text):
   return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def read_photo(data, inverters):
+def read_photo(data: bytes, inverters: Sequence[Inverter]) -> str:
   """An uploaded image file, as a view holds it.
 
   Args:
@@ -291,7 +295,7 @@ def _adjust(images, view):
   return rotate(images, view.rotation)
 
 
-def rotate(images, degrees):
+def rotate(images: np.ndarray, degrees: int) -> np.ndarray:
   """Turns [n, h, w, c] counter-clockwise about the centre.
 
   Quarter turns are exact; others are bilinear and go on at the edge with the

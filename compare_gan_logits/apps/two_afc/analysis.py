@@ -1,12 +1,16 @@
 """Table 1 of the paper from the answers to one or several studies."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from compare_gan_logits import images as image_lib
 from compare_gan_logits.apps.two_afc.answers import Answer
+from compare_gan_logits.apps.two_afc.trials import Study
 from compare_gan_logits.metrics import statistics
 
 
@@ -41,27 +45,27 @@ class Preference:
   judgments: int
   catch_right: int = 0
   catch_shown: int = 0
-  seconds: Optional[float] = None
+  seconds: float | None = None
 
   @property
-  def share(self):
+  def share(self) -> float:
     """Share of judgments for A in [0, 1], nan without judgments."""
     return self.chose_a / self.judgments if self.judgments else float("nan")
 
   @property
-  def interval(self):
+  def interval(self) -> tuple[float, float]:
     """95 % Wilson interval of the share; [0, 1] without judgments."""
     if not self.judgments:
       return 0.0, 1.0
     return statistics.wilson_interval(self.chose_a, self.judgments)
 
   @property
-  def is_chance(self):
+  def is_chance(self) -> bool:
     """Whether the interval holds 1/2: not distinguishable from guessing."""
     low, high = self.interval
     return low <= _CHANCE <= high
 
-  def to_json(self):
+  def to_json(self) -> dict[str, Any]:
     low, high = self.interval
     return dict(
       dataclasses.asdict(self),
@@ -104,16 +108,16 @@ class Table:
 
   labels: dict
   pooled: Preference
-  image_interval: Optional[tuple]
+  image_interval: tuple | None
   subjects: tuple
-  agreement: Optional[Agreement]
+  agreement: Agreement | None
 
   @property
-  def judge(self):
+  def judge(self) -> str:
     """Who was asked: PEOPLE or LPIPS_JUDGE."""
     return LPIPS_JUDGE if self.pooled.subject == LPIPS_JUDGE else PEOPLE
 
-  def to_json(self):
+  def to_json(self) -> dict[str, Any]:
     return {
       "a": self.labels["a"],
       "b": self.labels["b"],
@@ -125,7 +129,7 @@ class Table:
     }
 
 
-def table(study, answers, min_catch=0.0):
+def table(study: Study, answers: Sequence[Answer], min_catch: float = 0.0) -> Table:
   """Table of a study.
 
   Args:
@@ -186,7 +190,7 @@ def _image_interval(counts):
   return statistics.bootstrap_interval(counts[:, 0] / counts.sum(1))
 
 
-def agreement(counts):
+def agreement(counts: Any) -> Agreement | None:
   """Agreement between subjects.
 
   Args:
@@ -209,7 +213,7 @@ def agreement(counts):
   return Agreement(len(counts), float(pairs.mean()), kappa)
 
 
-def judge_by_lpips(study):
+def judge_by_lpips(study: Study) -> list[Answer]:
   """Answers of LPIPS to a study: on each trial the side at the smaller distance.
 
   Trials at which both sides are equally far have no answer.
@@ -244,7 +248,7 @@ def judge_by_lpips(study):
   ]
 
 
-def text(tables):
+def text(tables: Sequence[Table]) -> str:
   """The tables of several studies as lines to print, with the paper's beside."""
   lines = [
     "Which reconstruction is closer to the original? (Table 1, Section 5.2)",
@@ -260,7 +264,7 @@ def text(tables):
     lines += [_line(subject) for subject in study.subjects]
     if len(study.subjects) != 1:
       lines.append(_line(study.pooled))
-    if study.agreement:
+    if study.agreement and study.image_interval:
       low, high = study.image_interval
       lines += [
         f"  {'bootstrap over images':57}[{low:.1%}, {high:.1%}]",

@@ -5,13 +5,15 @@ answer per trial: the first stays, whatever is sent again by an impatient finger
 second tab or a reload.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
 import sqlite3
 from typing import NamedTuple
-from typing import Optional
 
+from compare_gan_logits.apps.two_afc.trials import Study
 from compare_gan_logits.errors import UserError
 
 
@@ -35,16 +37,16 @@ class Answer(NamedTuple):
   subject: str
   trial: int
   side: str
-  milliseconds: Optional[int] = None
+  milliseconds: int | None = None
 
 
-def subject_code(text):
+def subject_code(text: str) -> str | None:
   """The code as it is kept (upper case), or None where it is no code."""
   code = text.strip().upper()
   return code if _CODE.fullmatch(code) else None
 
 
-def read(study):
+def read(study: Study) -> list[Answer]:
   """list of Answer to a trials.Study.
 
   Raises:
@@ -69,7 +71,7 @@ def read(study):
 class Answers:
   """The answers to one study; safe to use from several threads and processes."""
 
-  def __init__(self, folder):
+  def __init__(self, folder: str) -> None:
     """Opens the file in a study's folder, made if need be.
 
     Raises:
@@ -80,7 +82,7 @@ class Answers:
       connection.execute("PRAGMA journal_mode = WAL")
       connection.execute(_SCHEMA)
 
-  def add(self, answer):
+  def add(self, answer: Answer) -> bool:
     """Keeps an Answer unless the subject has answered that trial already.
 
     Returns:
@@ -94,7 +96,7 @@ class Answers:
       )
       return added.rowcount == 1
 
-  def answered(self, subject):
+  def answered(self, subject: str) -> set[int]:
     """Set of the trials that a subject has answered."""
     with self._connect() as connection:
       rows = connection.execute(
@@ -102,7 +104,7 @@ class Answers:
       )
       return {trial for (trial,) in rows}
 
-  def all(self):
+  def all(self) -> list[Answer]:
     """list of Answer, by subject and trial."""
     with self._connect() as connection:
       return [

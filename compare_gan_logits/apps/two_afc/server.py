@@ -5,11 +5,15 @@ subject's order that has no answer, so a reload, a closed browser or a restarted
 server loses nothing.
 """
 
+from __future__ import annotations
+
 import itertools
 import os
 import re
 import secrets
+import socket
 import sys
+from typing import Any
 
 import flask
 from werkzeug.exceptions import SecurityError
@@ -17,6 +21,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from compare_gan_logits.apps import web
 from compare_gan_logits.apps.two_afc import answers as answers_lib
+from compare_gan_logits.apps.two_afc.trials import Study
 from compare_gan_logits.errors import UserError
 
 
@@ -27,7 +32,9 @@ _DEFAULT_SIDE = 128  # CSS pixels of a picture before, or without, the script
 _THREADS = 8
 
 
-def create_app(study, host=None, outer_url=None):
+def create_app(
+  study: Study, host: str | None = None, outer_url: str | None = None
+) -> flask.Flask:
   """The web application of a study.
 
   Args:
@@ -117,7 +124,8 @@ def create_app(study, host=None, outer_url=None):
     return _send(os.path.join(app.root_path, name), max_age=0)
 
   def refused(error):
-    return flask.render_template("error.html", error=error, **common), error.code
+    page = flask.render_template("error.html", error=error, **common)
+    return page, error.code or 500
 
   @app.errorhandler(UserError)
   def failed(error):
@@ -130,7 +138,8 @@ def create_app(study, host=None, outer_url=None):
 
   @app.errorhandler(SecurityError)
   def refuse_host(error):
-    return error.description, error.code  # no page: addresses cannot be made for it
+    # No page: addresses cannot be made for this host.
+    return error.description, error.code or 400
 
   for status in (400, 403, 404, 405, 413):
     app.register_error_handler(status, refused)
@@ -160,7 +169,9 @@ def _send(path, max_age):
   return flask.send_file(path, max_age=max_age)
 
 
-def open_server(study, listener, outer_url=None):
+def open_server(
+  study: Study, listener: socket.socket, outer_url: str | None = None
+) -> Any:
   """A threaded server: `.run()` serves until Ctrl-C.
 
   Args:

@@ -1,9 +1,13 @@
 """Trials: which pictures are compared, on which side, in which order."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import os
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +38,11 @@ class Trial:
   right: str
 
   @property
-  def is_catch(self):
+  def is_catch(self) -> bool:
     """Whether one side is the original itself, so that the answer is known."""
     return "original" in (self.left, self.right)
 
-  def picture(self, side):
+  def picture(self, side: str) -> str:
     """What is shown at "left", "right" or "original" (the middle)."""
     return {"left": self.left, "right": self.right, "original": "original"}[side]
 
@@ -59,14 +63,14 @@ class Study:
 
   folder: str
   id: str
-  labels: dict
+  labels: dict[str, str]
   dataset: str
   image_size: int
   seed: int
-  trials: tuple
+  trials: tuple[Trial, ...]
 
   @classmethod
-  def load(cls, folder):
+  def load(cls, folder: str) -> Study:
     """Reads a study.
 
     Raises:
@@ -107,20 +111,20 @@ class Study:
         f"{path} is damaged ({error!r}); prepare the study again"
       ) from None
 
-  def picture_path(self, number, side):
+  def picture_path(self, number: int, side: str) -> str:
     """File of the picture that trial `number` shows at `side`."""
     return os.path.join(
       self.folder, _picture_file(number, self.trials[number].picture(side))
     )
 
-  def order(self, subject):
+  def order(self, subject: str) -> list[int]:
     """Numbers of the trials in the order of a subject, always the same for one."""
     numbers = list(range(len(self.trials)))
     random.Random(f"{self.id} {subject}").shuffle(numbers)
     return numbers
 
 
-def draw(ids, catch, seed):
+def draw(ids: Any, catch: int, seed: int) -> list[Trial]:
   """Draws trials with each model on the left equally often (give or take one).
 
   Args:
@@ -147,7 +151,7 @@ def _half(n, rng):
   return rng.permutation(np.arange(n) % 2 == 0)
 
 
-def choose(num_images, trials, catch, seed):
+def choose(num_images: int, trials: int, catch: int, seed: int) -> np.ndarray:
   """Ids of trials + catch different images.
 
   Raises:
@@ -161,7 +165,15 @@ def choose(num_images, trials, catch, seed):
   return np.random.default_rng(seed).permutation(num_images)[: trials + catch]
 
 
-def prepare(inverters, images, ids, dataset, folder, catch=4, seed=0):
+def prepare(
+  inverters: Mapping[str, Any],
+  images: np.ndarray,
+  ids: Any,
+  dataset: str,
+  folder: str,
+  catch: int = 4,
+  seed: int = 0,
+) -> Study:
   """Writes a study: pictures and trials.json.
 
   Args:
