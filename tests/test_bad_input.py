@@ -791,7 +791,7 @@ CASES = (
     "study_nobody_answered",
     "two_afc",
     "analyse --study {study}",
-    ("nobody has answered", "serve"),
+    ("it has no answers yet", "serve"),
   ),
   Case(
     "study_flag_of_another",

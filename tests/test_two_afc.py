@@ -283,7 +283,7 @@ def test_answers_from_many_at_once_are_kept_once(study):
 
 
 def test_answers_that_cannot_be_read(study):
-  with pytest.raises(UserError, match="nobody has answered"):
+  with pytest.raises(UserError, match="it has no answers yet"):
     answers_lib.read(study)
   answers_lib.Answers(study.folder).add(Answer("S1", TOTAL, "left"))
   with pytest.raises(UserError, match="another study"):
