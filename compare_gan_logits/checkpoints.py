@@ -189,11 +189,26 @@ def check_shapes(model_dir, variables):
 
 
 def _misfit(model_dir):
+  if _is_of_old_version(model_dir):
+    return UserError(
+      f"the checkpoints in {model_dir} were made by an earlier version of this program, "
+      "whose optimizers' variables had other names; go on with that version, or name "
+      "another --model_dir"
+    )
   return UserError(
     f"the checkpoints in {model_dir} were made with another "
     "configuration; use the gin file and the bindings of then "
     "(operative_config-<step>.gin), or name another --model_dir"
   )
+
+
+def _is_of_old_version(model_dir):
+  """Whether the powers of Adam lack compare_gan's name scopes."""
+  checkpoint = tf.train.latest_checkpoint(model_dir)
+  if checkpoint is None:
+    return False
+  saved = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
+  return "beta1_power" in saved and "generator" in {n.split("/")[0] for n in saved}
 
 
 def _names(model_dir):

@@ -41,7 +41,7 @@ def graph():
 
 
 def make_gan():
-  dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
+  dataset = types.SimpleNamespace(image_shape=(32, 32, 1), num_classes=5, seed=547)
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": 1,
@@ -101,7 +101,7 @@ def test_weights_slots_vectors_moments_and_losses_of_a_step_stay_float32():
   images, z, y = inputs(2 * BATCH)
   tf.train.get_or_create_global_step()
   with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-    step, losses = gan.train_step(images, z, y, y)
+    step, losses = gan.train_step({"images": images, "z": z, "sampled_y": y}, y)
   kinds = {
     v.op.name.rsplit("/", 1)[-1]: v.dtype.base_dtype
     for v in tf.global_variables()

@@ -35,7 +35,7 @@ LOGITS, Z, G_CHANNELS, D_CHANNELS = 5, 8, 8, 8
 def gan():
   gin.clear_config()
   gin.parse_config(CONFIG)
-  dataset = types.SimpleNamespace(resolution=32, colors=3, num_classes=LOGITS)
+  dataset = types.SimpleNamespace(image_shape=(32, 32, 3), num_classes=LOGITS, seed=547)
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": 1,

@@ -39,9 +39,9 @@ def training_step(gin_file, *bindings):
   params = {"batch_size": 4, "seed": 0}
   with tf.Graph().as_default() as graph:
     tf.train.get_or_create_global_step()
-    data = run.gan.input_fn(params).make_one_shot_iterator().get_next()
+    features, labels = run.gan.input_fn(params).make_one_shot_iterator().get_next()
     fed = set(graph.get_operations())
-    train_op = run.gan.model_fn(data, None, params, "train").train_op
+    train_op = run.gan.model_fn(features, labels, params, "train").train_op
   return graph, train_op, fed
 
 

@@ -114,11 +114,14 @@ def test_the_paper_s_training_step_builds_at_its_size():
   gan = paper_s_gan("paper.gin")
   with tf.Graph().as_default():
     tf.train.get_or_create_global_step()
+    labels = tf.placeholder(tf.int32, [3 * 2048])
     features = {
       "images": tf.placeholder(tf.float32, [3 * 2048, 64, 64, 3]),
-      "labels": tf.placeholder(tf.int32, [3 * 2048]),
+      "z": tf.placeholder(tf.float32, [3 * 2048, 120]),
+      "sampled_labels": labels,
+      "_RANDOM_OFFSET": labels,
     }
-    spec = gan.model_fn(features, None, {"batch_size": 2048}, "train")
+    spec = gan.model_fn(features, labels, {"use_tpu": False}, "train")
     assert spec.train_op is not None
     names = {v.op.name for v in tf.trainable_variables()}
     averages = {

@@ -111,6 +111,20 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
         tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 1)
 
 
+def test_a_checkpoint_of_an_earlier_version_is_told_apart(tmp_path):
+  for size in (3, 4):
+    with tf.Graph().as_default():
+      tf.get_variable("generator/kernel", [size], use_resource=True)
+      if size == 4:
+        with pytest.raises(UserError, match="earlier version of this program"):
+          hooks.FitGuard(str(tmp_path)).begin()
+        return
+      tf.get_variable("beta1_power", [], use_resource=True)
+      with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 1)
+
+
 def test_a_second_session_means_a_lost_worker():
   hook = hooks.LostWorker()
   hook.after_create_session(None, None)

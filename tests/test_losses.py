@@ -70,8 +70,18 @@ def test_the_paper_s_l_d_is_the_hinge_loss_up_to_a_constant():
   assert EXPECTED["hinge"][0] == pytest.approx(paper + 2, rel=1e-5)
 
 
-def linear_discriminator(weights):
-  return lambda x: tf.reshape(tf.reduce_sum(x * weights, axis=[1, 2, 3]), [-1, 1])
+class LinearDiscriminator:
+  """The score of an image is its product with weights."""
+
+  trainable_variables = ()
+
+  def __init__(self, weights):
+    self._weights = weights
+
+  def __call__(self, x, y, is_training, reuse):
+    assert y == "condition" and is_training and reuse
+    score = tf.reduce_sum(x * self._weights, axis=[1, 2, 3])[:, tf.newaxis]
+    return tf.sigmoid(score), score, None
 
 
 @pytest.mark.parametrize("name", ["wgangp_penalty", "dragan_penalty"])
@@ -82,7 +92,12 @@ def test_gradient_penalty_of_a_linear_discriminator(name):
   weights = rng.normal(size=[4, 4, 3]).astype(np.float32)
   x, x_fake = (tf.constant(rng.uniform(size=[5, 4, 4, 3]), tf.float32) for _ in "ab")
   penalty = penalty_lib.get_penalty_loss(
-    discriminator=linear_discriminator(weights), x=x, x_fake=x_fake, kernels=[]
+    discriminator=LinearDiscriminator(weights),
+    x=x,
+    x_fake=x_fake,
+    y="condition",
+    is_training=True,
+    architecture="linear",
   )
   with tf.Session() as session:
     assert session.run(penalty) == pytest.approx(
@@ -90,8 +105,36 @@ def test_gradient_penalty_of_a_linear_discriminator(name):
     )
 
 
-def test_l2_penalty_and_none():
-  kernels = [tf.constant([3.0, 4.0]), tf.constant([[1.0]])]
+def test_l2_penalty_is_of_kernels_and_none_is_the_default():
+  discriminator = LinearDiscriminator(None)
+  discriminator.trainable_variables = [
+    tf.get_variable(f"{name}/{kind}", initializer=value, use_resource=True)
+    for name, kind, value in (
+      ("a", "kernel", [3.0, 4.0]),
+      ("b", "kernel", [[1.0]]),
+      ("b", "bias", [100.0]),
+    )
+  ]
   with tf.Session() as session:
-    assert session.run(penalty_lib.l2_penalty(kernels=kernels)) == pytest.approx(6.5)
-    assert session.run(penalty_lib.no_penalty()) == 0
+    session.run(tf.global_variables_initializer())
+    penalty = penalty_lib.l2_penalty(discriminator=discriminator)
+    assert session.run(penalty) == pytest.approx(6.5)
+    assert session.run(penalty_lib.get_penalty_loss(discriminator=discriminator)) == 0
+
+
+def test_the_default_loss_is_non_saturating():
+  losses = loss_lib.get_losses(
+    d_real_logits=tf.constant(REAL), d_fake_logits=tf.constant(FAKE)
+  )
+  with tf.Session() as session:
+    np.testing.assert_allclose(
+      session.run(losses), EXPECTED["non_saturating"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+  "shape, part", [([3], "batch, 1"), ([2, 1], "differ in shape")]
+)
+def test_scores_of_a_wrong_shape_are_refused(shape, part):
+  with pytest.raises(ValueError, match=part):
+    loss_lib.hinge(d_real_logits=tf.zeros(shape), d_fake_logits=tf.constant(FAKE))

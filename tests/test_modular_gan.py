@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
 from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import resnet_biggan
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
 
@@ -44,16 +45,28 @@ def graph():
     yield
 
 
-def make_gan(classifier=None, disc_iters=2, **kwargs):
-  dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
+class Images:
+  """What a GAN asks of a dataset whose images it does not read."""
+
+  image_shape = (32, 32, 1)
+  num_classes = 5
+
+
+def make_gan(
+  classifier=None,
+  disc_iters=2,
+  gan_class=modular_gan.ModularGAN,
+  dataset=None,
+  **kwargs,
+):
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": disc_iters,
     "lambda": 1,
     "z_dim": 8,
   }
-  return modular_gan.ModularGAN(
-    dataset, parameters, "unused", classifier=classifier, **kwargs
+  return gan_class(
+    dataset or Images(), parameters, "unused", classifier=classifier, **kwargs
   )
 
 
@@ -62,20 +75,24 @@ def features(gan):
   n = gan.num_sub_steps * BATCH
   return {
     "images": tf.constant(rng.uniform(size=[n, 32, 32, 1]), tf.float32),
+    "z": tf.constant(rng.uniform(-1, 1, size=[n, 8]), tf.float32),
     "labels": tf.constant(rng.integers(0, 5, n), tf.int32),
+    "sampled_labels": tf.constant(rng.integers(0, 5, n), tf.int32),
+    "_RANDOM_OFFSET": tf.range(1, n + 1),
   }
 
 
 def test_label_is_the_logit_vector_when_a_classifier_is_bound():
   gan = make_gan(MeanClassifier(), conditional=True)
   data = features(gan)
-  condition = gan.condition(data)
+  made, labels = gan._with_conditions(data, data["labels"])
   with helpers.session() as session:
-    value, images = session.run([condition, data["images"]])
+    value, images = session.run([labels, data["images"]])
   np.testing.assert_allclose(value[:, 1], 2 * images.mean(axis=(1, 2, 3)), rtol=1e-5)
-  assert tf.gradients(condition, data["images"]) == [None]
+  assert tf.gradients(labels, data["images"]) == [None]
   assert gan.conditioning == "logits" and gan.condition_size == 3
-  assert gan._fake_condition(condition, None) is condition
+  assert made["sampled_y"] is labels
+  assert gan._get_one_hot_labels(labels) is labels
 
 
 def test_cached_logits_take_the_classifier_s_place():
@@ -87,20 +104,53 @@ def test_cached_logits_take_the_classifier_s_place():
 def test_label_is_one_hot_without_a_classifier():
   gan = make_gan(conditional=True)
   data = features(gan)
-  condition = gan.condition(data)
-  fake = gan._fake_condition(condition, [1, 2])
+  made, labels = gan._with_conditions(data, data["labels"])
   with helpers.session() as session:
-    real, labels, fake = session.run([condition, data["labels"], fake])
+    real, labels, fake, sampled = session.run(
+      [
+        gan._get_one_hot_labels(labels),
+        labels,
+        made["sampled_y"],
+        data["sampled_labels"],
+      ]
+    )
   np.testing.assert_array_equal(real, np.eye(5)[labels])
-  np.testing.assert_array_equal(fake.sum(1), 1)
-  assert not np.array_equal(real, fake)
+  np.testing.assert_array_equal(fake, np.eye(5)[sampled])
   assert gan.conditioning == "labels"
 
 
+def inputs_of(steps, seed=3, **kwargs):
+  """Features and labels of the first steps, as input_fn yields them."""
+  gan = make_gan(dataset=datasets.get_dataset("fake:5@32", colors=1), **kwargs)
+  params = {"batch_size": 3 * BATCH, "seed": seed}
+  with tf.Graph().as_default(), tf.Session() as session:
+    data = gan.input_fn(params, tf.estimator.ModeKeys.TRAIN)
+    element = data.make_one_shot_iterator().get_next()
+    return [session.run(element) for _ in range(steps)]
+
+
+def test_inputs_are_compare_gan_s():
+  (first, labels), (second, _) = inputs_of(2, conditional=True)
+  shapes = {name: value.shape for name, value in first.items()}
+  assert shapes == {
+    "images": (12, 32, 32, 1),
+    "z": (12, 8),
+    "sampled_labels": (12,),
+    "_RANDOM_OFFSET": (12,),
+  }
+  assert first["sampled_labels"].dtype == first["_RANDOM_OFFSET"].dtype == np.int32
+  assert labels.shape == (12,)
+  assert not np.array_equal(first["sampled_labels"], labels)
+  np.testing.assert_array_equal(first["_RANDOM_OFFSET"], 1 + np.arange(12))
+  np.testing.assert_array_equal(second["_RANDOM_OFFSET"], 13 + np.arange(12))
+  both = np.concatenate([first["z"], second["z"]])
+  assert -1 <= both.min() < -0.9 and 0.9 < both.max() <= 1  # uniform without bindings
+  assert "sampled_labels" not in inputs_of(1)[0][0]
+
+
 def test_fitted_label_distribution_is_that_of_the_data():
-  gan = make_gan(conditional=True, fit_label_distribution=True)
-  condition = gan.condition(features(gan))
-  assert gan._fake_condition(condition, None) is condition
+  ((made, labels),) = inputs_of(1, conditional=True, fit_label_distribution=True)
+  np.testing.assert_array_equal(made["sampled_labels"], labels)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +181,8 @@ def test_contradictions_are_refused(kwargs, part):
 
 
 def test_unknown_architecture_is_refused():
-  dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
   parameters = {"architecture": "resnet_biggan", "z_dim": 8, "lambda": 1}
-  gan = modular_gan.ModularGAN(dataset, parameters, "unused")
+  gan = modular_gan.ModularGAN(Images(), parameters, "unused")
   with pytest.raises(NotImplementedError, match="did you mean 'resnet_biggan_arch'"):
     _ = gan.generator
 
@@ -141,7 +190,8 @@ def test_unknown_architecture_is_refused():
 def run_steps(gan, steps, fetch):
   """Runs training steps; returns the fetched values before and after."""
   tf.train.get_or_create_global_step()
-  spec = gan.model_fn(features(gan), None, {"batch_size": BATCH, "seed": 1}, "train")
+  data = features(gan)
+  spec = gan.model_fn(data, data["labels"], {"use_tpu": False}, "train")
   values = []
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
@@ -169,8 +219,9 @@ def test_steps_are_counted_and_both_networks_learn():
     assert changed
 
 
-def test_moving_average_starts_at_its_step_and_then_decays():
-  gan = make_gan(g_use_ema=True, ema_decay=0.75, ema_start_step=2)
+def test_moving_average_starts_after_its_step_and_then_decays():
+  """The decay goes by the step before the update, as in compare_gan."""
+  gan = make_gan(disc_iters=1, g_use_ema=True, ema_decay=0.75, ema_start_step=1)
 
   def fetch():
     weight = [
@@ -201,32 +252,124 @@ def test_other_forms_of_the_step_run(option):
   assert (before, after) == (0, 1)
 
 
+def loss_of(gan):
+  """gan's losses of one sub-step, with their gradients by real images."""
+  x, _, y = step_inputs()
+  fake = step_inputs(seed=1)[0]
+  data = {"images": x, "generated": fake, "sampled_y": y}
+  with network_pass.network_pass():
+    gan.create_loss(data, y, {})
+  return gan.d_loss, gan.g_loss, x
+
+
 @pytest.mark.parametrize("penalty", ["wgangp_penalty", "dragan_penalty", "l2_penalty"])
-def test_a_penalty_changes_the_discriminator_s_loss(penalty):
+def test_a_penalty_is_added_to_the_discriminator_s_loss(penalty):
   gin.parse_config(f"penalty.fn = @{penalty}")
-  gan = make_gan(disc_iters=1)
-  x, z = tf.random.stateless_uniform([8, 32, 32, 1], [1, 2]), tf.zeros([8, 8])
-  y = tf.zeros([8, 5])
-  _, losses = gan.train_step(x, z, y, y)
+  gan = make_gan()
+  gan._lambda = 3.0
+  loss = loss_of(gan)[0]
+  scores = dict(gan._scores)
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
-    values = session.run(losses)
-  hinge = values["d_loss_real"] + values["d_loss_fake"]
-  assert values["penalty"] > 0
-  assert values["d_loss"] == pytest.approx(hinge + values["penalty"], rel=1e-5)
+    loss, value, scores = session.run([loss, gan.penalty_loss, scores])
+  hinge = np.maximum(0, 1 - scores["d_real_logits"]).mean()
+  hinge += np.maximum(0, 1 + scores["d_fake_logits"]).mean()
+  assert value > 0
+  assert loss == pytest.approx(hinge + 3 * value, rel=1e-5)
 
 
-def test_generator_loss_needs_real_images_only_where_the_discriminator_mixes_them():
-  for norm, mixes in ((None, False), ("@batch_norm", True)):
-    with tf.Graph().as_default():
-      if norm:
-        gin.parse_config(f"D.batch_norm_fn = {norm}")
-      gan = make_gan()
-      assert gan.discriminator.has_batch_statistics == mixes
-      x, fake, y = tf.zeros([2, 32, 32, 1]), tf.ones([2, 32, 32, 1]), tf.zeros([2, 5])
-      with network_pass.network_pass():
-        loss = gan._generator_loss({"x": x, "y_real": y, "y_fake": y}, fake)
-      assert (tf.gradients(loss, x)[0] is not None) == mixes
+@pytest.mark.parametrize("norm", [None, "@batch_norm"])
+def test_real_images_are_scored_apart_in_the_generator_s_update(norm):
+  """There they are not computed; but not where the discriminator has batch moments."""
+  gin.parse_config(f"D.batch_norm_fn = {norm}")
+  gan = make_gan()
+  gan._updates_generator = True
+  _, g_loss, x = loss_of(gan)
+  assert (tf.gradients(g_loss, x)[0] is not None) == (norm is not None)
+
+
+# A user's own parts ----------------------------------------------------------
+
+
+def relativistic(d_real_logits, d_fake_logits):
+  """Couples real and generated scores, and declares only what it needs."""
+  difference = tf.reduce_mean(d_real_logits) - tf.reduce_mean(d_fake_logits)
+  return -difference, -difference, difference, difference
+
+
+def two(is_training, architecture):
+  assert is_training and architecture == "resnet_biggan_arch"
+  return tf.constant(2.0)
+
+
+def test_a_loss_and_a_penalty_of_one_s_own():
+  gin.external_configurable(relativistic, "relativistic")
+  gin.external_configurable(two, "two")
+  gin.parse_config("loss.fn = @relativistic\npenalty.fn = @two")
+  gan = make_gan()
+  gan._updates_generator = True
+  d_loss, g_loss, x = loss_of(gan)
+  gradient = tf.gradients(g_loss, x)[0]  # of the generator's loss by real images
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    d_loss, g_loss, gradient = session.run([d_loss, g_loss, gradient])
+  assert d_loss == pytest.approx(2 - g_loss, rel=1e-4)
+  assert np.abs(gradient).max() > 0
+
+
+class Doubled(modular_gan.ModularGAN):
+  """Overrides what both networks minimise, and one of them."""
+
+  calls = 0
+
+  @property
+  def generator(self):
+    if self._generator is None:
+      self._generator = Doubling(image_shape=self.image_shape)
+    return self._generator
+
+  def create_loss(self, features, labels, params, is_training=True):
+    super().create_loss(features, labels, params, is_training)
+    assert features["generated"].shape == features["images"].shape
+    assert set(features) >= {"z", "sampled_y"} and labels.shape == [BATCH]
+    self.calls += 1
+    self.d_loss *= 2.0
+    self.g_loss *= 2.0
+
+
+class Doubling(resnet_biggan.Generator):
+  """Makes a variable that its name's scope does not hold."""
+
+  def apply(self, z, y, is_training):
+    with tf.variable_scope(tf.VariableScope(tf.AUTO_REUSE)):
+      scale = tf.get_variable("generator_scale", initializer=1.0, use_resource=True)
+    return super().apply(z * scale, y, is_training)
+
+
+def test_a_subclass_has_its_own_loss_and_network():
+  gan = make_gan(gan_class=Doubled, conditional=True)
+  before, after = run_steps(gan, 1, lambda: tf.trainable_variables("generator_scale"))
+  assert gan.calls == 3  # for the generator's update as well
+  assert before != after
+
+
+def test_a_weight_of_neither_network_is_refused():
+  tf.get_variable("head", [], use_resource=True)
+  with pytest.raises(ValueError, match="head:0 belongs to neither network"):
+    run_steps(make_gan(), 1, tf.train.get_global_step)
+
+
+@pytest.mark.parametrize("fields", [{}, {"num_classes": None}])
+def test_what_needs_labels_is_refused_without_them(fields):
+  dataset = types.SimpleNamespace(image_shape=(32, 32, 1), **fields)
+  with pytest.raises(ValueError, match="no classes|conditional = True"):
+    gan = make_gan(dataset=dataset, conditional=bool(fields))
+    gan.label_generator([3])
+
+
+def test_only_training_is_built():
+  with pytest.raises(ValueError, match="not for mode 'eval'"):
+    make_gan().model_fn({}, None, {}, "eval")
 
 
 @pytest.mark.parametrize(
@@ -241,16 +384,32 @@ def test_generator_loss_needs_real_images_only_where_the_discriminator_mixes_the
 def test_noise_is_a_function_of_seed_and_step(distribution):
   gin.parse_config(f"z.distribution_fn = @{distribution}")
   z = [
-    modular_gan.sample_z([500, 8], tf.constant(seed))
+    modular_gan.z_generator([500, 8], seed=tf.constant(seed))
     for seed in ([1, 2], [1, 2], [1, 3])
   ]
   with helpers.session() as session:
     first, same, other = session.run(z)
   np.testing.assert_array_equal(first, same)
   assert np.abs(first - other).max() > 0.1
-  mean, deviation = (0, 1) if "normal" in distribution else (0.5, 12**-0.5)
-  assert first.mean() == pytest.approx(mean, abs=0.05)
+  deviation = 1 if "normal" in distribution else 3**-0.5
+  assert first.mean() == pytest.approx(0, abs=0.05)
   assert first.std() == pytest.approx(deviation, abs=0.05)
+
+
+def test_noise_of_one_s_own_is_drawn_for_each_example():
+  shapes = []
+
+  def one_number(shape, maxval):
+    shapes.append(shape)
+    return tf.fill(shape, tf.random.uniform([], 0, maxval))
+
+  gin.external_configurable(one_number, "one_number")
+  gin.parse_config("z.distribution_fn = @one_number\nz.maxval = 5.0")
+  z = modular_gan.z_generator([6, 4], seed=tf.constant([1, 2]))
+  with helpers.session() as session:
+    z = session.run(z)
+  assert shapes == [[4]]
+  assert len(np.unique(z)) == 6 and np.all(z == z[:, :1]) and z.max() > 1
 
 
 # Parts of a batch ------------------------------------------------------------
@@ -282,7 +441,7 @@ def test_micro_batches_average_the_gradients_of_their_parts(network):
   }[network]
   gan = descending_gan(2, **rates)
   x, z, y = step_inputs()
-  update, _ = gan.train_step(x, z, y, y)
+  update, _ = gan.train_step({"images": x, "z": z, "sampled_y": y}, y)
   weights = getattr(gan, network).trainable_variables
   half = BATCH // 2
   oracles = []
@@ -290,8 +449,11 @@ def test_micro_batches_average_the_gradients_of_their_parts(network):
     start = part * half + (BATCH if network == "generator" else 0)
     rows = slice(start, start + half)
     with network_pass.network_pass():
-      fake = gan._fake(z[rows], y[rows])
-      real, fake = (gan._score(images, y[rows])[1] for images in (x[rows], fake))
+      fake = gan.generator(z[rows], None, is_training=True)
+      real, fake = (
+        gan.discriminator(images, None, is_training=True)[1]
+        for images in (x[rows], fake)
+      )
       loss = (
         -tf.reduce_mean(fake)
         if network == "generator"
@@ -317,27 +479,23 @@ def test_without_batch_norm_micro_batches_change_nothing():
   optimizer = tf.train.GradientDescentOptimizer(1.0)
   results = []
   for number in (1, 4):
-    names = {"x": x, "fake": fakes, "y_real": y, "y_fake": y}
-    parts = [
-      dict(zip(names, part))
-      for part in zip(*(tf.split(value, number) for value in names.values()))
-    ]
+    data = {"images": x, "generated": fakes, "sampled_y": y}
+    parts = modular_gan._split(data, y, number)
+
+    def loss(data, labels):
+      gan.create_loss(data, labels, {})
+      return gan.d_loss
+
     with network_pass.network_pass():
       results.append(
-        modular_gan.mean_gradients(
-          optimizer,
-          lambda part: gan._discriminator_losses(part, part["fake"]),
-          parts,
-          gan.discriminator,
-        )
+        modular_gan.mean_gradients(optimizer, loss, parts, gan.discriminator)
       )
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
-    (whole, losses), (averaged, mean_losses) = session.run(
-      [([g for g, _ in pairs], losses) for pairs, losses in results]
+    (whole, loss), (averaged, mean_loss) = session.run(
+      [([g for g, _ in pairs], loss) for pairs, loss in results]
     )
-  for name, value in losses.items():
-    assert mean_losses[name] == pytest.approx(value, rel=1e-5)
+  assert mean_loss == pytest.approx(loss, rel=1e-5)
   for expected, found in zip(whole, averaged):
     # Real and generated images' shares cancel, their rounding does not.
     np.testing.assert_allclose(
@@ -355,7 +513,7 @@ def test_an_update_in_parts_is_one_update():
         disc_iters=1, micro_batches=number, d_lr=0.0, g_lr=0.0, g_use_ema=True
       )
       x, z, y = step_inputs()
-      update, _ = gan.train_step(x, z, y, y)
+      update, _ = gan.train_step({"images": x, "z": z, "sampled_y": y}, y)
       variables = {v.op.name: v for v in tf.global_variables()}
       session.run(tf.global_variables_initializer())
       start = start or session.run(variables)
@@ -383,24 +541,22 @@ def test_a_wrong_number_of_parts_is_refused(number, part):
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 1), (2, 2), (4, 1)])
 def test_replicas_share_out_the_images_of_each_update(workers, replicas):
   dataset = datasets.get_dataset("fake:5@32", colors=1)
-  gan = modular_gan.ModularGAN(
-    dataset,
-    {"architecture": "resnet_biggan_arch", "disc_iters": 2, "z_dim": 8, "lambda": 1},
-    "unused",
-  )
+  gan = make_gan(MeanClassifier(), dataset=dataset, conditional=True)
   logits = np.arange(512, dtype=np.float32)[:, np.newaxis]  # the images' ids
 
   def elements(number, **kwargs):
     with tf.Graph().as_default(), tf.Session() as session:
       data = gan.input_fn(start_step=3, logits=logits, **kwargs)
-      element = data.make_one_shot_iterator().get_next()
+      features, labels = data.make_one_shot_iterator().get_next()
+      element = dict(features, labels=labels)
       assert all(value.shape.is_fully_defined() for value in element.values())
       return [session.run(element) for _ in range(number)]
 
   batch = 8
   own = batch // (workers * replicas)
   whole = elements(2, params={"batch_size": 3 * batch})
-  assert all("rows" not in element for element in whole)
+  start = whole[0]["_RANDOM_OFFSET"][0]
+  assert start == 1 + 3 * 3 * batch
   parts = [
     elements(
       2 * replicas,
@@ -417,10 +573,10 @@ def test_replicas_share_out_the_images_of_each_update(workers, replicas):
       for worker in parts
       for part in worker[step * replicas : (step + 1) * replicas]
     ]
-    rows = [part["rows"].reshape(3, own) for part in of_step]
+    rows = [part["_RANDOM_OFFSET"] - start - 3 * batch * step for part in of_step]
     for update in range(3):
-      places = np.sort(np.concatenate([r[update] for r in rows]))
+      places = np.sort(np.concatenate([r.reshape(3, own)[update] for r in rows]))
       np.testing.assert_array_equal(places, update * batch + np.arange(batch))
-    for part in of_step:
-      for name in ("images", "labels", "logits"):
-        np.testing.assert_array_equal(part[name], expected[name][part["rows"]])
+    for part, places in zip(of_step, rows):
+      for name in ("images", "labels", "logits", "z"):
+        np.testing.assert_array_equal(part[name], expected[name][places])

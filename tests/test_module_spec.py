@@ -27,7 +27,7 @@ AVERAGE = "/ExponentialMovingAverage"
 def make_gan(**kwargs):
   gin.clear_config()
   gin.parse_config(CONFIG)
-  dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
+  dataset = types.SimpleNamespace(image_shape=(32, 32, 1), num_classes=5, seed=547)
   parameters = {"architecture": "resnet_biggan_arch", "lambda": 1, "z_dim": 8}
   return modular_gan.ModularGAN(dataset, parameters, "unused", **kwargs)
 

@@ -21,6 +21,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.gans import ops
 
 
 DATA = os.path.join(os.path.dirname(__file__), "data")
@@ -53,8 +54,9 @@ def load(name):
 def make_gan(meta):
   gin.clear_config()
   gin.parse_config(meta["gin"])
+  side = meta["resolution"]
   dataset = types.SimpleNamespace(
-    resolution=meta["resolution"], colors=meta["colors"], num_classes=meta["y_dim"]
+    image_shape=(side, side, meta["colors"]), num_classes=meta["y_dim"]
   )
   parameters = {
     "architecture": meta.get("architecture", "resnet_biggan_arch"),
@@ -78,8 +80,6 @@ def set_all(variables, recording, meta):
     return [variables[k].assign(v) for k, v in by_formula(variables, meta).items()]
   prefix = "init/"
   recorded = {key[len(prefix) :] for key in recording.files if key.startswith(prefix)}
-  # Adam's powers carry the names of the reference's name scopes; they start alike.
-  recorded = {key for key in recorded if not key.endswith("_power")}
   assert recorded <= set(variables)
   return [variables[key].assign(recording[prefix + key]) for key in recorded]
 
@@ -105,10 +105,14 @@ def relative_error(value, reference):
 
 def recorded_uniform(recording):
   """A stand-in for the random numbers of penalties: what they were."""
-  numbers = iter(k for k in recording.files if k.startswith("step0/uniform_"))
+  numbers = [k for k in recording.files if k.startswith("step0/uniform_")]
+  calls = itertools.count()
 
-  def uniform(shape, minval=0.0, maxval=1.0, **_):
-    return minval + (maxval - minval) * tf.constant(recording[next(numbers)])
+  def uniform(shape, name):
+    # The generator's update comes last, and does not depend on a penalty.
+    numbers_of_call = recording[numbers[min(next(calls), len(numbers) - 1)]]
+    assert numbers_of_call.shape == tuple(shape), name
+    return tf.constant(numbers_of_call)
 
   return uniform
 
@@ -142,9 +146,9 @@ def replay(request):
         condition(recording, "step0"),
       )
     ]
-    with mock.patch("tensorflow.compat.v1.random.uniform", recorded_uniform(recording)):
-      x, z, y = inputs
-      step, losses = gan.train_step(x, z, y, y)
+    x, z, y = inputs
+    with mock.patch.object(ops, "random_uniform", recorded_uniform(recording)):
+      step, losses = gan.train_step({"images": x, "z": z, "sampled_y": y}, y)
     forward = forward_passes(gan, recording)
     variables = {v.op.name: v for v in tf.global_variables()}
     assign = set_all(variables, recording, meta)

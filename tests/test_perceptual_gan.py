@@ -36,7 +36,7 @@ def graph():
 def make_gan(monkeypatch, classifier=True, **kwargs):
   network = tiny.LinearClassifier(KERNEL)
   monkeypatch.setattr(perceptual_gan, "get_comparator", lambda: network)
-  dataset = types.SimpleNamespace(resolution=16, colors=1, num_classes=3)
+  dataset = types.SimpleNamespace(image_shape=(16, 16, 1), num_classes=3, seed=547)
   parameters = {
     "architecture": "dosovitskiy_brox_arch",
     "disc_iters": 1,
@@ -104,7 +104,7 @@ def test_other_sizes_are_refused():
 def test_losses_by_their_formulas(monkeypatch):
   gan = make_gan(monkeypatch)
   x, z, y = inputs()
-  _, losses = gan.train_step(x, z, y, y)
+  _, losses = gan.train_step({"images": x, "z": z}, y)
   with tf.variable_scope("", reuse=tf.AUTO_REUSE):
     painted = gan.generator(z, y, is_training=True)
   with helpers.session() as session:
@@ -122,7 +122,7 @@ def test_losses_by_their_formulas(monkeypatch):
 
 def changed_networks(gan):
   x, z, y = inputs()
-  step, _ = gan.train_step(x, z, y, y)
+  step, _ = gan.train_step({"images": x, "z": z}, y)
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
     before = session.run(tf.trainable_variables())
@@ -151,7 +151,7 @@ def test_who_is_updated(monkeypatch, settings, expected):
 def test_the_2016b_variant_is_a_decoder_on_pixels(monkeypatch):
   gan = make_gan(monkeypatch, lambda_feat=0, lambda_adv=0)
   x, z, y = inputs()
-  _, losses = gan.train_step(x, z, y, y)
+  _, losses = gan.train_step({"images": x, "z": z}, y)
   gradients = [
     tf.gradients(losses[name], gan.generator.trainable_variables)
     for name in ("g_loss", "image")

@@ -54,7 +54,7 @@ CORES, BATCH = 4, 2
 def make_gan(**kwargs):
   gin.clear_config()
   gin.parse_config(CONFIG)
-  dataset = types.SimpleNamespace(resolution=32, colors=1, num_classes=5)
+  dataset = types.SimpleNamespace(image_shape=(32, 32, 1), num_classes=5, seed=547)
   parameters = {
     "architecture": "resnet_biggan_arch",
     "disc_iters": 1,
@@ -72,16 +72,18 @@ def program():
   with tf.Graph().as_default() as graph:
     images = tf.zeros([CORES * own, 32, 32, 1])
     labels = tf.zeros([CORES * own], tf.int32)
-    rows = tf.range(CORES * own)
+    z = tf.zeros([CORES * own, 8])
+    offset = tf.range(CORES * own)
     tf.train.get_or_create_global_step()
 
-    def step(images, labels, rows):
-      features = {"images": images, "labels": labels, "rows": rows}
-      spec = gan.model_fn(features, None, {"use_tpu": True, "seed": 1}, "train")
+    def step(images, labels, z, offset):
+      features = {"images": images, "z": z, "_RANDOM_OFFSET": offset}
+      features["sampled_labels"] = labels
+      spec = gan.model_fn(features, labels, {"use_tpu": True}, "train")
       with tf.control_dependencies([spec.train_op]):
         return tf.identity(spec.loss)
 
-    tf.tpu.shard(step, [images, labels, rows], num_shards=CORES)
+    tf.tpu.shard(step, [images, labels, z, offset], num_shards=CORES)
     weights = len(gan.generator.trainable_variables)
     weights += len(gan.discriminator.trainable_variables)
   operations = [op for op in graph.get_operations() if _is_on_a_core(op)]
@@ -113,7 +115,7 @@ def test_gradients_and_moments_are_summed_over_the_cores(program):
   # One per weight, and for each of 7 batch norms and each of 2 calls of the generator
   # one of its moments, and one of their gradient in the call that is learnt from.
   moments = 7 * 3
-  assert len(sums) == program.weights + moments + 1  # and of the loss
+  assert len(sums) == program.weights + moments + 1  # and of the losses
   for op in sums:
     np.testing.assert_array_equal(
       tf.make_ndarray(op.inputs[1].op.get_attr("value")), [list(range(CORES))]
@@ -151,8 +153,9 @@ def test_the_whole_step_compiles_with_xla_and_computes_the_same(micro_batches):
       tf.set_random_seed(0)  # some weights put a ReLU's input within rounding of zero
       tf.train.get_or_create_global_step()
 
-      def step(*inputs, gan=gan):
-        update, losses = gan.train_step(*inputs)
+      def step(images, z, labels, sampled_y, gan=gan):
+        features = {"images": images, "z": z, "sampled_y": sampled_y}
+        update, losses = gan.train_step(features, labels)
         with tf.control_dependencies([update]):
           return [tf.identity(losses[name]) for name in sorted(losses)]
 

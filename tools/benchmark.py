@@ -475,8 +475,8 @@ def _training_step(run, building, logits):
   with tf.Graph().as_default() as graph, building:
     tf.train.get_or_create_global_step()
     data = run.gan.input_fn(params, logits=logits)
-    features = data.make_one_shot_iterator().get_next()
-    train_op = run.gan.model_fn(features, None, params, "train").train_op
+    features, labels = data.make_one_shot_iterator().get_next()
+    train_op = run.gan.model_fn(features, labels, params, "train").train_op
     with tf.Session(graph=graph) as session:
       session.run(
         [

@@ -53,8 +53,13 @@ class AbstractGAN(abc.ABC):
     """
 
   @abc.abstractmethod
-  def as_module_spec(self) -> hub.ModuleSpec:
-    """The TF-Hub module of the networks; its `export` fills it from a checkpoint."""
+  def as_module_spec(self, params: dict[str, Any], mode: str) -> hub.ModuleSpec:
+    """The TF-Hub module of the networks; its `export` fills it from a checkpoint.
+
+    Args:
+      params: as the constructor's parameters.
+      mode: tf.estimator.ModeKeys.PREDICT.
+    """
 
   @abc.abstractmethod
   def input_fn(self, params: dict[str, Any], mode: str) -> tf.data.Dataset:

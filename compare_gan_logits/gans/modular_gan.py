@@ -1,15 +1,29 @@
 """The trainer: a GAN put together by gin from networks, loss and penalty.
 
 One training step is disc_iters discriminator updates and one generator update,
-all in one session call. With a classifier bound, 'label' is the logit vector of
-the real image, which conditions both networks (Figure 2 of the paper).
+all in one session call. With a classifier bound, the label of an image is its logit
+vector, which conditions both networks (Figure 2 of the paper).
+
+Extend ModularGAN by a subclass: `create_loss` says what each network minimises, the
+properties `generator` and `discriminator` which networks there are.
 """
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
 from compare_gan_logits import utils
+from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.architectures import registry
 from compare_gan_logits.errors import UserError
@@ -20,55 +34,53 @@ from compare_gan_logits.gans import health
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import module_spec
 from compare_gan_logits.gans import penalty_lib
+from compare_gan_logits.gans import utils as gan_utils
 from compare_gan_logits.tpu import tpu_ops
 from compare_gan_logits.tpu import tpu_random
 from compare_gan_logits.tpu import tpu_summaries
 
 
-_GRID_ROWS = 8  # image pairs in the summary of originals beside reconstructions
+_PAIRS_SHOWN = 8  # in the summary of originals beside reconstructions
+
+Features = dict[str, tf.Tensor]
 
 
-@gin.configurable("z")
-def sample_z(
-  shape,
-  seed,
-  distribution_fn=tf.random.stateless_normal,
-  minval=None,
-  maxval=None,
-  stddev=None,
-):
-  """The generator's noise.
+@gin.configurable("z", denylist=["shape", "name", "seed"])
+def z_generator(
+  shape: Sequence[int],
+  distribution_fn: Callable[..., tf.Tensor] = tf.random.uniform,
+  minval: float = -1.0,
+  maxval: float = 1.0,
+  stddev: float = 1.0,
+  name: str | None = None,
+  seed: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """The generator's noise, uniform in [-1, 1] by default.
 
   Args:
-    shape: [batch, z_dim].
-    seed: integer tensor [2].
+    shape: of the result.
     distribution_fn: tf.random.normal, tf.random.uniform, their stateless forms or
-      any function of (shape, seed). A stateful one is replaced by the stateless
-      one of the same distribution, so that a resumed run draws what it would have.
-    minval, maxval, stddev: passed on where the function takes them.
+      any function of a shape; it gets those of the other arguments that it declares.
+    minval, maxval, stddev: of the distribution.
+    name: of the op.
+    seed: integer tensor [2]. With it, a distribution of TensorFlow is drawn without
+      state, so that a resumed run draws what it would have. A function without a
+      `seed` is called for each row of `shape`, and draws as it will.
   """
-  given = {"minval": minval, "maxval": maxval, "stddev": stddev}
-  return utils.call_with_accepted_args(
-    tpu_random.stateless_counterpart(distribution_fn),
-    shape=shape,
-    seed=seed,
-    **{name: value for name, value in given.items() if value is not None},
+  arguments = {"minval": minval, "maxval": maxval, "stddev": stddev, "name": name}
+  if seed is None:
+    return utils.call_with_accepted_args(distribution_fn, shape=shape, **arguments)
+  stateless = tpu_random.stateless_counterpart(distribution_fn)
+  if "seed" in inspect.signature(stateless).parameters:
+    return utils.call_with_accepted_args(stateless, shape=shape, seed=seed, **arguments)
+  rows, *row_shape = shape
+  return tf.map_fn(
+    lambda _: utils.call_with_accepted_args(
+      distribution_fn, shape=row_shape, **arguments
+    ),
+    tf.range(rows),
+    dtype=tf.float32,
   )
-
-
-def _own(values, rows):
-  """The replica's rows of values of the whole batch; None: all of them."""
-  return values if rows is None else tf.gather(values, rows)
-
-
-def _check_inputs(name, inputs):
-  """Whether a network takes the condition: [] no, ['label'] yes."""
-  for value in inputs:
-    if value != consts.LABEL:
-      raise UserError(
-        f"ModularGAN.{name} has {value!r}: {nearest(value, [consts.LABEL])}"
-      )
-  return bool(inputs)
 
 
 @gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
@@ -76,18 +88,20 @@ class ModularGAN(abstract_gan.AbstractGAN):
   """A conditional or unconditional GAN.
 
   Args:
+    dataset, parameters, model_dir: as in AbstractGAN.
     deprecated_split_disc_calls: score real and generated images in two calls.
     experimental_joint_gen_for_disc: make the images of all discriminator updates in
       one generator call, with common batch moments.
     experimental_force_graph_unroll: accepted; the step is always one graph.
     g_use_ema: keep an exponential moving average of the generator's weights.
     ema_decay: of that average.
-    ema_start_step: before this step the average is the weights themselves.
-    g_optimizer_fn, d_optimizer_fn: function of (learning_rate, name); d defaults to g.
+    ema_start_step: up to this step the average is the weights themselves.
+    g_optimizer_fn, d_optimizer_fn: function of (learning rate, name=); d defaults to g.
     g_lr, d_lr: learning rates; d_lr None means g_lr.
-    conditional: condition both networks on 'label'.
+    conditional: condition both networks on the label.
     fit_label_distribution: without a classifier, draw the labels of generated images
       from the data's distribution instead of uniformly.
+    classifier: as in AbstractGAN.
     g_inputs, d_inputs: what each network is conditioned on, ['label'] or []; None
       means ['label'] where `conditional` is on.
     micro_batches: in how many parts, one after the other, a replica computes each
@@ -97,40 +111,45 @@ class ModularGAN(abstract_gan.AbstractGAN):
       moving average count updates; moving_mean and moving_variance move once per part.
       In summaries, losses are means over the parts, scores and images those of the
       last one.
+
+  Attributes:
+    d_loss, g_loss: what create_loss has set last.
+    penalty_loss: the penalty in d_loss, before it is weighted.
+
+  Raises:
+    UserError: contradictory arguments.
   """
 
   def __init__(
     self,
-    dataset,
-    parameters,
-    model_dir,
-    deprecated_split_disc_calls=False,
-    experimental_joint_gen_for_disc=False,
-    experimental_force_graph_unroll=False,
-    g_use_ema=False,
-    ema_decay=0.9999,
-    ema_start_step=40000,
-    g_optimizer_fn=tf.train.AdamOptimizer,
-    d_optimizer_fn=None,
-    g_lr=0.0002,
-    d_lr=None,
-    conditional=False,
-    fit_label_distribution=False,
-    classifier=None,
-    g_inputs=None,
-    d_inputs=None,
-    micro_batches=1,
+    dataset: Any,
+    parameters: dict[str, Any],
+    model_dir: str,
+    deprecated_split_disc_calls: bool = False,
+    experimental_joint_gen_for_disc: bool = False,
+    experimental_force_graph_unroll: bool = False,
+    g_use_ema: bool = False,
+    ema_decay: float = 0.9999,
+    ema_start_step: int = 40000,
+    g_optimizer_fn: Callable[..., tf.train.Optimizer] = tf.train.AdamOptimizer,
+    d_optimizer_fn: Callable[..., tf.train.Optimizer] | None = None,
+    g_lr: float = 0.0002,
+    d_lr: float | None = None,
+    conditional: bool = False,
+    fit_label_distribution: bool = False,
+    classifier: Any = None,
+    g_inputs: Sequence[str] | None = None,
+    d_inputs: Sequence[str] | None = None,
+    micro_batches: int = 1,
   ):
     super().__init__(dataset, parameters, model_dir, classifier)
+    del experimental_force_graph_unroll  # a mode of the reference's TPU code
     self._architecture = parameters["architecture"]
     self._z_dim = parameters["z_dim"]
     self._lambda = parameters["lambda"]
     self._disc_iters = parameters.get("disc_iters", 1)
-    self._conditional = conditional
-    self._generator = self._discriminator = None
-    del experimental_force_graph_unroll  # a mode of the reference's TPU code
-    self._split_disc_calls = deprecated_split_disc_calls
-    self._joint_gen_for_disc = experimental_joint_gen_for_disc
+    self._deprecated_split_disc_calls = deprecated_split_disc_calls
+    self._experimental_joint_gen_for_disc = experimental_joint_gen_for_disc
     self.g_use_ema = g_use_ema
     self._ema_decay = ema_decay
     self._ema_start_step = ema_start_step
@@ -138,58 +157,87 @@ class ModularGAN(abstract_gan.AbstractGAN):
     self._d_optimizer_fn = d_optimizer_fn or g_optimizer_fn
     self._g_lr = g_lr
     self._d_lr = g_lr if d_lr is None else d_lr
+    self._conditional = conditional
     self._fit_label_distribution = fit_label_distribution
+    self._micro_batches = micro_batches
+    self._set_conditions(g_inputs, d_inputs)
     if not isinstance(micro_batches, int) or micro_batches < 1:
       raise UserError(
         f"ModularGAN.micro_batches is {micro_batches!r}; it must be a positive integer"
       )
-    self._micro_batches = micro_batches
-    default = [consts.LABEL] if conditional else []
-    self._g_conditional = _check_inputs(
-      "g_inputs", default if g_inputs is None else g_inputs
-    )
-    self._d_conditional = _check_inputs(
-      "d_inputs", default if d_inputs is None else d_inputs
-    )
-    if (self._g_conditional or self._d_conditional) and not conditional:
-      raise UserError(
-        "gin binds ModularGAN.g_inputs or d_inputs, but not "
-        "ModularGAN.conditional = True; bind it or drop the inputs"
-      )
-    if classifier is not None and not conditional:
+
+    self._generator = self._discriminator = None
+    self._tpu_summary = tpu_summaries.TpuSummaries(model_dir)
+    self.d_loss = self.g_loss = self.penalty_loss = None
+    # Of the training step that is being built:
+    self._generator_pass = network_pass.NetworkPass()
+    self._updates_generator = False
+    self._scores = None
+
+  def _set_conditions(self, g_inputs, d_inputs):
+    default = [consts.LABEL] if self._conditional else []
+    for name, inputs in (("g_inputs", g_inputs), ("d_inputs", d_inputs)):
+      inputs = default if inputs is None else inputs
+      for value in inputs:
+        if value != consts.LABEL:
+          raise UserError(
+            f"ModularGAN.{name} has {value!r}: {nearest(value, [consts.LABEL])}"
+          )
+      if inputs and not self._conditional:
+        raise UserError(
+          "gin binds ModularGAN.g_inputs or d_inputs, but not "
+          "ModularGAN.conditional = True; bind it or drop the inputs"
+        )
+      setattr(self, f"_{name[0]}_conditional", bool(inputs))
+    if self._classifier is not None and not self._conditional:
       raise UserError(
         "gin binds classifier.handle, but ModularGAN.conditional is "
         "False, so the logits would not be used; set it to True"
       )
+    if self._conditional and not self.condition_size:
+      raise UserError(
+        "ModularGAN.conditional is True, but the dataset has no classes; bind "
+        "classifier.handle, another dataset.name, or set it to False"
+      )
+
+  # Networks ------------------------------------------------------------------
 
   @property
-  def generator(self):
-    """The generator network; made when it is first asked for."""
+  def generator(self) -> abstract_arch.AbstractGenerator:
+    """The generator network, made when it is first asked for.
+
+    Raises:
+      UnknownNameError: options.architecture is not registered.
+    """
     if self._generator is None:
-      architecture = registry.get(self._architecture)
-      self._generator = architecture.Generator(image_shape=self.image_shape)
+      networks = registry.get(self._architecture)
+      self._generator = networks.Generator(image_shape=self.image_shape)
     return self._generator
 
   @property
-  def discriminator(self):
-    """The discriminator network; made when it is first asked for."""
+  def discriminator(self) -> abstract_arch.AbstractDiscriminator:
+    """The discriminator network, made when it is first asked for.
+
+    Raises:
+      UnknownNameError: options.architecture is not registered.
+    """
     if self._discriminator is None:
       self._discriminator = registry.get(self._architecture).Discriminator()
     return self._discriminator
 
   @property
-  def image_shape(self):
+  def image_shape(self) -> tuple[int, int, int]:
     """(height, width, colors)."""
-    resolution = self._dataset.resolution
-    return (resolution, resolution, self._dataset.colors)
+    return tuple(self._dataset.image_shape)
 
   @property
-  def z_dim(self):
+  def z_dim(self) -> int:
+    """Length of the noise vector."""
     return self._z_dim
 
   @property
   def conditional(self) -> bool:
-    """Whether any network may be told a condition."""
+    """Whether a network may be told a condition."""
     return self._conditional
 
   @property
@@ -198,20 +246,38 @@ class ModularGAN(abstract_gan.AbstractGAN):
     return "labels" if self._classifier is None else "logits"
 
   @property
-  def conditioning(self):
+  def conditioning(self) -> str:
     """What the generator is told: "logits", "labels" or "none"."""
     return self.condition_name if self._g_conditional else "none"
 
   @property
   def discriminator_is_conditional(self) -> bool:
+    """Whether the discriminator is told the condition."""
     return self._d_conditional
 
   @property
-  def condition_size(self):
+  def condition_size(self) -> int:
     """Length of the condition: the number of logits, or of classes."""
     if self._classifier is not None:
       return self._classifier.num_logits
     return self._dataset.num_classes
+
+  def generate(self, z: tf.Tensor, y: tf.Tensor | None) -> tf.Tensor:
+    """Images [batch, h, w, c] in [0, 1], for inference.
+
+    Args:
+      z: noise [batch, z_dim].
+      y: condition [batch, condition_size]; not used by an unconditional generator.
+    """
+    y = y if self._g_conditional else None
+    with network_pass.network_pass(network_pass.current_pass()):
+      return self.generator(z, y=y, is_training=False)
+
+  def discriminate(self, images: tf.Tensor, y: tf.Tensor | None) -> tf.Tensor:
+    """Scores [batch, 1] (logits, not probabilities), for inference."""
+    y = y if self._d_conditional else None
+    with network_pass.network_pass(network_pass.current_pass()):
+      return self.discriminator(images, y=y, is_training=False)[1]
 
   # What runs and exports it --------------------------------------------------
 
@@ -230,51 +296,67 @@ class ModularGAN(abstract_gan.AbstractGAN):
     params = {"save_summary_steps": run_config.save_summary_steps}
     if run_config.tf_random_seed is not None:
       params["seed"] = run_config.tf_random_seed
+    # A strategy would rewrite it, which takes longer than to build the graph.
+    model_fn = tf.autograph.experimental.do_not_convert(self.model_fn)
+
+    def build(features, labels, params, mode):
+      return model_fn(features, labels, params, mode)
+
     return tf.estimator.tpu.TPUEstimator(
-      model_fn=self.model_fn,
+      model_fn=build,
       config=run_config,
       params=params,
       use_tpu=use_tpu,
       train_batch_size=batch_size * self.num_sub_steps,
     )
 
-  def as_module_spec(self) -> hub.ModuleSpec:
+  def as_module_spec(self, params: Any = None, mode: Any = None) -> hub.ModuleSpec:
     """The TF-Hub module of both networks (see gans/module_spec.py)."""
+    del params, mode  # the module is the same for all
     return module_spec.create(self)
 
   # Inputs --------------------------------------------------------------------
 
   @property
-  def num_sub_steps(self):
+  def num_sub_steps(self) -> int:
+    """Updates of one training step, the generator's included."""
     return self._disc_iters + 1
 
   def input_fn(
     self,
-    params,
-    mode=tf.estimator.ModeKeys.TRAIN,
-    start_step=0,
-    logits=None,
-    shard=0,
-    num_shards=1,
-    replicas=1,
-  ):
-    """Features of whole training steps: images [sub steps * batch, h, w, c].
+    params: dict[str, Any],
+    mode: str = tf.estimator.ModeKeys.TRAIN,
+    start_step: int = 0,
+    logits: Any = None,
+    shard: int = 0,
+    num_shards: int = 1,
+    replicas: int = 1,
+  ) -> tf.data.Dataset:
+    """(features, labels) of whole training steps.
 
     The images of a step are one batch, in an order that does not depend on replicas.
     A worker reads every num_shards-th of them and deals them out to its replicas in
-    turn: so each replica's sub-batch is a part of the whole one's.
+    turn: so each replica's sub-batch is a part of the whole one's. Noise and labels of
+    generated images are functions of the seed, the step and the place in the batch.
 
     Args:
-      params: dict with batch_size: images of a whole step of one replica.
+      params: dict with batch_size, the images of a whole step of one replica, n; and
+        perhaps seed, instead of the dataset's.
       mode: tf.estimator.ModeKeys.TRAIN.
       start_step: training step to go on from; the images before it are passed over.
       logits: cached logits [num examples, n] or None.
       shard, num_shards: which part of the data this worker reads.
-      replicas: of this worker. With several in all, there is an element for each of
-        its replicas, in turn, and "rows" has the images' places in the step's batch.
+      replicas: of this worker; there is an element for each of them, in turn.
+
+    Returns:
+      tf.data.Dataset of ({"images" [n, h, w, c], "z" [n, z_dim], "_RANDOM_OFFSET"
+      int32 [n], the place of an image in the run, "sampled_labels" int32 [n] where a
+      class is the condition, "logits" where they are cached}, labels [n]).
     """
-    del mode
+    _check_training(mode)
     own = params["batch_size"]
+    seed = params.get("seed", self._dataset.seed)
+    whole = own * replicas * num_shards  # images of a step
     dataset = self._dataset.train(
       own * replicas,
       start=start_step * own * replicas,
@@ -283,132 +365,124 @@ class ModularGAN(abstract_gan.AbstractGAN):
       with_logits=logits,
     )
 
-    def to_features(element):
-      features = {"images": element["image"], "labels": element["label"]}
+    def add_noise(step, element):
+      rows = shard + num_shards * tf.range(own * replicas, dtype=tf.int64)
+      z_seed = tpu_random.step_seed(seed, "z", step)
+      features = {
+        "images": element["image"],
+        "z": tf.gather(self.z_generator([whole, self._z_dim], seed=z_seed), rows),
+        tpu_random.RANDOM_OFFSET: _offset(step * whole + rows),
+      }
       if logits is not None:
         features["logits"] = element["logits"]
-      if num_shards * replicas > 1:
-        features["rows"] = shard + num_shards * tf.range(own * replicas)
-      return features
+      if self._conditional and self._classifier is None:
+        features["sampled_labels"] = element["label"]
+        if not self._fit_label_distribution:
+          label_seed = tpu_random.step_seed(seed, "labels", step)
+          labels = self.label_generator([whole], seed=label_seed)
+          features["sampled_labels"] = tf.gather(labels, rows)
+      return features, element["label"]
 
     def deal(value):
       shape = [own, replicas, *value.shape[1:]]
       return tf.transpose(tf.reshape(value, shape), [1, 0, *range(2, len(shape))])
 
-    dataset = dataset.map(to_features)
+    steps = tf.data.Dataset.range(start_step, 2**63 - 1)
+    dataset = tf.data.Dataset.zip((steps, dataset)).map(add_noise)
     if replicas > 1:
       dataset = dataset.map(
-        lambda features: {name: deal(value) for name, value in features.items()},
+        lambda *pair: tf.nest.map_structure(deal, pair),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
       ).unbatch()
     return dataset.prefetch(2 * replicas)
 
-  def condition(self, features):
-    """The condition of real images: logits, or one-hot labels. No gradient."""
+  def z_generator(
+    self, shape: Sequence[int], name: str | None = None, seed: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Noise of a whole step, by gin's `z`; see the function of this name."""
+    return z_generator(shape, name=name, seed=seed)
+
+  def label_generator(
+    self, shape: Sequence[int], name: str | None = None, seed: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    """Labels of generated images, int32, uniform over the classes.
+
+    Args:
+      shape: of the result.
+      name: of the op.
+      seed: integer tensor [2] or None, for numbers without state or with it.
+
+    Raises:
+      UserError: this is no conditional GAN.
+    """
+    self._check_conditional("label_generator")
+    classes = self._dataset.num_classes
+    if seed is None:
+      return tf.random.uniform(shape, 0, classes, dtype=tf.int32, name=name)
+    return tf.random.stateless_uniform(
+      shape, seed, 0, classes, dtype=tf.int32, name=name
+    )
+
+  def condition(self, features: Features) -> tf.Tensor:
+    """The condition of real images: logits, or one-hot labels. No gradient.
+
+    Args:
+      features: "images", "labels" and, where they are cached, "logits".
+    """
     if self._classifier is None:
       return tf.one_hot(features["labels"], self.condition_size)
     if "logits" in features:
       return features["logits"]
     return tf.stop_gradient(self._classifier(features["images"]))
 
-  def _fake_condition(self, condition, seed, rows=None):
-    """The condition of generated images.
+  def _get_one_hot_labels(self, labels: tf.Tensor) -> tf.Tensor:
+    """The condition [batch, n] of labels: int [batch], or vectors, which stay.
 
-    Logits belong to an image, so generated images take those of the real ones.
+    Raises:
+      UserError: this is no conditional GAN.
     """
-    if self._classifier is not None or self._fit_label_distribution:
-      return condition
-    labels = tf.random.stateless_uniform(
-      [condition.shape[0] * tpu_ops.num_replicas()],
-      seed,
-      0,
-      self.condition_size,
-      dtype=tf.int32,
-    )
-    return tf.one_hot(_own(labels, rows), self.condition_size)
+    self._check_conditional("_get_one_hot_labels")
+    if labels.dtype.is_floating:  # logits, or a distribution over classes
+      return labels
+    return tf.one_hot(labels, self._dataset.num_classes)
 
-  # Networks ------------------------------------------------------------------
-
-  def generate(self, z, y):
-    """Images [batch, h, w, c] for inference."""
-    y = y if self._g_conditional else None
-    with network_pass.network_pass(network_pass.current_pass()):
-      return self.generator(z, y, is_training=False)
-
-  def discriminate(self, images, y):
-    """Scores [batch, 1] for inference."""
-    y = y if self._d_conditional else None
-    with network_pass.network_pass(network_pass.current_pass()):
-      return self.discriminator(images, y, is_training=False)[1]
-
-  def _fake(self, z, y):
-    return self.generator(z, y if self._g_conditional else None, is_training=True)
-
-  def _score(self, images, y):
-    """(probability, score) of images [batch, h, w, c] in training."""
-    y = y if self._d_conditional else None
-    return self.discriminator(images, y, is_training=True)[:2]
-
-  def _score_pair(self, real, fake, y_real, y_fake):
-    """Scores of real and generated images, as one batch.
-
-    Returns:
-      dict of d_real, d_fake, d_real_logits, d_fake_logits, each [batch, 1].
-    """
-    if self._split_disc_calls:
-      d_real, d_real_logits = self._score(real, y_real)
-      d_fake, d_fake_logits = self._score(fake, y_fake)
-    else:
-      d_both, d_both_logits = self._score(
-        tf.concat([real, fake], 0), tf.concat([y_real, y_fake], 0)
-      )
-      d_real, d_fake = tf.split(d_both, 2)
-      d_real_logits, d_fake_logits = tf.split(d_both_logits, 2)
-    return {
-      "d_real": d_real,
-      "d_fake": d_fake,
-      "d_real_logits": d_real_logits,
-      "d_fake_logits": d_fake_logits,
-    }
+  def _check_conditional(self, what):
+    if not self._conditional:
+      raise UserError(f"{what} needs labels; bind ModularGAN.conditional = True")
 
   # One training step ---------------------------------------------------------
 
-  def model_fn(self, features, labels, params, mode):
-    """Builds one whole training step; `features` as input_fn makes them."""
-    del labels, mode  # inference graphs are export.py's
-    batch_size = int(features["images"].shape[0]) // self.num_sub_steps
-    step = tf.train.get_or_create_global_step()
-    seed = params.get("seed", 0)
-    if batch_size % self._micro_batches:
-      raise UserError(
-        f"ModularGAN.micro_batches {self._micro_batches} does not divide a replica's "
-        f"batch of {batch_size}; change it or options.batch_size"
+  def model_fn(
+    self, features: Features, labels: tf.Tensor, params: dict[str, Any], mode: str
+  ) -> tf.estimator.tpu.TPUEstimatorSpec:
+    """Builds one whole training step; features and labels as input_fn yields them.
+
+    The loss of the estimator is that of the first discriminator update; it is not
+    finite if any loss of the step, on any replica, is not.
+    """
+    _check_training(mode)
+    if tpu_ops.in_strategy():
+      # Replicas are built in turn: one shall not see the other's losses.
+      return copy.copy(self)._model_fn(features, labels, params)
+    return self._model_fn(features, labels, params)
+
+  def _model_fn(self, features, labels, params):
+    self._tpu_summary = tpu_summaries.TpuSummaries(
+      self._model_dir, params.get("save_summary_steps", 250)
+    )
+    features, labels = self._with_conditions(features, labels)
+    if tpu_random.RANDOM_OFFSET in features:
+      tpu_random.set_random_offset_from_features(features)
+    train_op, losses = self.train_step(features, labels, params, self._tpu_summary)
+    self._check_variables()
+    first, total = tf.unstack(
+      tpu_ops.cross_replica_mean(
+        tf.stack([losses["d_loss_0"], tf.add_n(list(losses.values()))])
       )
-    # Every replica draws the numbers of all, and takes those of its images.
-    rows = features["rows"] if tpu_ops.num_replicas() > 1 else None
-    whole_batch = self.num_sub_steps * batch_size * tpu_ops.num_replicas()
-    z = _own(
-      sample_z([whole_batch, self.z_dim], tpu_random.step_seed(seed, "z", step)), rows
     )
-    condition = self.condition(features)
-    fake_condition = self._fake_condition(
-      condition, tpu_random.step_seed(seed, "labels", step), rows
-    )
-    summaries = tpu_summaries.TpuSummaries(
-      self._model_dir, params.get("save_summary_steps", 100)
-    )
-    train_op, losses = self.train_step(
-      features["images"],
-      z,
-      condition,
-      fake_condition,
-      params.get("use_tpu", False),
-      summaries,
-    )
-    # What is not finite on one replica shows, and ends the training, on all.
-    loss = tpu_ops.cross_replica_mean(losses["d_loss"] + losses["g_loss"])
-    host_call = summaries.get_host_call()
+    loss = tf.where(tf.math.is_finite(total), first, total)
+    host_call = self._tpu_summary.get_host_call()
     if tpu_ops.in_strategy() and host_call:
       # Only the first replica's summaries are fetched, and a mean over replicas waits
       # without end for one that does not compute its part.
@@ -420,169 +494,318 @@ class ModularGAN(abstract_gan.AbstractGAN):
       host_call=host_call,
     )
 
-  def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
+  def _with_conditions(self, features, labels):
+    """Adds "sampled_y", and puts a classifier's logits in the labels' place.
+
+    Logits belong to an image, so generated images take those of the real ones.
+    """
+    features = dict(features)
+    if self._classifier is not None:
+      labels = self.condition(features)
+      features.pop("logits", None)
+      features["sampled_y"] = labels
+    elif self._conditional:
+      features["sampled_y"] = self._get_one_hot_labels(features["sampled_labels"])
+    return features, labels
+
+  def train_step(
+    self,
+    features: Features,
+    labels: tf.Tensor,
+    params: dict[str, Any] | None = None,
+    summaries: tpu_summaries.TpuSummaries | None = None,
+  ) -> tuple[tf.Operation, dict[str, tf.Tensor]]:
     """disc_iters discriminator updates, then one generator update.
 
     All inputs hold disc_iters + 1 sub-batches, one after the other.
 
     Args:
-      images: real images [sub steps * batch, h, w, c] in [0, 1].
-      z: noise [sub steps * batch, z_dim].
-      y_real, y_fake: conditions of the real and the generated images.
-      use_tpu: whether gradients are summed over TPU cores.
-      summaries: tpu_summaries.TpuSummaries or None.
+      features: "images" [sub steps * batch, h, w, c] in [0, 1], "z" [.., z_dim] and,
+        of a conditional GAN, "sampled_y", the condition of generated images [.., n].
+      labels: int [sub steps * batch], or conditions [.., n], of the real images.
+      params: the estimator's; params["use_tpu"]: sum gradients over TPU cores.
+      summaries: gets losses, scores and images.
 
     Returns:
-      (op of the whole step, dict of losses: d_loss_<k> of each update, the others of
-      the last one).
+      (op of the whole step, dict of losses: d_loss_<k> of each update, g_loss).
     """
-    d_optimizer = make_optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
-    g_optimizer = make_optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+    params = params or {}
+    use_tpu = params.get("use_tpu", False)
+    d_optimizer = self.get_disc_optimizer(use_tpu)
+    g_optimizer = self.get_gen_optimizer(use_tpu)
     global_step = tf.train.get_or_create_global_step()
-    global_step_disc = tf.get_variable(
-      "global_step_disc",
-      [],
-      tf.int32,
-      tf.zeros_initializer(),
-      trainable=False,
-      use_resource=True,
-      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
-    *d_steps, g_step = self._sub_steps(images, z, y_real, y_fake)
+    global_step_disc = _get_or_create_global_step_disc()
+    *d_steps, g_step = self._sub_steps(features, labels)
 
     # All images are made from the weights at the start of the step, in one pass of
     # calls, but each only when its turn comes: so memory holds few at once.
-    g_pass = network_pass.NetworkPass()
-    if self._joint_gen_for_disc:
-      with network_pass.network_pass(g_pass):
-        self._add_joint_fakes(d_steps)
-
-    def fake(part):
-      if "fake" not in part:
-        with network_pass.network_pass(g_pass):
-          part["fake"] = self._fake(part["z"], part["y_fake"])
-      return part["fake"]
-
-    def discriminator_losses(part):
-      return self._discriminator_losses(part, tf.stop_gradient(fake(part)))
-
+    self._generator_pass = network_pass.NetworkPass()
+    if self._experimental_joint_gen_for_disc:
+      self._add_joint_images([features for features, _ in d_steps])
     losses, previous = {}, []
-    for update_number, parts in enumerate(d_steps):
-      with tf.control_dependencies(previous), network_pass.network_pass() as d_pass:
-        gradients, d_losses = mean_gradients(
-          d_optimizer, discriminator_losses, parts, self.discriminator
+    for number, (features, labels) in enumerate(d_steps):
+      with self._update_of(f"disc_step_{number + 1}", previous) as d_pass:
+        self._add_images_of_one_part(features)
+        loss = self._train_discriminator(
+          features, labels, global_step_disc, d_optimizer, params
         )
-        update = d_optimizer.apply_gradients(gradients, global_step_disc)
-        losses[f"d_loss_{update_number}"] = d_losses["d_loss"]
-        previous = [update] + d_pass.updates
+        losses[f"d_loss_{number}"] = loss
+        previous = [loss, *d_pass.updates]
+    d_scores = self._scores
 
-    def generator_losses(part):
-      return {"g_loss": self._generator_loss(part, fake(part))}
-
-    with tf.control_dependencies(previous), network_pass.network_pass() as d_pass:
-      gradients, g_losses = mean_gradients(
-        g_optimizer, generator_losses, g_step, self.generator
-      )
-      g_update = g_optimizer.apply_gradients(gradients, global_step)
-    updates = [g_update] + g_pass.updates + d_pass.updates
+    features, labels = g_step
+    with self._update_of("gen_step", previous) as d_pass:
+      step = global_step.read_value()
+      self._add_images_of_one_part(features)
+      self._updates_generator = True
+      with tf.control_dependencies([step]):
+        loss = self._train_generator(features, labels, global_step, g_optimizer, params)
+      self._updates_generator = False
+      losses["g_loss"] = loss
+    updates = [loss, *self._generator_pass.updates, *d_pass.updates]
     if self.g_use_ema:
-      with tf.control_dependencies([g_update]):
-        updates.append(self._ema_update(global_step))
-
-    losses.update(d_losses, **g_losses)
+      with tf.control_dependencies([loss]):
+        updates.append(self._ema_update(step))
     if summaries is not None:
-      self._summarize(
-        summaries,
-        losses,
-        d_steps[-1][-1]["scores"],
-        g_step[-1]["x"],
-        g_step[-1]["fake"],
-      )
+      self._summarize(summaries, losses, d_scores, features)
     return tf.group(*updates), losses
 
-  def _sub_steps(self, *inputs):
-    """The inputs of each update, as a list of its micro-batches."""
-    names = ("x", "z", "y_real", "y_fake")
-    sub_steps = [
-      dict(zip(names, sub_batch))
-      for sub_batch in zip(*(tf.split(t, self.num_sub_steps) for t in inputs))
-    ]
-    if self._micro_batches == 1:
-      return [[sub_step] for sub_step in sub_steps]
-    return [
-      [
-        dict(zip(names, part))
-        for part in zip(
-          *(tf.split(sub_step[name], self._micro_batches) for name in names)
-        )
-      ]
-      for sub_step in sub_steps
-    ]
+  @contextlib.contextmanager
+  def _update_of(self, name, previous) -> Iterator[network_pass.NetworkPass]:
+    """Where an update is built: after `previous`, with one power iteration of D.
 
-  def _add_joint_fakes(self, d_steps):
-    """Adds "fake" to every micro-batch of the discriminator's updates."""
-    for parts in zip(*d_steps):  # the same micro-batch of every update
-      joint = self._fake(
-        tf.concat([p["z"] for p in parts], 0),
-        tf.concat([p["y_fake"] for p in parts], 0),
-      )
-      for part, images in zip(parts, tf.split(joint, len(parts))):
-        part["fake"] = images
-
-  def _discriminator_losses(self, part, fake):
-    """The losses of a micro-batch, to which it adds "scores"."""
-    part["scores"] = self._score_pair(part["x"], fake, part["y_real"], part["y_fake"])
-    loss, real, fake_loss, _ = loss_lib.get_losses(**part["scores"])
-    penalty = self._penalty(part, fake)
-    return {
-      "d_loss": loss + self._lambda * penalty,
-      "d_loss_real": real,
-      "d_loss_fake": fake_loss,
-      "penalty": penalty,
-    }
-
-  def _penalty(self, sub_step, fake):
-    kernels = [v for v in self.discriminator.trainable_variables if v.shape.rank > 1]
-    return penalty_lib.get_penalty_loss(
-      discriminator=lambda x: self._score(x, sub_step["y_real"])[1],
-      x=sub_step["x"],
-      x_fake=fake,
-      kernels=kernels,
-    )
-
-  def _generator_loss(self, g_step, generated):
-    """The generator's loss needs the scores of generated images only.
-
-    Unless the discriminator has batch statistics, to which real images belong.
+    The first use of an optimizer names its variables after the scope.
     """
-    if self.discriminator.has_batch_statistics:
-      scores = self._score_pair(
-        g_step["x"], generated, g_step["y_real"], g_step["y_fake"]
-      )
-    else:
-      d_fake, d_fake_logits = self._score(generated, g_step["y_fake"])
-      # The losses of real images are computed along, and not used.
-      scores = {
-        "d_real": d_fake,
-        "d_fake": d_fake,
-        "d_real_logits": d_fake_logits,
-        "d_fake_logits": d_fake_logits,
-      }
-    return loss_lib.get_losses(**scores)[3]
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(tf.name_scope(name))
+      stack.enter_context(tf.control_dependencies(previous))
+      yield stack.enter_context(network_pass.network_pass())
 
-  def ema(self, step=None):
-    """The moving average of the generator's weights; decay 0 before its start."""
+  def _train_discriminator(
+    self,
+    features: Features,
+    labels: tf.Tensor,
+    step: tf.Variable,
+    optimizer: tf.train.Optimizer,
+    params: dict[str, Any],
+  ) -> tf.Tensor:
+    """One discriminator update on a sub-step.
+
+    Args:
+      features: as create_loss gets them; without "generated", which is made for each
+        part, where there are micro_batches.
+      labels: of the real images.
+      step: the counter of updates.
+      optimizer: of the discriminator.
+      params: the estimator's.
+
+    Returns:
+      The loss; it is there once the update is made.
+    """
+
+    def loss(features, labels):
+      features = dict(features, generated=tf.stop_gradient(self._generated(features)))
+      self.create_loss(features, labels, params)
+      return self.d_loss
+
+    parts = self._parts(features, labels)
+    return _update(optimizer, loss, parts, self.discriminator, step)
+
+  def _train_generator(
+    self,
+    features: Features,
+    labels: tf.Tensor,
+    step: tf.Variable,
+    optimizer: tf.train.Optimizer,
+    params: dict[str, Any],
+  ) -> tf.Tensor:
+    """One generator update on a sub-step; as _train_discriminator."""
+
+    def loss(features, labels):
+      features["generated"] = self._generated(features)
+      self.create_loss(features, labels, params)
+      return self.g_loss
+
+    parts = self._parts(features, labels)
+    loss = _update(optimizer, loss, parts, self.generator, step)
+    features.setdefault("generated", parts[-1][0]["generated"])
+    return loss
+
+  def create_loss(
+    self,
+    features: Features,
+    labels: tf.Tensor,
+    params: dict[str, Any],
+    is_training: bool = True,
+  ) -> None:
+    """Sets self.d_loss and self.g_loss, for one update of either network.
+
+    It is called for every update, and a subclass may override it. For the
+    discriminator's, no gradient goes back from the generated images.
+
+    Args:
+      features: "images" [batch, h, w, c], "generated" of the same shape, "z" and, of a
+        conditional GAN, "sampled_y", the condition of the generated images [batch, n].
+      labels: of the real images, for _get_one_hot_labels.
+      params: the estimator's.
+      is_training: for the networks.
+    """
+    y = self._get_one_hot_labels(labels) if self._conditional else None
+    images, generated = features["images"], features["generated"]
+    real, fake = self._discriminate_both(
+      images, generated, y, features.get("sampled_y"), is_training
+    )
+    self.d_loss, _, _, self.g_loss = self._adversarial_losses(*real[:2], *fake[:2])
+    self.d_loss += self._lambda * self._penalty(images, generated, y, is_training)
+
+  def _discriminate_both(self, real, fake, y_real, y_fake, is_training):
+    """What the discriminator says of real images, and of as many generated ones.
+
+    The generator's loss does not depend on the scores of real images as a rule: in its
+    update, scored by themselves, they are not computed. But a discriminator with batch
+    statistics has to see both together.
+
+    Returns:
+      Two tuples of (probability [batch, 1], score [batch, 1], features).
+    """
+
+    def call(images, y):
+      y = y if self._d_conditional else None
+      return self.discriminator(images, y=y, is_training=is_training)
+
+    apart = self._updates_generator and not self.discriminator.has_batch_statistics
+    if self._deprecated_split_disc_calls or apart:
+      return call(real, y_real), call(fake, y_fake)
+    y = tf.concat([y_real, y_fake], 0) if self._d_conditional else None
+    both = call(tf.concat([real, fake], 0), y)
+    return tuple(zip(*(tf.split(output, 2) for output in both)))
+
+  def _adversarial_losses(self, d_real, d_real_logits, d_fake, d_fake_logits):
+    """The four losses of gin's loss.fn; the scores are kept for summaries."""
+    self._scores = {
+      "d_real": d_real,
+      "d_fake": d_fake,
+      "d_real_logits": d_real_logits,
+      "d_fake_logits": d_fake_logits,
+    }
+    return loss_lib.get_losses(**self._scores)
+
+  def _penalty(self, images, generated, y, is_training):
+    """gin's penalty.fn, kept as self.penalty_loss."""
+    self.penalty_loss = penalty_lib.get_penalty_loss(
+      x=images,
+      x_fake=generated,
+      y=y if self._d_conditional else None,
+      is_training=is_training,
+      discriminator=self.discriminator,
+      architecture=self._architecture,
+    )
+    return self.penalty_loss
+
+  # Parts of a step -----------------------------------------------------------
+
+  def _sub_steps(self, features, labels):
+    """[(features, labels)] of each update."""
+    return _split(features, labels, self.num_sub_steps)
+
+  def _parts(self, features, labels):
+    """[(features, labels)] of the micro-batches of a sub-step."""
+    batch_size = int(features["images"].shape[0])
+    if batch_size % self._micro_batches:
+      raise UserError(
+        f"ModularGAN.micro_batches {self._micro_batches} does not divide a replica's "
+        f"batch of {batch_size}; change it or options.batch_size"
+      )
+    return _split(features, labels, self._micro_batches)
+
+  def _generated(self, features):
+    """Images of noise and condition; those that "generated" has already, if any."""
+    if "generated" in features:
+      return features["generated"]
+    y = features["sampled_y"] if self._g_conditional else None
+    with network_pass.network_pass(self._generator_pass):
+      return self.generator(features["z"], y=y, is_training=True)
+
+  def _add_images_of_one_part(self, features):
+    """Adds "generated" where an update is not made in micro-batches."""
+    if self._micro_batches == 1:
+      features["generated"] = self._generated(features)
+
+  def _add_joint_images(self, steps):
+    """Adds "generated" to every sub-step of the discriminator.
+
+    One call makes the same micro-batch of all of them.
+    """
+    names = [name for name in ("z", "sampled_y") if name in steps[0]]
+    parts = [
+      tf.split(step[name], self._micro_batches) for step in steps for name in names
+    ]
+    made = []
+    for number in range(self._micro_batches):
+      joint = {
+        name: tf.concat([part[number] for part in parts[i :: len(names)]], 0)
+        for i, name in enumerate(names)
+      }
+      made.append(tf.split(self._generated(joint), len(steps)))
+    for step, images in zip(steps, zip(*made)):
+      step["generated"] = tf.concat(images, 0)
+
+  def get_disc_optimizer(self, use_tpu: bool = True) -> tf.train.Optimizer:
+    """The discriminator's; on a TPU it sums gradients over the cores."""
+    return _optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
+
+  def get_gen_optimizer(self, use_tpu: bool = True) -> tf.train.Optimizer:
+    """The generator's; as get_disc_optimizer."""
+    return _optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+
+  def ema(self, step: tf.Tensor | None = None) -> tf.train.ExponentialMovingAverage:
+    """The moving average of the generator's weights.
+
+    Args:
+      step: the one before the update; the decay is 0 before ema_start_step.
+    """
     decay = self._ema_decay
     if step is not None:
       decay *= tf.cast(tf.greater_equal(step, self._ema_start_step), tf.float32)
     return tf.train.ExponentialMovingAverage(decay)
 
-  def _ema_update(self, global_step):
-    return self.ema(global_step.read_value()).apply(self.generator.trainable_variables)
+  def _ema_update(self, step):
+    return self.ema(step).apply(self.generator.trainable_variables)
 
-  def _summarize(self, summaries, losses, scores, x, generated):
+  def _check_variables(self):
+    """Every trainable variable is updated by one of the networks' optimizers.
+
+    Raises:
+      UserError: one belongs to none of them, or to both.
+    """
+    owned = [
+      {v.name for v in network.trainable_variables}
+      for network in (self.generator, self.discriminator)
+    ]
+    for variable in tf.trainable_variables():
+      count = sum(variable.name in names for names in owned)
+      if count != 1:
+        raise UserError(
+          f"trainable variable {variable.name} belongs to "
+          f"{'neither network' if count == 0 else 'both networks'}; its name must "
+          f"contain either {self.generator.name!r} or {self.discriminator.name!r}"
+        )
+
+  def _summarize(self, summaries, losses, scores, features):
     for name, value in losses.items():
-      summaries.scalar(f"loss/{name}", value)
+      summaries.scalar(f"loss/{name.replace('_loss', '')}", value)
+    x, generated = features["images"], tf.cast(features["generated"], tf.float32)
+    for name, images in (("real_images", x), ("fake_images", generated)):
+      summaries.image(name, images, reduce_fn=gan_utils.square_grid)
+    rows = min(_PAIRS_SHOWN, int(generated.shape[0]))
+    pairs = tf.concat([x[-rows:], generated[-rows:]], axis=2)
+    summaries.image(
+      "originals_and_reconstructions",
+      pairs,
+      reduce_fn=lambda images: gan_utils.grid(images[:rows], rows, 1),
+    )
+    if scores is None:  # a subclass has its own create_loss
+      return
     for name in ("d_real", "d_fake"):
       mean, variance = tf.nn.moments(scores[f"{name}_logits"], [0, 1])
       summaries.scalar(f"scores/{name}_mean", mean)
@@ -593,43 +816,84 @@ class ModularGAN(abstract_gan.AbstractGAN):
     health.publish(found)
     for name, value in found.items():
       summaries.scalar(f"health/{name}", value)
-    rows = min(_GRID_ROWS, x.shape[0])
-    pairs = tf.concat([x[:rows], tf.cast(generated, tf.float32)[:rows]], axis=2)
-    _, height, width, colors = pairs.shape
-    summaries.image(
-      "originals_and_reconstructions",
-      tf.reshape(pairs, [1, rows * height, width, colors]),
+
+
+def _check_training(mode):
+  if mode != tf.estimator.ModeKeys.TRAIN:
+    raise UserError(f"a GAN is built for training, not for mode {mode!r}")
+
+
+def _offset(positions):
+  """Numbers from 1 that int32 can hold."""
+  return tf.cast(1 + positions % (2**31 - 2), tf.int32)
+
+
+def _get_or_create_global_step_disc():
+  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+    return tf.get_variable(
+      "global_step_disc",
+      [],
+      tf.int32,
+      tf.zeros_initializer(),
+      trainable=False,
+      use_resource=True,
+      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
     )
 
 
-def make_optimizer(optimizer_fn, learning_rate, name, use_tpu):
-  """An optimiser that, on a TPU, sums gradients over the cores."""
-  optimizer = optimizer_fn(learning_rate=learning_rate, name=name)
+def _optimizer(optimizer_fn, learning_rate, name, use_tpu):
+  optimizer = optimizer_fn(learning_rate, name=name)
   return tf.tpu.CrossShardOptimizer(optimizer) if use_tpu else optimizer
 
 
-def mean_gradients(optimizer, losses_of, parts, network):
-  """The mean over micro-batches of the gradients of their first loss.
+def _split(features, labels, number):
+  """[(features, labels)] of `number` parts of equal size, one after the other."""
+  if number == 1:
+    return [(dict(features), labels)]
+  parts = {name: tf.split(value, number) for name, value in features.items()}
+  return [
+    ({name: values[i] for name, values in parts.items()}, part)
+    for i, part in enumerate(tf.split(labels, number))
+  ]
+
+
+def _update(optimizer, loss_of, parts, network, step):
+  """Lets an optimizer update a network; returns the loss, there after the update."""
+  gradients, loss = mean_gradients(optimizer, loss_of, parts, network)
+  # Of layers that move their averages outside of a network pass.
+  others = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+  with tf.control_dependencies(others):
+    update = optimizer.apply_gradients(gradients, step)
+  with tf.control_dependencies([update]):
+    return tf.identity(loss)
+
+
+def mean_gradients(
+  optimizer: tf.train.Optimizer,
+  loss_of: Callable[[Features, tf.Tensor], tf.Tensor],
+  parts: Sequence[tuple[Features, tf.Tensor]],
+  network: Any,
+) -> tuple[list[tuple[tf.Tensor, tf.Variable]], tf.Tensor]:
+  """The mean over micro-batches of the gradients of their loss.
 
   One micro-batch is done before the next one begins, so that memory holds the
   activations of one.
 
   Args:
-    optimizer: tf.train.Optimizer.
-    losses_of: function of a micro-batch that returns a dict of scalars.
-    parts: list of micro-batches of one size.
+    optimizer: computes the gradients.
+    loss_of: function of a micro-batch's features and labels.
+    parts: micro-batches of one size.
     network: whose weights to differentiate by, once the losses have made them.
 
   Returns:
-    ([(gradient, weight)], dict of the mean losses).
+    ([(gradient, weight)], the mean loss).
   """
   sums, losses = None, []
   for part in parts:
     with tf.control_dependencies([g for g in sums or [] if g is not None]):
-      losses.append(losses_of(part))
-      loss = next(iter(losses[-1].values()))
+      losses.append(loss_of(*part))
       weights = network.trainable_variables
-      gradients = [g for g, _ in optimizer.compute_gradients(loss, weights)]
+      gradients = [g for g, _ in optimizer.compute_gradients(losses[-1], weights)]
       sums = (
         gradients
         if sums is None
@@ -637,10 +901,5 @@ def mean_gradients(optimizer, losses_of, parts, network):
       )
   if len(parts) > 1:
     sums = [None if total is None else total / len(parts) for total in sums]
-    losses = [
-      {
-        name: tf.add_n([part[name] for part in losses]) / len(parts)
-        for name in losses[0]
-      }
-    ]
+    losses = [tf.add_n(losses) / len(parts)]
   return list(zip(sums, weights)), losses[0]

@@ -80,7 +80,7 @@ class PerceptualGAN(modular_gan.ModularGAN):
   def num_sub_steps(self):
     return 1
 
-  def train_step(self, images, z, y_real, y_fake, use_tpu=False, summaries=None):
+  def train_step(self, features, labels, params=None, summaries=None):
     """One update of each network; arguments as in ModularGAN.train_step."""
     if tpu_ops.num_replicas() > 1:
       raise UserError(
@@ -88,61 +88,66 @@ class PerceptualGAN(modular_gan.ModularGAN):
         "its discriminator rests; leave out --distribute, or set "
         "run_config.single_core on a TPU"
       )
-    g_optimizer = modular_gan.make_optimizer(
-      self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu
-    )
-    with network_pass.network_pass():
-      generated = self._fake(z, y_real)
-    losses = {"image": _half_squared(generated - images)}
-    if self._comparator is not None:
-      losses["features"] = _half_squared(
-        self._comparator(generated) - tf.stop_gradient(self._comparator(images))
-      )
-    with network_pass.network_pass():
-      scores = self._score_pair(images, tf.stop_gradient(generated), y_real, y_real)
-      losses["d_loss"] = loss_lib.non_saturating(**scores)[0]
-      d_fake_logits = self._score(generated, y_real)[1]
-      losses["adversarial"] = tf.reduce_mean(tf.nn.softplus(-d_fake_logits))
+    use_tpu = (params or {}).get("use_tpu", False)
+    global_step = tf.train.get_or_create_global_step()
+    step = global_step.read_value()
+    self.create_loss(features, labels, params)
     d_updates = []
     if self._lambda_adv:
-      d_updates = [
-        self._update_discriminator(losses["d_loss"], losses["adversarial"], use_tpu)
-      ]
-    g_loss = sum(
-      weight * losses[name]
-      for name, weight in (
-        ("features", self._lambda_feat),
-        ("adversarial", self._lambda_adv),
-        ("image", self._lambda_img),
-      )
-      if weight
-    )
+      d_updates = [self._update_discriminator(use_tpu)]
     # Both gradients are of the weights before the step.
-    variables = self.generator.trainable_variables
-    gradients = g_optimizer.compute_gradients(g_loss, variables)
-    with tf.control_dependencies([g for g, _ in gradients]):
-      g_update = g_optimizer.apply_gradients(
-        gradients, tf.train.get_or_create_global_step()
-      )
+    g_optimizer = self.get_gen_optimizer(use_tpu)
+    gradients = g_optimizer.compute_gradients(
+      self.g_loss, self.generator.trainable_variables
+    )
+    with tf.control_dependencies([step, *(g for g, _ in gradients)]):
+      g_update = g_optimizer.apply_gradients(gradients, global_step)
     updates = [g_update, *d_updates]
     if self.g_use_ema:
       with tf.control_dependencies([g_update]):
-        updates.append(self._ema_update(tf.train.get_global_step()))
-    losses["g_loss"] = g_loss
+        updates.append(self._ema_update(step))
+    losses = {"d_loss_0": self.d_loss, "g_loss": self.g_loss, **self._terms}
     if summaries is not None:
-      self._summarize(summaries, losses, scores, images, generated)
+      features = dict(features, generated=self._images)
+      self._summarize(summaries, losses, self._scores, features)
     return tf.group(*updates), losses
 
-  def _update_discriminator(self, d_loss, adversarial_loss, use_tpu):
-    """Updates D unless it is far ahead of G."""
-    optimizer = modular_gan.make_optimizer(
-      self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu
+  def create_loss(self, features, labels, params, is_training=True):
+    """Sets self.d_loss, and self.g_loss to the weighted sum of the three losses."""
+    images, y = features["images"], self._get_one_hot_labels(labels)
+    with network_pass.network_pass():
+      generated = self.generator(features["z"], y=y, is_training=is_training)
+    terms = {"image": _half_squared(generated - images)}
+    if self._comparator is not None:
+      terms["features"] = _half_squared(
+        self._comparator(generated) - tf.stop_gradient(self._comparator(images))
+      )
+    with network_pass.network_pass():
+      real, fake = self._discriminate_both(
+        images, tf.stop_gradient(generated), y, y, is_training
+      )
+      self._scores = {"d_real_logits": real[1], "d_fake_logits": fake[1]}
+      self.d_loss = loss_lib.non_saturating(**self._scores)[0]
+      d_fake_logits = self.discriminator(generated, y=y, is_training=is_training)[1]
+      terms["adversarial"] = tf.reduce_mean(tf.nn.softplus(-d_fake_logits))
+    weights = {
+      "features": self._lambda_feat,
+      "adversarial": self._lambda_adv,
+      "image": self._lambda_img,
+    }
+    self.g_loss = sum(
+      weight * terms[name] for name, weight in weights.items() if weight
     )
+    self._images, self._terms = generated, terms
+
+  def _update_discriminator(self, use_tpu):
+    """Updates D unless it is far ahead of G."""
+    optimizer = self.get_disc_optimizer(use_tpu)
     gradients = optimizer.compute_gradients(
-      d_loss, self.discriminator.trainable_variables
+      self.d_loss, self.discriminator.trainable_variables
     )
     return tf.cond(
-      d_loss > self._min_loss_ratio * adversarial_loss,
+      self.d_loss > self._min_loss_ratio * self._terms["adversarial"],
       lambda: optimizer.apply_gradients(gradients),
       tf.no_op,
     )

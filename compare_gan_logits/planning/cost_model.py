@@ -395,13 +395,12 @@ def _build(gan, batch, replicas=1):
   size = batch * gan.num_sub_steps
   tf.train.get_or_create_global_step()
   condition = tf.placeholder(tf.float32, [size, gan.condition_size], "condition")
-  return gan.train_step(
-    tf.placeholder(tf.float32, [size, *gan.image_shape], "images"),
-    tf.placeholder(tf.float32, [size, gan.z_dim], "z"),
-    condition,
-    condition,
-    use_tpu=replicas > 1,
-  )[0]
+  features = {
+    "images": tf.placeholder(tf.float32, [size, *gan.image_shape], "images"),
+    "z": tf.placeholder(tf.float32, [size, gan.z_dim], "z"),
+    "sampled_y": condition,
+  }
+  return gan.train_step(features, condition, {"use_tpu": replicas > 1})[0]
 
 
 def _trace(gan, batch):

@@ -3,11 +3,89 @@
 A stateful generator starts anew after a resume and differs from core to core.
 Here the state is the step: a run that was stopped and one that was not draw the
 same numbers, and every replica can draw those of the whole batch.
+
+`uniform` and `normal` are compare_gan's: functions of the op's name and of the number
+that the input pipeline gives to the first example of a batch.
 """
 
+from __future__ import annotations
+
+import contextvars
+import hashlib
 import zlib
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow.compat.v1 as tf
+
+
+RANDOM_OFFSET = "_RANDOM_OFFSET"  # the feature with the number of an example
+_MAX_SEED = 2**31 - 1
+_offset: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar(
+  "random_offset", default=None
+)
+
+
+def add_random_offset_to_features(
+  dataset: tf.data.Dataset, start: int = 1
+) -> tf.data.Dataset:
+  """Numbers the examples of a dataset of (dict of features, labels), from `start`."""
+
+  def add(number, pair):
+    features, labels = pair
+    number = tf.cast(number % _MAX_SEED, tf.int32)
+    return {**features, RANDOM_OFFSET: number}, labels
+
+  numbers = tf.data.Dataset.range(start, 2**63 - 1)
+  return tf.data.Dataset.zip((numbers, dataset)).map(add)
+
+
+def set_random_offset_from_features(features: dict[str, tf.Tensor]) -> None:
+  """Takes the number out of `features`, for `uniform` and `normal` in this graph.
+
+  Of a batch, it is that of the first example.
+  """
+  offset = features.pop(RANDOM_OFFSET)
+  _offset.set(tf.reshape(offset, [-1])[0])
+
+
+def uniform(shape: Sequence[int], name: str | None = None) -> tf.Tensor:
+  """Numbers of [0, 1); other in another place of the graph, and for another batch.
+
+  Without set_random_offset_from_features they come from TensorFlow's own state.
+  """
+  seed = _seed_of_op(name)
+  if seed is None:
+    return tf.random.uniform(shape, name=name)
+  return tf.random.stateless_uniform(shape, seed, name=name)
+
+
+def normal(shape: Sequence[int], name: str | None = None) -> tf.Tensor:
+  """Standard normal numbers; as `uniform`."""
+  seed = _seed_of_op(name)
+  if seed is None:
+    return tf.random.normal(shape, name=name)
+  return tf.random.stateless_normal(shape, seed, name=name)
+
+
+def _seed_of_op(name):
+  """int32 [2]: the digest of the op's name, and the offset; None without one."""
+  offset = _offset.get()
+  if offset is None or not _is_visible(offset.graph):
+    return None
+  with tf.name_scope("dummy_for_seed"):
+    full_name = tf.no_op(name=name or "random").name
+  digest = int(hashlib.sha512(full_name.encode()).hexdigest(), 16)
+  return tf.stack([tf.constant(digest % _MAX_SEED, tf.int32), offset])
+
+
+def _is_visible(graph):
+  """Whether the current graph is `graph` or that of a function inside of it."""
+  current = tf.get_default_graph()
+  while current is not None and current is not graph:
+    current = getattr(current, "outer_graph", None)
+  return current is graph
 
 
 # The distributions that paper.gin may bind to z, which are stateful, and what
@@ -19,15 +97,15 @@ _STATELESS = {
 }
 
 
-def stateless_counterpart(distribution_fn):
+def stateless_counterpart(distribution_fn: Callable[..., Any]) -> Callable[..., Any]:
   """The stateless function of the same distribution, or the function itself."""
   function = distribution_fn
   while hasattr(function, "__wrapped__"):  # gin and TensorFlow wrap it
     function = function.__wrapped__
-  return _STATELESS.get(function.__name__, distribution_fn)
+  return _STATELESS.get(getattr(function, "__name__", None), distribution_fn)
 
 
-def step_seed(seed, name, step):
+def step_seed(seed: int, name: str, step: Any) -> tf.Tensor:
   """A seed [2] for stateless ops.
 
   Args:
@@ -38,11 +116,3 @@ def step_seed(seed, name, step):
   salt = (seed + zlib.crc32(name.encode())) % (2**31)
   step = tf.cast(step % (2**31 - 1), tf.int32)
   return tf.stack([tf.constant(salt, tf.int32), step])
-
-
-def add_random_offset_to_features(dataset, start=1):
-  """Numbers a dataset of (dict of features, label): feature "_RANDOM_OFFSET"."""
-  numbers = tf.data.Dataset.range(start, 2**63 - 1)
-  return tf.data.Dataset.zip((numbers, dataset)).map(
-    lambda number, pair: (dict(pair[0], _RANDOM_OFFSET=number), pair[1])
-  )

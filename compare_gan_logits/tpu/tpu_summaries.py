@@ -1,7 +1,10 @@
 """Summaries from inside the model function, on TPUs as well: through host_call."""
 
-import collections
-import os
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.compat.v2 import summary
@@ -9,7 +12,11 @@ from tensorflow.compat.v2 import summary
 from compare_gan_logits.tpu import tpu_ops
 
 
-_Entry = collections.namedtuple("_Entry", "write name tensor")
+class _Entry(NamedTuple):
+  write: Callable[..., Any]
+  name: str
+  tensor: tf.Tensor
+  reduce_fn: Callable[[tf.Tensor], tf.Tensor]
 
 
 class TpuSummaries:
@@ -17,22 +24,55 @@ class TpuSummaries:
 
   A TPU core cannot write files. `get_host_call` hands TPUEstimator the tensors
   and the function that writes them, which serves without a TPU as well.
+
+  Args:
+    log_dir: folder of the event files.
+    save_summary_steps: training steps between two writings.
+
+  Attributes:
+    record: while False, `scalar` and `image` take nothing.
   """
 
-  def __init__(self, log_dir, save_summary_steps):
-    self._log_dir = os.path.join(log_dir, "train")
+  def __init__(self, log_dir: str, save_summary_steps: int = 250):
+    self._log_dir = log_dir
     self._save_summary_steps = save_summary_steps
-    self._entries = []
+    self._entries: list[_Entry] = []
+    self.record = True
 
-  def scalar(self, name, tensor):
-    """Records the mean over replicas of a scalar."""
-    self._entries.append(_Entry(_write_scalar, name, tf.reshape(tensor, [1])))
+  def scalar(
+    self,
+    name: str,
+    tensor: tf.Tensor,
+    reduce_fn: Callable[[tf.Tensor], tf.Tensor] = tf.reduce_mean,
+  ) -> None:
+    """Records a scalar.
 
-  def image(self, name, tensor):
-    """Records the first replica's picture [1, h, w, c] in [0, 1]."""
-    self._entries.append(_Entry(_write_image, name, tensor))
+    Args:
+      name: of the summary.
+      tensor: scalar.
+      reduce_fn: from the values of all replicas [replicas] to a scalar.
+    """
+    self._add(_Entry(summary.scalar, name, tf.reshape(tensor, [1]), reduce_fn))
 
-  def get_host_call(self):
+  def image(
+    self, name: str, tensor: tf.Tensor, reduce_fn: Callable[[tf.Tensor], tf.Tensor]
+  ) -> None:
+    """Records pictures.
+
+    Args:
+      name: of the summary.
+      tensor: whatever reduce_fn takes, with an axis for the batch.
+      reduce_fn: to pictures [n, h, w, c] in [0, 1], from `tensor` of all cores of a
+        TPU, one after the other, or of the first replica of a strategy. It is called
+        on the host where they are written.
+    """
+    self._add(_Entry(summary.image, name, tensor, reduce_fn))
+
+  def _add(self, entry):
+    if self.record:
+      self._entries.append(entry)
+
+  def get_host_call(self) -> tuple[Callable[..., Any], list[tf.Tensor]] | None:
     """(function, tensors) for TPUEstimatorSpec.host_call, or None."""
     if not self._entries:
       return None
@@ -40,19 +80,21 @@ class TpuSummaries:
     return self._write, [step, *self._tensors()]
 
   def _tensors(self):
-    """The entries' tensors; scalars of a strategy's replicas as their means.
+    """The entries' tensors, those of scalars from all replicas of a strategy.
 
-    On a TPU the host gets the scalars of all cores, and takes the mean itself.
+    On a TPU the host gets the values of all cores anyway.
     """
     tensors = [entry.tensor for entry in self._entries]
     if not tpu_ops.in_strategy():
       return tensors
-    scalars = [
-      i for i, entry in enumerate(self._entries) if entry.write == _write_scalar
-    ]
-    means = tpu_ops.cross_replica_mean(tf.stack([tensors[i] for i in scalars]))
-    for i, mean in zip(scalars, tf.unstack(means)):
-      tensors[i] = mean
+    places = [i for i, e in enumerate(self._entries) if e.write is summary.scalar]
+    own = tf.stack([tensors[i] for i in places], axis=1)
+    context = tf.distribute.get_replica_context()
+    everyone = tpu_ops.cross_replica_concat(
+      own, context.replica_id_in_sync_group, tpu_ops.num_replicas()
+    )
+    for i, values in zip(places, tf.unstack(everyone, axis=1)):
+      tensors[i] = values
     return tensors
 
   def _write(self, step, *tensors):
@@ -60,16 +102,15 @@ class TpuSummaries:
       return [tf.no_op()]
     step = tf.cast(step[0], tf.int64)
     writer = summary.create_file_writer(self._log_dir, max_queue=1000)
+
+    def write():
+      with writer.as_default(), summary.record_if(True):
+        written = [
+          entry.write(entry.name, entry.reduce_fn(tensor), step=step)
+          for entry, tensor in zip(self._entries, tensors)
+        ]
+      return tf.reduce_all(tf.stack(written))
+
+    # Pictures are put together where they are due, and nowhere else.
     due = tf.equal(step % self._save_summary_steps, 0)
-    with writer.as_default(), summary.record_if(due):
-      for entry, tensor in zip(self._entries, tensors):
-        entry.write(entry.name, tensor, step)
-      return tf.summary.all_v2_summary_ops()
-
-
-def _write_scalar(name, tensor, step):
-  summary.scalar(name, tf.reduce_mean(tensor), step=step)
-
-
-def _write_image(name, tensor, step):
-  summary.image(name, tensor[:1], step=step)
+    return [tf.cond(due, write, lambda: tf.constant(False))]
