@@ -685,6 +685,12 @@ CASES = (
     ("no module 'b'", "known: a"),
   ),
   Case(
+    "report_judge_is_the_classifier",
+    "reproduce",
+    "--module {module} --judge {classifier} --dataset embedded --output {out}",
+    ("--judge", "no independent one"),
+  ),
+  Case(
     "explorer_outer_url",
     "explore",
     "--module {module} --port 0 --outer_url hub.example",

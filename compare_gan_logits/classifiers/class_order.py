@@ -54,8 +54,8 @@ def places(
   if any(known):
     raise UserError(
       f"{whose} has {sum(known)} of the {len(known)} classes of {dataset.name} by name "
-      f"and not {dataset.class_names[known.index(False)]!r}, so nobody knows which logit "
-      "is which class; bind classifier.class_names in the order of the logits"
+      f"and not {dataset.class_names[known.index(False)]!r}, so which logit belongs "
+      "to which class is not known; bind classifier.class_names in the order of the logits"
     )
   if num_logits == dataset.num_classes:
     return Places(np.arange(num_logits), "positions")

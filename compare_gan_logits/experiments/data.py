@@ -146,6 +146,10 @@ class Data:
     )
     return places.indices[labels]
 
+  def judge_classes(self, images: np.ndarray) -> np.ndarray:
+    """Classes that the judge gives to images [n, h, w, c] in [0, 1]: int [n]."""
+    return np.argmax(self.judge.predict(images), axis=-1)
+
   def correct(self, inverter: inversion.Inverter, sample: Sample) -> np.ndarray:
     """Whether the inverter's classifier is right about each image: bool [n]."""
     return inverter.predict(sample.images) == self.targets(inverter, sample.labels)

@@ -9,6 +9,7 @@ import numpy as np
 
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
+from compare_gan_logits.experiments import measures
 from compare_gan_logits.experiments import roles
 from compare_gan_logits.experiments import verdicts as verdict_lib
 from compare_gan_logits.experiments.data import Data
@@ -18,8 +19,8 @@ from compare_gan_logits.inversion import Inverter
 TITLE = "Iterative stability"
 SECTION = "12"
 QUESTION = (
-  "Does the classifier give a reconstruction the class it gave the original, "
-  "and does that last when it is reconstructed again?"
+  "Does the classifier give a reconstruction the class that it gave the original, and "
+  "does the class stay the same when the reconstruction is reconstructed again?"
 )
 PAPER = {
   "right": {"robust": 0.54, "standard": 0.493},
@@ -53,6 +54,8 @@ def run(
     originals = inverter.prepare(images)
     pictures, predicted = iterate(inverter, originals, settings.rounds, data.seed)
     kept = predicted[1:] == predicted[0]
+    agreed, found = measures.agreement(label, inverter, data, originals, pictures[0])
+    table += agreed
     first_kept[label] = kept[0]
     right = predicted[0] == data.targets(inverter, labels)
     for name, mask in (("right", right), ("wrong", ~right)):
@@ -76,6 +79,8 @@ def run(
       )
     series[label] = estimates.band([estimates.rate(k) for k in kept])
     arrays[f"kept/{label}"], arrays[f"right/{label}"] = kept, right
+    if "kept_by_judge" in found:
+      arrays[f"kept_by_judge/{label}"] = found["kept_by_judge"]
     grids.append(
       common.Grid(
         f"iterated_{label}",

@@ -17,7 +17,9 @@ from compare_gan_logits.inversion import Inverter
 
 TITLE = "Logit interpolation"
 SECTION = "5.5, 9, Figures 9, 13, 14"
-QUESTION = "Is the way between the logits of two images smooth in picture space?"
+QUESTION = (
+  "Do pictures change smoothly on the straight line between the logits of two images?"
+)
 
 
 @common.configurable("logit_interpolation")

@@ -72,7 +72,8 @@ def run(
         for name, look in _LOOKS.items()
       }
       slopes[kind][label] = {n: measures.slope(settled, v) for n, v in looks.items()}
-      table += _measures(label, inverter, logits, pictures, looks, kind, settled)
+      table += _measures(label, looks, kind, settled)
+      table += _kept(label, inverter, data, originals, pictures, kind, settled)
       curves.setdefault(kind, {})[label] = settled, looks
       grids.append(_grid(label, kind, settled, originals, pictures, settings.shown))
       arrays[f"{kind}/values/{label}"] = np.array(settled)
@@ -105,9 +106,9 @@ def _decode(inverter, logits, noise, kind, settled):
   ]
 
 
-def _measures(label, inverter, logits, pictures, looks, kind, settled):
+def _measures(label, looks, kind, settled):
   unit = "unit of shift" if kind == "shift" else "decade of scale"
-  table = [
+  return [
     common.Measure(
       f"{name} gained per {unit}",
       label,
@@ -115,16 +116,17 @@ def _measures(label, inverter, logits, pictures, looks, kind, settled):
     )
     for name, values in looks.items()
   ]
-  classes = logits.argmax(1)
+
+
+def _kept(label, inverter, data, originals, pictures, kind, settled):
+  """How often the class stays at both ends of the range."""
+  table = []
   for value, of_value in ((settled[0], pictures[0]), (settled[-1], pictures[-1])):
     factor = f"shift {value:+.2g}" if kind == "shift" else f"scale 10^{value:+.2g}"
-    table.append(
-      common.Measure(
-        f"class of the original kept at {factor}",
-        label,
-        estimates.rate(inverter.predict(of_value) == classes),
-      )
+    agreed, _ = measures.agreement(
+      label, inverter, data, originals, of_value, f" at {factor}"
     )
+    table += agreed
   return table
 
 

@@ -16,7 +16,9 @@ from compare_gan_logits.inversion import Inverter
 
 TITLE = "Noise interpolation"
 SECTION = "5.3, 10, Figures 5, 15, 16"
-QUESTION = "How far does a reconstruction travel between two noise vectors?"
+QUESTION = (
+  "How much does a reconstruction change on the way from one noise vector to another?"
+)
 
 
 @common.configurable("noise_interpolation")

@@ -18,8 +18,8 @@ from compare_gan_logits.inversion import Inverter
 TITLE = "Rotation"
 SECTION = "13.1, Figure 27"
 QUESTION = (
-  "Do classifier and inverter carry a turned image as well as an upright one? "
-  "The turned one's reconstruction is turned back for comparison."
+  "Are images that are rotated by 90 degrees reconstructed as well as upright ones? "
+  "The reconstruction of a rotated image is rotated back for comparison."
 )
 
 
