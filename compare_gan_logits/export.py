@@ -192,6 +192,7 @@ class _Inversion(tf2.__internal__.tracking.AutoTrackable):
     self._generate = loaded.signatures["generator"]
     self._inputs = signature
     self.__call__ = tf2.function(self._call, input_signature=[signature])
+    self.serve = self.__call__  # where the TFSMLayer of Keras 3 looks
 
   def _call(self, inputs):
     return self._generate(**inputs)["default"]

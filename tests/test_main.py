@@ -171,6 +171,7 @@ def test_all_ways_to_load_the_module_give_the_same_images(whole, folder):
     saved_model = tf2.saved_model.load(str(module_dir / "saved_model"))
     inputs = {"z": tf2.constant(z), "logits": tf2.constant(logits)}
     np.testing.assert_allclose(saved_model(inputs), images, atol=1e-5)
+    np.testing.assert_allclose(saved_model.serve(inputs), images, atol=1e-5)
     served = saved_model.signatures["serving_default"](**inputs)["default"]
     np.testing.assert_allclose(served, images, atol=1e-5)
     layer = hub.KerasLayer(str(module_dir / "saved_model"), trainable=True)

@@ -124,7 +124,7 @@ class Classifier:
     images = tf.convert_to_tensor(images)
     outputs = self._bound.call(self.preprocessed(images))
     if self.no_gradient:
-      outputs = foreign.without_gradient(outputs, self.no_gradient)
+      outputs = foreign.without_gradient(outputs, images, self.no_gradient)
     if self.spec.pool is not None:
       outputs = _pooled(outputs, self.spec.pool, self.spec.name)
     return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)

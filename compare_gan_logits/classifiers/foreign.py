@@ -42,18 +42,23 @@ def graph_function(
   return run if gradient is None else run_with_gradient
 
 
-def without_gradient(outputs: tf.Tensor, reason: str) -> tf.Tensor:
-  """The same outputs; whoever takes a gradient of them gets UserError(reason)."""
+def without_gradient(outputs: tf.Tensor, images: tf.Tensor, reason: str) -> tf.Tensor:
+  """The same outputs; who takes their gradient with respect to images gets UserError.
+
+  TensorFlow itself would give None, or pass over what lies behind whole numbers.
+  """
 
   @tf.custom_gradient
-  def same(x):
+  def same(x, source):
+    del source  # It only makes a way for the gradient.
+
     def backward(upstream):
       del upstream
       raise UserError(reason)
 
     return tf.identity(x), backward
 
-  return same(outputs)
+  return same(outputs, images)
 
 
 def in_batches(function: Function, size: int | None) -> Function:

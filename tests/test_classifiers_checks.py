@@ -1,0 +1,183 @@
+"""SavedModels as people have them, and the look at them at the start of a run."""
+
+import numpy as np
+import pytest
+import tensorflow
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import classifiers
+from compare_gan_logits.classifiers import checks
+from compare_gan_logits.classifiers import class_order
+from compare_gan_logits.errors import UserError
+
+
+SIZE = 8
+RANDOM = np.random.default_rng(4)
+KERNEL = RANDOM.normal(size=[3, 3]).astype(np.float32)
+IMAGES = np.round(255 * RANDOM.random([40, SIZE, SIZE, 3])).astype(np.float32) / 255
+LABELS = np.arange(40) % 3
+# Each class has more of its own colour: red, green, blue.
+IMAGES[np.arange(40), :, :, LABELS] = 1.0
+
+
+class Colours:
+  """A data set of three classes, as far as checks look at it."""
+
+  name = "colours"
+  class_names = ("red", "green", "blue")
+  num_classes = 3
+  imagenet_indices = None
+
+
+def _save(folder, function, shape, dtype=tf.float32, more=()):
+  """A SavedModel of `function` of the means of each channel."""
+  module = tensorflow.Module()
+  module.kernel = tensorflow.Variable(np.float32(np.eye(3)))
+
+  @tensorflow.function(
+    input_signature=[
+      tensorflow.TensorSpec(shape, dtype, "images"),
+      *[tensorflow.TensorSpec(shape, tf.float32, name) for name in more],
+    ]
+  )
+  def serve(images, *others):
+    return {"logits": function(images, *others) @ module.kernel}
+
+  module.serve = serve
+  tensorflow.saved_model.save(module, str(folder), signatures=serve)
+  return str(folder)
+
+
+def _means(images):
+  return tensorflow.reduce_mean(images, [1, 2])
+
+
+def _decoded(files):
+  pixels = tensorflow.map_fn(
+    lambda file: tensorflow.io.decode_jpeg(file, 3),
+    files,
+    fn_output_signature=tf.uint8,
+  )
+  return _means(tensorflow.cast(pixels, tf.float32) / 255)
+
+
+KINDS = {
+  "plain": (_means, [None, SIZE, SIZE, 3], tf.float32),
+  "channels first": (
+    lambda x: tensorflow.reduce_mean(x, [2, 3]),
+    [None, 3, SIZE, SIZE],
+    tf.float32,
+  ),
+  "one at a time": (_means, [1, SIZE, SIZE, 3], tf.float32),
+  "seven at a time": (_means, [7, SIZE, SIZE, 3], tf.float32),
+  "bytes": (
+    lambda x: _means(tensorflow.cast(x, tf.float32) / 255),
+    [None, SIZE, SIZE, 3],
+    tf.uint8,
+  ),
+  "encoded files": (_decoded, [None], tf.string),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_it_takes_the_logits_are_numpys(tmp_path, kind):
+  classifier = classifiers.load(_save(tmp_path / "model", *KINDS[kind]))
+  found = classifier.predict(IMAGES, batch_size=16)
+  np.testing.assert_allclose(found, IMAGES.mean(axis=(1, 2)), atol=1e-5)
+  with tf.Graph().as_default(), tf.Session() as session:
+    images = tf.constant(IMAGES[:9])
+    logits = classifier(images)
+    if kind in ("bytes", "encoded files"):
+      with pytest.raises(UserError, match="of which there is no gradient"):
+        tf.gradients(logits, images)
+      return
+    gradient = tf.gradients(logits[:, 1], images)[0]
+    session.run(tf.local_variables_initializer())
+    expected = np.zeros_like(IMAGES[:9])
+    expected[..., 1] = 1 / SIZE**2
+    np.testing.assert_allclose(session.run(gradient), expected, atol=1e-6)
+
+
+def test_a_second_image_is_filled_with_a_constant(tmp_path):
+  path = _save(
+    tmp_path / "model",
+    lambda images, mask: _means(images * mask),
+    [None, SIZE, SIZE, 3],
+    more=["mask"],
+  )
+  with pytest.raises(UserError, match="bind classifier.input_name to the image input"):
+    classifiers.load(path)
+  classifier = classifiers.load(path, input_name="images", extra_inputs={"mask": 2.0})
+  np.testing.assert_allclose(
+    classifier.predict(IMAGES), 2 * IMAGES.mean(axis=(1, 2)), atol=1e-5
+  )
+
+
+def _checked(tmp_path, function, **settings):
+  """The figures of a check of a SavedModel, and what was printed."""
+  path = _save(tmp_path / "model", function, [None, SIZE, SIZE, 3])
+  settings = {"class_names": ["red", "green", "blue"], **settings}
+  classifier = classifiers.load(path, **settings)
+  lines = []
+  figures = checks.check(classifier, Colours, IMAGES, LABELS, log=lines.append)
+  assert classifier.describe()["check"] == figures
+  return figures, "\n".join(lines)
+
+
+def test_a_sound_classifier_has_its_figures_and_no_warning(tmp_path):
+  figures, lines = _checked(tmp_path, _means, low=-1.0, softmax=False)
+  assert figures["accuracy"] == 1.0
+  assert figures["chance"] == pytest.approx(1 / 3)
+  assert figures["classes_by"] == "names"
+  assert figures["pixels"] == [-1.0, 1.0]
+  assert figures["batch_difference"] < 1e-4
+  assert figures["warnings"] == []
+  logits = 2 * IMAGES.mean(axis=(1, 2)) - 1
+  assert figures["spread"] == pytest.approx(logits.std(axis=0).mean(), rel=1e-4)
+  assert "right about 100.0% of 40" in lines and "[-1, 1] reach the network" in lines
+
+
+def test_names_decide_which_logit_is_which_class(tmp_path):
+  figures, _ = _checked(tmp_path, _means, class_names=["Green", "blue", "RED"])
+  assert (figures["accuracy"], figures["classes_by"]) == (0.0, "names")
+  turned = lambda images: tensorflow.roll(_means(images), -1, axis=1)  # noqa: E731
+  figures, _ = _checked(tmp_path / "b", turned, class_names=["Green", "blue", "RED"])
+  assert figures["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+  ("function", "warning"),
+  [
+    (lambda x: tensorflow.nn.softmax(9 * _means(x)), "bind classifier.softmax = True"),
+    (lambda x: 1000 + 1e-2 * _means(x), "hardly varies"),
+    (lambda x: -_means(x), "guessing would be about 33.3%"),
+  ],
+)
+def test_what_is_probably_wrong_is_warned_of(tmp_path, capsys, function, warning):
+  figures, _ = _checked(tmp_path, function)
+  assert warning in " ".join(figures["warnings"])
+  assert warning in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("function", "message"),
+  [
+    (lambda x: 0 * _means(x), "every image the same logits"),
+    (lambda x: _means(x) / 0.0, "not finite"),
+    (lambda x: _means(x) - tensorflow.reduce_mean(x, [0, 1, 2]), "in training mode"),
+  ],
+)
+def test_what_is_certainly_wrong_is_refused(tmp_path, function, message):
+  with pytest.raises(UserError, match=message):
+    _checked(tmp_path, function)
+
+
+def test_some_names_that_agree_and_some_that_do_not(tmp_path):
+  with pytest.raises(UserError, match="2 of the 3 classes.*'green'"):
+    class_order.places(["red", "blue", "grass"], 3, Colours, "mine")
+  found = class_order.places(["a", "b", "c"], 3, Colours, "mine")
+  assert (found.by, found.indices.tolist()) == ("positions", [0, 1, 2])
+  with pytest.raises(UserError, match="mine has 4 logits and colours 3 classes"):
+    class_order.places(None, 4, Colours, "mine")
+  five = class_order.places(["x", "BLUE", "y", "red", "green"], 5, Colours, "mine")
+  assert five.indices.tolist() == [3, 4, 1]
