@@ -170,11 +170,6 @@ def labels(dataset: Any, split: str) -> np.ndarray:
   return np.concatenate(list(_read(dataset, split, "label")))
 
 
-def image_names(dataset: Any, split: str) -> list[str] | None:
-  """Name of each image of a split, in its order; None for a set without names."""
-  return dataset.names(split) if hasattr(dataset, "names") else None
-
-
 def _read(dataset, split, key):
   """Yields batches of what `dataset.load` has under `key`."""
   with dataset.naming_damage(), tf.Graph().as_default(), tf.Session() as session:

@@ -76,7 +76,7 @@ def main(argv):
 
 def _print_images(dataset, logit_cache):
   """The order of a split's images, as CSV."""
-  names = logit_cache.image_names(dataset, FLAGS.split)
+  names = dataset.names(FLAGS.split)
   print("id,name,label,class")
   for place, label in enumerate(logit_cache.labels(dataset, FLAGS.split)):
     name = "" if names is None else names[place]
@@ -92,7 +92,7 @@ def _take_logits(dataset, logit_cache):
 
   logits = given_logits.read(
     FLAGS.logits,
-    logit_cache.image_names(dataset, FLAGS.split),
+    dataset.names(FLAGS.split),
     dataset.num_examples(FLAGS.split),
   )
   same_count = logits.shape[1] == dataset.num_classes

@@ -158,6 +158,10 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
     """The first damaged file of records, or None."""
     del self
 
+  def names(self, split: str) -> list | None:
+    """The name of each id's picture within the set, or None for a set without names."""
+    del split
+
   def class_counts(self, split: str) -> np.ndarray | None:
     """Images per class, int [num_classes], or None where that means reading all."""
     del split

@@ -64,6 +64,11 @@ class RandomAccessDataset(ImageDataset):
       repr(sorted(self.describe_transform(check_split(split)).items())).encode(),
     )
 
+  def names(self, split: str) -> list | None:
+    names = getattr(self.source(split), "names", None)
+    # Of fixed crops several ids have one picture, which a name cannot tell apart.
+    return names if self._copies(split) == 1 else None
+
   def class_counts(self, split: str) -> np.ndarray:
     labels = self.source(split).labels
     return np.bincount(labels[labels >= 0], minlength=self.num_classes)
