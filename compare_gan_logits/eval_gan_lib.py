@@ -221,7 +221,7 @@ def _reconstructions(module_dir, dataset, number, num_runs, seed):
     noise = [session.run(z) for _ in range(num_runs)]
   return eval_utils.EvalDataSample(eval_utils.to_rgb_bytes(images)), [
     eval_utils.EvalDataSample(
-      eval_utils.to_rgb_bytes(inverter.generate(logits, noise=each))
+      eval_utils.to_rgb_bytes(inverter.generate(logits, z=each))
     )
     for each in noise
   ]

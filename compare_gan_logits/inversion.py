@@ -178,29 +178,29 @@ class Inverter:
     values = np.random.default_rng(seed).standard_normal([n, self.z_dim])
     return values.astype(np.float32)
 
-  def generate(self, logits: Any, noise: Any = None, seed: int = 0) -> np.ndarray:
+  def generate(self, logits: Any, z: Any = None, seed: int = 0) -> np.ndarray:
     """Images, float32 [n, h, w, c] in [0, 1], of logits [n, num_logits].
 
     Args:
       logits: the condition (one-hot classes for a class-conditional module).
-      noise: z [n, z_dim]; None: noise(n, seed).
+      z: noise [n, z_dim]; None: noise(n, seed).
       seed: of the noise.
 
     Raises:
-      UserError: the logits or the noise have another shape.
+      UserError: the logits or z have another shape.
     """
     logits = np.asarray(logits, np.float32)
-    noise = self.noise(len(logits), seed) if noise is None else np.asarray(noise)
+    z = self.noise(len(logits), seed) if z is None else np.asarray(z)
     for name, value, size in (
       ("logits", logits, self.num_logits),
-      ("noise", noise, self.z_dim),
+      ("z", z, self.z_dim),
     ):
       if value.shape != (len(logits), size):
         raise UserError(
           f"{name} of shape {list(value.shape)}: this module takes "
           f"[{len(logits)}, {size}]"
         )
-    return self._generate(noise, logits)
+    return self._generate(z, logits)
 
   def reconstruct(
     self, images: Any, samples: int = 1, seed: int = 0, select: str | None = None

@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from absl import flags
 
 from compare_gan_logits.cli import command
+from compare_gan_logits.cli.modules import named
 
 
 FLAGS = flags.FLAGS
@@ -52,7 +53,7 @@ def main(argv):
   from compare_gan_logits.apps.explorer import controls
   from compare_gan_logits.apps.explorer import server
 
-  explorer = server.Explorer([module.rpartition("=")[::2] for module in FLAGS.module])
+  explorer = server.Explorer([named(module) for module in FLAGS.module])
   running = server.open_server(explorer, web.listen())
   threading.Thread(target=running.run, daemon=True).start()
   print(

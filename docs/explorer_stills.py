@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from absl import flags
 
 from compare_gan_logits.cli import command
+from compare_gan_logits.cli.modules import named
 
 
 FLAGS = flags.FLAGS
@@ -36,7 +37,7 @@ def main(argv):
   del argv
   from compare_gan_logits.apps.explorer import server
 
-  modules = [module.rpartition("=")[::2] for module in FLAGS.module]
+  modules = [named(module) for module in FLAGS.module]
   explorer = server.Explorer(modules)
   # Section 5.4: the attacked photo.
   attacked = dataclasses.replace(explorer.first_view(), epsilon=0.1)

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from absl import flags
 
 from compare_gan_logits.cli import command
+from compare_gan_logits.cli.modules import named
 
 
 FLAGS = flags.FLAGS
@@ -46,7 +47,7 @@ def main(argv):
   del argv
   from compare_gan_logits import inversion
 
-  modules = dict(module.rpartition("=")[::2] for module in FLAGS.module)
+  modules = dict(named(module) for module in FLAGS.module)
   inverters = {
     name: inversion.Inverter.load(path)
     for name, path in (modules or {"photographs": inversion.SHIPPED}).items()

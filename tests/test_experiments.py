@@ -551,16 +551,21 @@ def test_the_best_sample_is_the_one_with_the_nearest_logits(inverters, data):
 
 
 def test_reduced_logits_in_closed_form():
-  logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, -1.0]])
+  logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, -1.0], [5.0, 1.0, 0.0]])
   means = logit_content.Means.of(logits)
-  np.testing.assert_allclose(means.ranked, [4.0, 1.0, 0.0])
+  np.testing.assert_allclose(means.ranked, [13 / 3, 1, 0])
   found = logit_content.conditions(logits, means, (1, 2, 3), 2)
   assert "top 3" not in found
-  np.testing.assert_allclose(found["top 1"], [[3, 3, 0.5], [1.5, 5, 0.5]])
-  np.testing.assert_allclose(found["top 2"], [[3, 3, 2], [0, 5, 0.5]])
-  np.testing.assert_allclose(found["all but the top 2"], [[1.5, 1, 0.5], [1.5, 3, -1]])
-  np.testing.assert_allclose(found["ranks"], [[4, 0, 1], [1, 4, 0]])
-  np.testing.assert_allclose(found["predicted class"], logits)  # alone in its class
+  expected = {
+    "all logits": logits,
+    "top 1": [[3, 1, 1], [0, 5, -1], [5, 1, 1]],
+    "top 2": [[3, 1, 2], [0, 5, -1], [5, 1, 1]],
+    "all but the top 2": [[8 / 3, 1, 8 / 3], [8 / 3, 8 / 3, -1], [8 / 3, 8 / 3, 0]],
+    "ranks": [[13 / 3, 0, 1], [1, 13 / 3, 0], [13 / 3, 1, 0]],
+    "predicted class": [[4, 1, 1], [0, 5, -1], [4, 1, 1]],
+  }
+  for name, values in expected.items():
+    np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
   moved = logit_content.conditions(logits * 2 + 7, means, (1,), 2)
   np.testing.assert_allclose(moved["ranks"], found["ranks"])
   shifted = logit_content.conditions(logits + 7, means, (1,), 2)["probabilities"]

@@ -26,8 +26,9 @@ SECTION = "beyond the paper; Dosovitskiy & Brox (2016), section 5.3"
 QUESTION = (
   "What is lost when the inverter is given only the largest logits, all but the "
   "largest, their ranks, the softmax probabilities, or the predicted class? What is "
-  "left out is replaced by its mean over training images, so that the input stays near "
-  "the logits that the inverter was trained on."
+  "left out is replaced by its mean over training images (those of the predicted class "
+  "where the largest logit is kept), so that the input stays near the logits that the "
+  "inverter was trained on."
 )
 FULL, CLASS, RANKS, PROBABILITIES = (
   "all logits",
@@ -56,13 +57,11 @@ class Means:
   """What stands in for the logits that are left out, from training images.
 
   Attributes:
-    logits: [d], the mean of each logit.
     ranked: [d], the mean of the largest, the second largest, ... logit.
     of_class: [d, d], the mean logits of each predicted class.
     shift: the mean of log(sum(exp(logits))), which softmax loses.
   """
 
-  logits: np.ndarray
   ranked: np.ndarray
   of_class: np.ndarray
   shift: float
@@ -76,7 +75,6 @@ class Means:
     for c in np.unique(predicted):
       of_class[c] = logits[predicted == c].mean(axis=0)
     return cls(
-      mean,
       -np.sort(-logits, axis=1).mean(axis=0),
       of_class,
       float(np.mean(special.logsumexp(logits, axis=1))),
@@ -143,15 +141,17 @@ def conditions(
   """
   size = logits.shape[1]
   ranks = np.argsort(np.argsort(-logits, axis=1, kind="stable"), axis=1, kind="stable")
+  of_class = means.of_class[logits.argmax(axis=1)]
   found = {FULL: logits}
   for k in keep:
     if k < size:
-      found[f"top {k}"] = np.where(ranks < k, logits, means.logits)
+      found[f"top {k}"] = np.where(ranks < k, logits, of_class)
   if drop < size:
-    found[f"all but the top {drop}"] = np.where(ranks >= drop, logits, means.logits)
+    largest = means.ranked[:drop].mean()
+    found[f"all but the top {drop}"] = np.where(ranks >= drop, logits, largest)
   found[RANKS] = means.ranked[ranks]
   found[PROBABILITIES] = special.log_softmax(logits, axis=1) + means.shift
-  found[CLASS] = means.of_class[logits.argmax(axis=1)]
+  found[CLASS] = of_class
   return {name: value.astype(np.float32) for name, value in found.items()}
 
 
