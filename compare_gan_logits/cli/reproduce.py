@@ -94,7 +94,7 @@ def main(argv):
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   inverters = modules.load(FLAGS.module, FLAGS.classifier, FLAGS.role, FLAGS.batch_size)
   data = _open(inverters)
-  done = study.run(names, inverters, data, FLAGS.output, FLAGS.limit)
+  done = study.run(names, inverters, data, FLAGS.output, FLAGS.limit, _log)
   setting = study.describe(inverters, data, FLAGS.limit)
   study.write_results(done, setting, FLAGS.output)
   report.write(done, setting, FLAGS.output)
@@ -104,6 +104,10 @@ def main(argv):
   print(f"\nwritten to {FLAGS.output}: report.html, results.json")
   if all(study.not_run(found) for found in done.values()):
     raise errors.UserError("no experiment could be run; the lines above say why")
+
+
+def _log(line):
+  print(line, flush=True)
 
 
 def _open(inverters):

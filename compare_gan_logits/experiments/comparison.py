@@ -38,7 +38,7 @@ def run(
 ) -> common.Result:
   pair = roles.pair(inverters)
   sample = data.draw(settings.images, "comparison", data.correct_for_all(inverters))
-  table, lpips, arrays, columns = [], {}, {"logits": {}, "pictures": {}}, {}
+  table, lpips, arrays, pictures_of = [], {}, {"logits": {}, "pictures": {}}, {}
   for label, inverter in inverters.items():
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
@@ -62,18 +62,15 @@ def run(
       arrays.setdefault(name, {})[label] = value
     arrays["logits"][label] = logits
     arrays["pictures"][label] = pictures[: settings.shown]
-    columns[label] = pictures
+    pictures_of[label] = pictures
   first = next(iter(inverters.values()))
-  rows = [
-    [first.prepare(sample.images[i : i + 1])[0]] + [p[i] for p in columns.values()]
-    for i in range(min(settings.shown, len(sample.ids)))
-  ]
+  shown = first.prepare(sample.images[: settings.shown])
   grid = common.Grid(
     "comparison",
-    "Original, then each model's reconstruction from its logits.",
-    rows,
-    [data.class_names[c] for c in sample.labels[: len(rows)]],
+    "Originals, and below them each model's reconstructions from its logits.",
+    [list(shown), *[list(p[: len(shown)]) for p in pictures_of.values()]],
     ["original", *inverters],
+    [data.class_names[c] for c in sample.labels[: len(shown)]],
     opening=True,
   )
   return common.Result(

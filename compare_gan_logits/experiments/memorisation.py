@@ -67,48 +67,61 @@ def run(
     )
   known = data.training.order("memorisation")[: settings.training_images]
   held_out = held_out[: len(known)]
-  table, verdicts, grids, arrays = [], [], [], {}
+  groups: dict[tuple, dict[str, Inverter]] = {}
   for label, inverter in inverters.items():
-    originals = inverter.prepare(data.read(ids).images)
-    pictures = inverter.reconstruct(originals, 1, data.seed)[:, 0]
-    for space, embed in {"LPIPS": _by_lpips, "pixels": _by_pixels}.items():
-      queries = np.concatenate([embed(pictures), embed(originals)])
-      # As many training images as held-out ones, and then the others.
-      equal = _search(inverter, data.training, known[: len(held_out)], embed, queries)
-      rest = _search(inverter, data.training, known[len(held_out) :], embed, queries)
-      outside = _search(inverter, data, held_out, embed, queries)
-      nearest = equal.or_nearer(rest)
-      leaning = equal.distances < outside.distances
-      own = np.square(queries[: len(ids)] - queries[len(ids) :]).sum(axis=1)
-      halves = {
-        "reconstructions": slice(0, len(ids)),
-        "test images": slice(len(ids), None),
-      }
-      for what, half in halves.items():
-        table += _measures(label, space, what, nearest.distances[half], leaning[half])
-        arrays[f"{space}/{what}/distance/{label}"] = nearest.distances[half]
-        arrays[f"{space}/{what}/id/{label}"] = nearest.ids[half]
-        arrays[f"{space}/{what}/leaning/{label}"] = leaning[half]
-      closer = nearest.distances[: len(ids)] < own
-      name = (
-        f"reconstructions nearer to a training image than to their original, {space}"
-      )
-      table.append(common.Measure(name, label, estimates.rate(closer)))
-      verdicts.append(_verdict(label, space, leaning, len(ids)))
-      if space == "LPIPS":
-        grids.append(
-          _grid(label, inverter, data, originals, pictures, nearest, settings.shown)
-        )
+    groups.setdefault(inverter.image_shape, {})[label] = inverter
+  parts = [
+    _search_for(g, data, ids, held_out, known, settings) for g in groups.values()
+  ]
   return common.Result(
-    tuple(table),
-    tuple(verdicts),
-    tuple(grids),
-    {**arrays, "ids": ids},
+    tuple(m for part in parts for m in part.measures),
+    tuple(v for part in parts for v in part.verdicts),
+    tuple(p for part in parts for p in part.pictures),
+    {**{k: v for part in parts for k, v in part.arrays.items()}, "ids": ids},
     notes=(
       f"Searched: {len(known)} training images; {len(held_out)} of them against as many "
       "held-out ones.",
     ),
   )
+
+
+def _search_for(inverters, data, ids, held_out, known, settings) -> common.Result:
+  """The result for inverters of one image size, which share the search."""
+  first, n = next(iter(inverters.values())), len(ids)
+  originals = first.prepare(data.read(ids).images)
+  pictures = {
+    label: inverter.reconstruct(originals, 1, data.seed)[:, 0]
+    for label, inverter in inverters.items()
+  }
+  table, verdicts, grids, arrays = [], [], [], {}
+  for space, embed in {"LPIPS": _by_lpips, "pixels": _by_pixels}.items():
+    queries = np.concatenate([embed(p) for p in (*pictures.values(), originals)])
+    # As many training images as held-out ones, and then the others.
+    equal = _search(first, data.training, known[: len(held_out)], embed, queries)
+    rest = _search(first, data.training, known[len(held_out) :], embed, queries)
+    outside = _search(first, data, held_out, embed, queries)
+    nearest, leaning = equal.or_nearer(rest), equal.distances < outside.distances
+    own = np.square(queries.reshape(-1, n, queries.shape[1]) - queries[-n:]).sum(axis=2)
+    test = slice(len(queries) - n, None)
+    for number, label in enumerate(inverters):
+      made = slice(number * n, (number + 1) * n)
+      for what, part in {"reconstructions": made, "test images": test}.items():
+        table += _measures(label, space, what, nearest.distances[part], leaning[part])
+        arrays[f"{space}/{what}/distance/{label}"] = nearest.distances[part]
+        arrays[f"{space}/{what}/id/{label}"] = nearest.ids[part]
+        arrays[f"{space}/{what}/leaning/{label}"] = leaning[part]
+      name = (
+        f"reconstructions nearer to a training image than to their original, {space}"
+      )
+      closer = nearest.distances[made] < own[number]
+      table.append(common.Measure(name, label, estimates.rate(closer)))
+      verdicts.append(_verdict(label, space, leaning[made], leaning[test]))
+      if space == "LPIPS":
+        near = nearest.ids[made], nearest.ids[test]
+        grids.append(
+          _grid(label, first, data, originals, pictures[label], near, settings.shown)
+        )
+  return common.Result(tuple(table), tuple(verdicts), tuple(grids), arrays)
 
 
 def _by_lpips(images: np.ndarray) -> np.ndarray:
@@ -159,8 +172,8 @@ def _measures(label, space, what, distances, leaning):
   ]
 
 
-def _verdict(label, space, leaning, n):
-  gain = leaning[:n].astype(float) - leaning[n:]
+def _verdict(label, space, made, test):
+  gain = made.astype(float) - test
   return verdict_lib.positive(
     f"Reconstructions are drawn to training images, by {space} ({label})",
     "not in the paper",
@@ -170,14 +183,11 @@ def _verdict(label, space, leaning, n):
   )
 
 
-def _grid(label, inverter, data, originals, pictures, nearest, shown):
-  count, total = min(shown, len(originals)), len(originals)
-
-  def training(first):
-    ids = nearest.ids[first : first + count]
-    return inverter.prepare(data.training.read(ids).images)
-
-  of_pictures, of_originals = training(0), training(total)
+def _grid(label, inverter, data, originals, pictures, near, shown):
+  count = min(shown, len(originals))
+  of_pictures, of_originals = (
+    inverter.prepare(data.training.read(ids[:count]).images) for ids in near
+  )
   return common.Grid(
     f"memorisation_{label}",
     f"{label}: test image, reconstruction, and the training images nearest to the "
