@@ -5,7 +5,7 @@ logits, noise, attack, brightness, ...), raise single classes by name, and see e
 module's reconstructions and the classes that its classifier gives them. Views are saved
 as PNG, as JSON (--open shows it again) and as Python.
 
-  python tools/explore.py --module robust=runs/quickstart/robust/module \
+  compare-gan-logits explore --module robust=runs/quickstart/robust/module \
       --module standard=runs/quickstart/standard/module
 """
 

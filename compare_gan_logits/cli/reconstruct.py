@@ -3,7 +3,7 @@
 Writes a grid (original, then the reconstructions of each module), every picture as
 a PNG of its own, logits.npz and results.json, and prints a table.
 
-  python tools/reconstruct.py --module runs/robust/module \
+  compare-gan-logits reconstruct --module runs/robust/module \
       --images 'photos/*.jpg' --samples 3 --output out
 
 Without --module it takes the small inverter of photographs that comes with the

@@ -7,7 +7,7 @@ second classifier, which had no part in the inversion, for a second opinion on w
 reconstructions keep their class. Settings by gin, e.g.
 --gin_bindings='noise_resampling.samples = 4'.
 
-  python tools/reproduce.py --module robust=runs/robust/module \
+  compare-gan-logits reproduce --module robust=runs/robust/module \
       --module standard=runs/standard/module --dataset embedded --output report
 """
 

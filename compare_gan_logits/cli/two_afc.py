@@ -1,9 +1,9 @@
 r"""The paper's human study: which of two reconstructions is closer to the original?
 
-  python tools/two_afc.py prepare --module robust=runs/robust/module \
+  compare-gan-logits two-afc prepare --module robust=runs/robust/module \
       --module standard=runs/standard/module --dataset embedded --output study
-  python tools/two_afc.py serve --study study
-  python tools/two_afc.py analyse --study study
+  compare-gan-logits two-afc serve --study study
+  compare-gan-logits two-afc analyse --study study
 
 prepare draws the trials, serve asks subjects in their browser (arrow keys, mouse or
 touch; they may stop and go on later), analyse prints Table 1.
@@ -126,7 +126,7 @@ def _prepare():
   print(
     f"{len(study.trials)} trials, {FLAGS.catch} of them catch trials, of "
     f"{labels[0]} (A) and {labels[1]} (B) in {FLAGS.output}; next: "
-    f"two_afc.py serve --study {FLAGS.output}"
+    f"compare-gan-logits two-afc serve --study {FLAGS.output}"
   )
 
 

@@ -54,7 +54,8 @@ def read(study: Study) -> list[Answer]:
   """
   if not os.path.isfile(os.path.join(study.folder, FILE)):
     raise UserError(
-      f"{study.folder} holds no {FILE}: it has no answers yet; collect some with two_afc.py serve"
+      f"{study.folder} holds no {FILE}: it has no answers yet; collect some with "
+      "compare-gan-logits two-afc serve"
     )
   answers = Answers(study.folder).all()
   if not all(

@@ -78,7 +78,9 @@ class Study:
     """
     path = os.path.join(folder, _FILE)
     if not os.path.isfile(path):
-      raise UserError(f"{folder} holds no {_FILE}; make one with two_afc.py prepare")
+      raise UserError(
+        f"{folder} holds no {_FILE}; make one with compare-gan-logits two-afc prepare"
+      )
     record = files.read_json(path)
     try:
       if record["format"] != FORMAT:
