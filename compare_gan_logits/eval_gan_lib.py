@@ -27,6 +27,7 @@ from compare_gan_logits import inversion
 from compare_gan_logits import module_format
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
+from compare_gan_logits.errors import sentence
 from compare_gan_logits.metrics import accuracy  # noqa: F401, gin knows all tasks
 from compare_gan_logits.metrics import eval_task
 from compare_gan_logits.metrics import fid_score
@@ -112,7 +113,7 @@ def default_tasks(classifier: Any = None) -> list[eval_task.EvalTask]:
     eval_utils.get_inception_graph_def()
     tasks += [inception_score.InceptionScoreTask(), fid_score.FIDScoreTask()]
   except UserError as error:
-    print(f"no Inception score, no FID: {error}", file=sys.stderr, flush=True)
+    print(f"no Inception score, no FID: {sentence(error)}", file=sys.stderr, flush=True)
   if classifier is not None:
     tasks.append(
       inversion_tasks.ReconstructionTask(classifier, settings.num_images, settings.seed)
@@ -173,7 +174,7 @@ def evaluate_tfhub_module(
     )
     if not eval_tasks:
       return None
-    real = eval_utils.EvalDataSample(eval_utils.get_real_images(dataset, number))
+    real = _real_images(dataset, number, settings.seed)
   if needs_inception:
     for sample in (real, *fakes):
       sample.set_inception_features(
@@ -208,12 +209,26 @@ def _inverts_logits(module_spec):
   return files.is_file(path) and files.read_json(path).get("conditioning") == "logits"
 
 
+def _real_images(dataset, number, seed):
+  """EvalDataSample of all evaluation images, or of some that are drawn by seed."""
+  if number == dataset.eval_test_samples:
+    return eval_utils.EvalDataSample(eval_utils.get_real_images(dataset, number))
+  return eval_utils.EvalDataSample(
+    eval_utils.to_rgb_bytes(_chosen_images(dataset, number, seed))
+  )
+
+
+def _chosen_images(dataset, number, seed):
+  """Images [n, h, w, c] in [0, 1] of the validation split, at most `number`."""
+  total = dataset.num_examples("validation")
+  chosen = np.random.default_rng(seed).permutation(total)[:number]
+  return dataset.arrays("validation", indices=np.sort(chosen))[0]
+
+
 def _reconstructions(module_dir, dataset, number, num_runs, seed):
   """(EvalDataSample of originals, one of their reconstructions for each run)."""
   inverter = inversion.Inverter.load(module_dir)
-  total = dataset.num_examples("validation")
-  chosen = np.sort(np.random.default_rng(seed).permutation(total)[:number])
-  images, _ = dataset.arrays("validation", indices=chosen)
+  images = _chosen_images(dataset, number, seed)
   logits = inverter.logits(images)
   with tf.Graph().as_default(), tf.Session() as session:
     tf.set_random_seed(_SEED)

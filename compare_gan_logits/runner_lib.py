@@ -35,6 +35,7 @@ from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
+from compare_gan_logits.errors import sentence
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.task_manager import TaskManager
 from compare_gan_logits.task_manager import TaskManagerWithCsvResults
@@ -448,7 +449,9 @@ class Run:
         module_dir, tasks, use_tpu=self._use_tpu, num_averaging_runs=averaging_runs
       )
     except ValueError as error:
-      print(f"step {step} gets no scores: {error}", file=sys.stderr, flush=True)
+      print(
+        f"step {step} gets no scores: {sentence(error)}", file=sys.stderr, flush=True
+      )
       scores = {}
     self.task_manager.add_eval_result(checkpoint_path, scores, _NO_SCORE)
     means = {
@@ -592,7 +595,7 @@ def run_with_schedule(
   with gin_errors_explained():
     dataset = datasets.get_dataset()
     dataset.check()
-    dataset.keep_pixels(task_manager.model_dir)
+    dataset.keep_pixels(run_config.model_dir)
     run = Run(
       dataset,
       from_gin(),

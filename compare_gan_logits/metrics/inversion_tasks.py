@@ -12,6 +12,7 @@ import numpy as np
 
 from compare_gan_logits import eval_utils
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import sentence
 from compare_gan_logits.metrics import agreement
 from compare_gan_logits.metrics import eval_task
 from compare_gan_logits.metrics import frechet
@@ -114,4 +115,4 @@ def _left_out(metric: str) -> Iterator[None]:
   try:
     yield
   except UserError as error:
-    print(f"no {metric}: {error}", file=sys.stderr, flush=True)
+    print(f"no {metric}: {sentence(error)}", file=sys.stderr, flush=True)
