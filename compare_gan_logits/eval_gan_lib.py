@@ -46,7 +46,8 @@ _NETWORKS = ("alex", "vgg", "inception")
 _BATCH_SIZE = 64
 _TAGS = {"gen", f"bs{_BATCH_SIZE}"}
 _SEED = 42
-_ACCUMULATED_EXAMPLES = 204800
+# Generated images whose moments become the standing statistics of a module without.
+NUM_ACCU_EXAMPLES = 204800
 
 z_generator = eval_utils.z_generator
 
@@ -285,7 +286,7 @@ def _fill_standing_statistics(session, images, module_spec):
   if not switches or min(session.run(counters)) >= 1:
     return
   session.run([tf.assign(switch, 1) for switch in switches])
-  num_batches = _ACCUMULATED_EXAMPLES // _BATCH_SIZE
+  num_batches = NUM_ACCU_EXAMPLES // _BATCH_SIZE
   for _ in tqdm.trange(num_batches, desc="standing statistics", disable=None):
     session.run(images.op)
   session.run([tf.assign(switch, 0) for switch in switches])

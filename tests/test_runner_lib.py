@@ -16,9 +16,7 @@ from compare_gan_logits import runner_lib
 from compare_gan_logits import test_utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
-from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import modular_gan
-from compare_gan_logits.gans import penalty_lib
 
 
 @pytest.fixture(autouse=True)
@@ -109,8 +107,7 @@ class RunnerTest(test_utils.CompareGanTestCase):
     super().setUp()
     gin.bind_parameter("dataset.name", "mnist")
     gin.bind_parameter("export.standing_images", 4)
-    gin.bind_parameter("loss.fn", loss_lib.non_saturating)
-    gin.bind_parameter("penalty.fn", penalty_lib.no_penalty)
+    gin.bind_parameter("module.batch_sizes", [64])
     self.folder = self._get_empty_model_dir()
 
   def test_files_of_a_training(self):

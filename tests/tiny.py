@@ -28,6 +28,7 @@ run_config.save_checkpoints_steps = 2
 export.standing_images = 64
 export.standing_batch_size = 32
 evaluation.num_images = 50
+module.batch_sizes = (64,)
 module.batch_sizes = ()
 """
 

@@ -99,19 +99,22 @@ def compute_prd_from_embedding(
       f"{len(eval_data)} evaluated and {len(ref_data)} reference features; give equally "
       "many, or set enforce_balance = False"
     )
-  features = np.concatenate([eval_data, ref_data]).astype(np.float64)
-  curves = []
-  for _ in range(num_runs):
-    _, clusters = vq.kmeans2(
-      features, num_clusters, minit="++", seed=np.random.randint(2**31)
-    )
-    parts = clusters[: len(eval_data)], clusters[len(eval_data) :]
-    eval_dist, ref_dist = (
-      np.bincount(part, minlength=num_clusters) / len(part) for part in parts
-    )
-    curves.append(compute_prd(eval_dist, ref_dist, num_angles))
+  curves = [
+    compute_prd(*_cluster_into_bins(eval_data, ref_data, num_clusters), num_angles)
+    for _ in range(num_runs)
+  ]
   precision, recall = np.mean(curves, axis=0)
   return precision, recall
+
+
+def _cluster_into_bins(eval_data, ref_data, num_clusters):
+  """The shares of both sets that fall into each of their common clusters."""
+  features = np.concatenate([eval_data, ref_data]).astype(np.float64)
+  _, clusters = vq.kmeans2(
+    features, num_clusters, minit="++", seed=np.random.randint(2**31)
+  )
+  parts = clusters[: len(eval_data)], clusters[len(eval_data) :]
+  return tuple(np.bincount(part, minlength=num_clusters) / len(part) for part in parts)
 
 
 def prd_to_max_f_beta_pair(
@@ -124,16 +127,20 @@ def prd_to_max_f_beta_pair(
   """
   if beta <= 0:
     raise ValueError(f"beta is {beta}; it must be positive")
-  values = np.concatenate([precision, recall])
-  if values.min() < 0 or values.max() > 1:
-    raise ValueError("precision and recall must be in [0, 1]")
+  return (
+    float(_prd_to_f_beta(precision, recall, beta).max()),
+    float(_prd_to_f_beta(precision, recall, 1 / beta).max()),
+  )
 
-  def largest(weight: float) -> float:
-    above = (1 + weight**2) * precision * recall
-    below = weight**2 * precision + recall
-    return float(np.divide(above, below, np.zeros_like(above), where=below > 0).max())
 
-  return largest(beta), largest(1 / beta)
+def _prd_to_f_beta(precision, recall, beta=1, epsilon=1e-10):
+  """F_beta at each point of a curve; 0 where both are 0."""
+  precision, recall = np.asarray(precision), np.asarray(recall)
+  for values in (precision, recall):
+    if values.min() < 0 or values.max() > 1:
+      raise ValueError("precision and recall must be in [0, 1]")
+  above = (1 + beta**2) * precision * recall
+  return above / (beta**2 * precision + recall + epsilon)
 
 
 def plot(
