@@ -1,5 +1,8 @@
 """Layers against numpy and against the plain formulation."""
 
+import json
+import os
+
 import gin
 import numpy as np
 import plain_ops
@@ -302,3 +305,177 @@ def test_attention_in_bfloat16():
 def test_unknown_initializer_is_refused():
   with pytest.raises(UserError, match="orthogonal"):
     arch_ops.weight_initializer("orthogonl")
+
+
+# compare_gan's face ------------------------------------------------------------
+
+
+def shapes():
+  return {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+
+
+def test_linear_and_convolutional_layers_have_the_reference_s_variables():
+  x = tf.constant(random(2, 8, 6, 5))
+  assert arch_ops.linear(x[:, 0, 0], 7).shape == [2, 7]
+  assert arch_ops.conv2d(x, 7, 5, 3, 2, 1, name="c", use_sn=True).shape == [2, 4, 6, 7]
+  assert arch_ops.conv1x1(x, 7, name="one", use_bias=False).shape == [2, 8, 6, 7]
+  outputs = arch_ops.deconv2d(x, [2, 16, 12, 3], 4, 4, 2, 2, use_sn=True)
+  assert outputs.shape == [2, 16, 12, 3]
+  assert shapes() == {
+    "linear/kernel": [5, 7],
+    "linear/bias": [7],
+    "c/kernel": [5, 3, 5, 7],
+    "c/kernel/u_var": [75, 1],
+    "c/bias": [7],
+    "one/kernel": [1, 1, 5, 7],
+    "deconv2d/kernel": [4, 4, 3, 5],
+    "deconv2d/kernel/u_var": [48, 1],
+    "deconv2d/bias": [3],
+  }
+
+
+def test_a_transposed_convolution_is_torch_s():
+  torch = pytest.importorskip("torch")
+  x, kernel = random(2, 3, 5, 4), random(4, 4, 6, 4, seed=1)
+  outputs = arch_ops.deconv2d(tf.constant(x), [None, 6, 10, 6], 4, 4, 2, 2)
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    session.run(tf.trainable_variables()[0].assign(kernel))
+    value = session.run(outputs)
+  expected = torch.nn.functional.conv_transpose2d(
+    torch.tensor(x.transpose(0, 3, 1, 2)),
+    torch.tensor(kernel.transpose(3, 2, 0, 1)),
+    stride=2,
+    padding=1,
+  )
+  np.testing.assert_allclose(
+    value, expected.numpy().transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-5
+  )
+
+
+def test_bias_start_and_lrelu():
+  outputs = arch_ops.linear(tf.zeros([1, 3]), 2, bias_start=0.7)
+  leaky = arch_ops.lrelu(tf.constant([-2.0, 0.0, 3.0]), leak=0.1)
+  value, leaked = run(outputs, leaky)
+  np.testing.assert_allclose(value, [[0.7, 0.7]])
+  np.testing.assert_allclose(leaked, [-0.2, 0.0, 3.0])
+
+
+def test_initialisers_are_those_of_the_recording():
+  with open(os.path.join(os.path.dirname(__file__), "data", "golden.json")) as file:
+    recorded = json.load(file)["initialisation"]
+  gin.parse_config(recorded["gin"])
+  x, z = tf.zeros([2, 8, 8, 16]), tf.zeros([2, 200])
+  arch_ops.conv2d(x, 64, 3, 3, 1, 1, name="c")
+  arch_ops.linear(z, 64, "l")
+  arch_ops.deconv2d(x, [2, 16, 16, 64], 3, 3, 2, 2, name="d")
+  arch_ops.self_modulated_batch_norm(x, z=z, is_training=True, use_sn=False, name="sbn")
+  tf.get_variable("direct", [100, 100], initializer=arch_ops.weight_initializer())
+  variables = {v.op.name: v for v in tf.global_variables()}
+  assert sorted(variables) == sorted(recorded["names"])
+  values = dict(zip(variables, run(*variables.values())))
+  for name, deviation in recorded["std of kernels"].items():
+    assert values[name].std() == pytest.approx(deviation, rel=0.1), name
+  np.testing.assert_array_equal(values["sbn/sbn/gamma/bias"], 1)
+  np.testing.assert_array_equal(values["sbn/sbn/beta/bias"], 0)
+
+
+def test_outside_of_a_pass_spectral_norm_moves_its_vector_with_every_run():
+  x = tf.constant(random(2, 3))
+  outputs = arch_ops.linear(x, 4, "layer", use_sn=True)
+  with tf.variable_scope("", reuse=True), network_pass.phase(is_training=False):
+    fixed = arch_ops.linear(x, 4, "layer", use_sn=True)
+  kernel, _, vector = tf.global_variables()
+  assert vector.op.name == "layer/kernel/u_var" and not vector.trainable
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    before, weights = session.run([vector, kernel])
+    np.testing.assert_array_equal(session.run([fixed, fixed])[0], session.run(fixed))
+    np.testing.assert_array_equal(session.run(vector), before)
+    session.run(outputs)
+    after = session.run(vector)
+  v = weights.T @ before
+  expected = weights @ (v / np.linalg.norm(v))
+  np.testing.assert_allclose(after, expected / np.linalg.norm(expected), rtol=1e-5)
+
+
+def test_spectral_norm_s_variable_is_named_after_the_weight():
+  weights = random(3, 4)
+  with tf.variable_scope("scope"):
+    tf.get_variable("v/ExponentialMovingAverage", initializer=weights)
+    arch_ops.spectral_norm(tf.global_variables()[0])
+    arch_ops.spectral_norm(tf.convert_to_tensor(weights, name="w"))
+  assert {"scope/v/u_var", "scope/w/u_var"} < set(shapes())
+  with pytest.raises(ValueError, match="two axes"):
+    arch_ops.spectral_norm(tf.zeros([3]))
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_standardize_batch_returns_the_normalised_tensor(data_format):
+  x = 3 + 2 * random(8, 4, 4, 5)
+  inputs = x if data_format == "NHWC" else x.transpose(0, 3, 1, 2)
+  outputs = arch_ops.standardize_batch(
+    tf.constant(inputs), is_training=True, data_format=data_format
+  )
+  (value,) = run(outputs)
+  value = value if data_format == "NHWC" else value.transpose(0, 2, 3, 1)
+  np.testing.assert_allclose(value, standardized(x), atol=2e-5)
+  for bad in (tf.zeros([2, 3, 4]), tf.placeholder(tf.float32, [2, None])):
+    with pytest.raises(ValueError, match="rank|channels"):
+      arch_ops.standardize_batch(bad, is_training=True)
+
+
+def test_outside_of_a_pass_moving_averages_are_in_update_ops():
+  x = 3 + 2 * random(8, 4, 4, 5)
+  arch_ops.batch_norm(tf.constant(x), is_training=True, name="bn")
+  updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+  assert [u.name for u in updates] == ["bn/AssignMovingAvg", "bn/AssignMovingAvg_1"]
+  moving = tf.get_collection(tf.GraphKeys.MOVING_AVERAGE_VARIABLES)
+  assert [v.op.name for v in moving] == ["bn/moving_mean", "bn/moving_variance"]
+  assert tf.get_collection(tf.GraphKeys.MODEL_VARIABLES) == moving
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    session.run(updates)
+    mean, variance = session.run(moving)
+  np.testing.assert_allclose(mean, 1e-3 * x.mean((0, 1, 2)), rtol=1e-4)
+  np.testing.assert_allclose(variance, 0.999 + 1e-3 * x.var((0, 1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("inputs_rank", [2, 4])
+def test_norms_follow_tensors_of_rank_2_as_well(inputs_rank):
+  shape, y = (8, *[4] * (inputs_rank - 2), 5), random(8, 3, seed=1)
+  x = random(*shape)
+  outputs = arch_ops.conditional_batch_norm(
+    tf.constant(x), y=tf.constant(y), is_training=True, use_sn=False
+  )
+  kernels = {v.op.name.split("/")[2]: v for v in tf.trainable_variables()}
+  value, gamma, beta = run(outputs, kernels["gamma"], kernels["beta"])
+  by_example = (-1, *[1] * (inputs_rank - 2), 5)
+  expected = standardized(x) * (y @ gamma).reshape(by_example)
+  np.testing.assert_allclose(
+    value, expected + (y @ beta).reshape(by_example), atol=1e-4
+  )
+
+
+def test_layer_norm_s_variables_are_trainable_in_training_only():
+  for is_training in (True, False):
+    with tf.Graph().as_default():
+      arch_ops.layer_norm(tf.zeros([2, 4, 4, 3]), is_training, scope="ln")
+      assert shapes() == {"ln/gamma": [3], "ln/beta": [3]}
+      assert bool(tf.trainable_variables()) == is_training
+
+
+@pytest.mark.parametrize("layer", ["linear", "conv2d", "deconv2d"])
+def test_weight_norm_starts_from_the_batch_and_goes_on_by_the_formula(layer):
+  x = tf.constant(random(16, 6) if layer == "linear" else random(16, 4, 4, 6))
+  sizes = () if layer == "linear" else (3, 3, 2, 2)
+  function = getattr(arch_ops, f"weight_norm_{layer}")
+  first = function(x, 5, *sizes, init=True, init_scale=0.5, name="wn")
+  with tf.variable_scope("", reuse=True):
+    later = function(x, 5, *sizes, init=False, init_scale=1.0, name="wn")
+  assert {v.op.name for v in tf.trainable_variables()} == {"wn/V", "wn/g", "wn/b"}
+  start, again = run(first, later)
+  axis = tuple(range(start.ndim - 1))
+  np.testing.assert_allclose(start.mean(axis), 0, atol=1e-4)
+  np.testing.assert_allclose(start.std(axis), 0.5, rtol=1e-3)
+  np.testing.assert_allclose(again, start, rtol=1e-3, atol=1e-4)
