@@ -176,6 +176,9 @@ def test_outputs(replay, part, output):
   if f"{key}_stats" in recording.files and key not in recording.files:
     sums = statistics(forward[key])
     np.testing.assert_allclose(sums, recording[f"{key}_stats"], rtol=1e-3, atol=1e-5)
+  elif key in recording.files and np.isnan(recording[key]).any():
+    # Accumulators that nothing has filled: BigGAN-deep has too many norms for that.
+    assert np.isnan(forward[key]).any()
   elif key in recording.files:
     assert relative_error(forward[key], recording[key]) < 1.1e-5
 
@@ -205,16 +208,15 @@ def is_followed_by_batch_norm(name):
   Its gradient is zero but for rounding, and Adam makes steps of that rounding: the
   reference's own are up to 0.7 lr. Nothing depends on them.
   """
-  return name.startswith("generator/B") and name.split("/ExponentialM")[0].endswith(
-    ("conv1/bias", "conv2/bias", "conv_shortcut/bias")
-  )
+  return re.match(r"generator/B\d+/.*conv(1|2|_shortcut)?/bias", name) is not None
 
 
 def test_every_variable_after_each_step(replay):
   recording, meta, _, _, values = replay
   if meta.get("mode") == "formula":
-    pytest.skip("test_sums_and_entries_after_a_step")
-  g_lr = 1e-4
+    check_sums_and_entries(recording, meta, *values)
+    return
+  g_lr = float(re.search(r"g_lr *= *(\S+)", meta["gin"])[1])
   for t, variables in enumerate(values[1:]):
     compared = 0
     for name, value in variables.items():
@@ -222,18 +224,14 @@ def test_every_variable_after_each_step(replay):
       if key not in recording.files or "/moving_" in name:
         continue
       compared += 1
-      tolerance = g_lr * (t + 1) if is_followed_by_batch_norm(name) else 0.0
+      tolerance = 2 * g_lr * (t + 1) if is_followed_by_batch_norm(name) else 0.0
       excess = np.abs(value - recording[key]).max() - tolerance
       assert excess < 1e-4 * max(np.abs(recording[key]).max(), 1e-6), name
     assert compared > 60
 
 
-def test_sums_and_entries_after_a_step(replay):
+def check_sums_and_entries(recording, meta, before, after):
   """Of weights, vectors and Adam's first moments, which here are the last gradients."""
-  recording, meta, _, _, values = replay
-  if meta.get("mode") != "formula":
-    pytest.skip("test_every_variable_after_each_step")
-  before, after = values
   largest = {
     network: max(
       np.abs(value).max()

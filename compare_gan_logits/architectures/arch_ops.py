@@ -521,7 +521,9 @@ def _weight_norm(
   with tf.variable_scope(name):
     v = variable("V", shape, initializer)
     if init_scale:
-      kernel = tf.math.l2_normalize(v.initialized_value(), norm_axis)
+      # g and b are initialised with V, so from what V will be.
+      start = tf.cond(v.is_initialized(), v.read_value, lambda: v.initial_value)
+      kernel = tf.math.l2_normalize(start, norm_axis)
       outputs = apply(inputs, kernel)
       mean, variance = tf.nn.moments(outputs, moment_axis)
       scale = init_scale / tf.sqrt(variance + epsilon)
