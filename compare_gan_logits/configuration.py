@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import gin
+import gin.config
 from absl import logging
 
 from compare_gan_logits import errors

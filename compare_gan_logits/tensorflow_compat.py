@@ -171,7 +171,7 @@ def _removed_tpu_modules():
 
   for name in ("session_support", "tpu_embedding", "tpu_embedding_gradient"):
     module = types.ModuleType(f"tensorflow.python.tpu.{name}")
-    module.__getattr__ = stand_in
+    vars(module)["__getattr__"] = stand_in
     yield module
 
 
@@ -189,9 +189,11 @@ class _Removed:
 def _distribute_coordinator():
   """For RunConfig and train_and_evaluate, which ask it who trains."""
   module = types.ModuleType("tensorflow.python.distribute.estimator_training")
-  module.init_run_config = _init_run_config
-  module.should_run_distribute_coordinator = _has_workers
-  module.train_and_evaluate = _train_as_worker
+  vars(module).update(
+    init_run_config=_init_run_config,
+    should_run_distribute_coordinator=_has_workers,
+    train_and_evaluate=_train_as_worker,
+  )
   return module
 
 

@@ -13,12 +13,8 @@ import http.client
 import json
 import os
 import shutil
-import sys
 import threading
 import time
-
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 

@@ -9,11 +9,7 @@ Needs Chromium and its driver (apt-get install chromium chromium-driver).
 import dataclasses
 import os
 import shutil
-import sys
 import threading
-
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 

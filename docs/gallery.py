@@ -6,10 +6,6 @@
 """
 
 import os
-import sys
-
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 

@@ -17,7 +17,6 @@ import numpy as np
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
 CONFIG = """
 options.training_steps = 10000000
 run_config.training_minutes = {minutes}

@@ -81,7 +81,7 @@ def test_the_form_for_colab_installs_the_package_first(form, tmp_path, monkeypat
   )
   assert install == (
     clone,
-    [sys.executable, "-m", "pip", "install", "--quiet", "-e", ".[explore]"],
+    [sys.executable, "-m", "pip", "install", "--quiet", ".[explore]"],
   )
   assert train[0] == clone and "gin_configs/quickstart.gin" in train[1]
   assert os.path.exists(os.path.join(ROOT, "gin_configs", "quickstart.gin"))
@@ -92,6 +92,6 @@ def test_the_form_for_colab_installs_the_package_first(form, tmp_path, monkeypat
 
 
 def test_the_form_names_the_pythons_that_will_do(form, monkeypatch):
-  monkeypatch.setattr(sys, "version_info", (3, 12, 1))
-  with pytest.raises(SystemExit, match="3.9 to 3.11"):
+  monkeypatch.setattr(sys, "version_info", (3, 14, 1))
+  with pytest.raises(SystemExit, match="3.9 to 3.13"):
     form(REPOSITORY="https://a.b/c")

@@ -34,11 +34,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from unittest import mock
-
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(1, os.path.join(sys.path[0], "tests"))
 
 from absl import flags
 
@@ -47,7 +42,7 @@ from compare_gan_logits.cli import command
 from compare_gan_logits.planning import plan
 
 
-ROOT = sys.path[0]
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLAGS = flags.FLAGS
 _PARTS = ("step", "sizes", "features", "growth", "startup", "inference", "model")
 flags.DEFINE_multi_enum("part", ["step"], _PARTS, "What is measured; may be repeated.")
@@ -81,7 +76,7 @@ def main(argv):
   from compare_gan_logits import files
 
   if FLAGS.plan:
-    figures = plan.run(_this_machine, _plain_graphs)
+    figures = plan.run(_this_machine)
   else:
     figures = _measure()
   if FLAGS.json:
@@ -426,17 +421,17 @@ def _answer(pipe, arguments, way, clock):
   """Builds, then answers a number of steps with their seconds."""
   import tensorflow.compat.v1 as tf
 
-  from compare_gan_logits import allocator
+  from compare_gan_logits import devices
   from compare_gan_logits import main as trainer
   from compare_gan_logits.planning import cost_model
 
-  allocator.keep_freed_memory()
   tf.logging.set_verbosity(tf.logging.ERROR)
   FLAGS(["benchmark", *arguments])
   bindings = FLAGS.gin_bindings + (
     ["compute.dtype = 'bfloat16'"] if way == "bfloat16" else []
   )
   trainer.parse_gin(FLAGS.gin_config, bindings)
+  devices.configure()
   run = trainer.make_run(tempfile.mkdtemp())
   with _training_step(run, *_WAYS[way](run)) as (step, gflop):
     pipe.send({"gflop": gflop, "batch": run.options["batch_size"]})
@@ -497,19 +492,9 @@ def _as_it_is(run):
 
 
 def _plainly(run):
-  return _plain_graphs(run.gan), run.cached_logits()
-
-
-def _plain_graphs(gan):
-  """Graphs built in this context have the plain formulation."""
   from compare_gan_logits.architectures import scaled_convolutions
 
-  stack = contextlib.ExitStack()
-  stack.enter_context(scaled_convolutions.plain_formulation())
-  stack.enter_context(
-    mock.patch.object(type(gan.discriminator), "has_batch_statistics", True)
-  )
-  return stack
+  return scaled_convolutions.plain_formulation(), run.cached_logits()
 
 
 def _made_up_logits(run):
@@ -554,6 +539,10 @@ _WAYS = {
 
 
 def _has_bfloat16():
+  import tensorflow.compat.v1 as tf
+
+  if tf.config.list_physical_devices("GPU"):
+    return True
   try:
     with open("/proc/cpuinfo") as f:
       return any(flag in f.read().split() for flag in ("avx512_bf16", "amx_bf16"))

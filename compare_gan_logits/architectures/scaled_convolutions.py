@@ -24,13 +24,19 @@ _plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=F
 def plain_formulation() -> Iterator[None]:
   """Graphs built in this context scale as compare_gan does, by operations of their own.
 
-  The results are the same; it is there to measure what the fast forms save.
+  And training steps score real images where compare_gan does. The results are the same;
+  it is there to measure what the fast forms save.
   """
   token = _plain.set(True)
   try:
     yield
   finally:
     _plain.reset(token)
+
+
+def is_plain() -> bool:
+  """Whether the graph is built in the plain formulation."""
+  return _plain.get()
 
 
 def convolve(inputs: tf.Tensor, kernel: tf.Tensor, scale: str = "none") -> tf.Tensor:
@@ -52,7 +58,7 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor, scale: str = "none") -> tf.Te
 def _foldable(inputs: tf.Tensor, kernel: tf.Tensor, scale: str) -> bool:
   multiple = 2 if scale == "down" else 1
   fits = all(size and size % multiple == 0 for size in inputs.shape.as_list()[1:3])
-  return fits and kernel.shape.as_list()[:2] in ([1, 1], [3, 3]) and not _plain.get()
+  return fits and kernel.shape.as_list()[:2] in ([1, 1], [3, 3]) and not is_plain()
 
 
 def conv_same(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -26,6 +26,7 @@ from compare_gan_logits import utils
 from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.architectures import registry
+from compare_gan_logits.architectures import scaled_convolutions
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.gans import abstract_gan
@@ -673,7 +674,8 @@ class ModularGAN(abstract_gan.AbstractGAN):
       y = y if self._d_conditional else None
       return self.discriminator(images, y=y, is_training=is_training)
 
-    apart = self._updates_generator and not self.discriminator.has_batch_statistics
+    together = self.discriminator.has_batch_statistics or scaled_convolutions.is_plain()
+    apart = self._updates_generator and not together
     if self._deprecated_split_disc_calls or apart:
       return call(real, y_real), call(fake, y_fake)
     y = tf.concat([y_real, y_fake], 0) if self._d_conditional else None

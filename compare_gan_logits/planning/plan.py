@@ -74,16 +74,16 @@ def device(measure):
   return cost_model.device(FLAGS.device, **overrides)
 
 
-def run(measure, plainly):
+def run(measure):
   """Prints the plan.
 
   Args:
     measure: function that measures this machine: cost_model.Device.
-    plainly: function of a trainer: the context of the plain formulation.
 
   Returns:
     What was printed, as figures.
   """
+  from compare_gan_logits.architectures import scaled_convolutions
   from compare_gan_logits.planning import cost_model
 
   hardware = device(measure)
@@ -96,7 +96,7 @@ def run(measure, plainly):
   cost_model.check_division(batch, FLAGS.replicas, FLAGS.micro_batches)
   cost_model.check_dtype(hardware, dtype)
   step = cost_model.count(gan)
-  with plainly(gan):
+  with scaled_convolutions.plain_formulation():
     plain = sum(cost_model.flops(gan, batch).values())
   _print_head(hardware, dtype, options, step, plain, handle, classifier)
   plans = [
