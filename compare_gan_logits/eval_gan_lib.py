@@ -7,6 +7,7 @@ conditioned on a classifier's logits reconstructs the real images instead, one b
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -156,6 +157,8 @@ def evaluate_tfhub_module(
   """
   del use_tpu
   dataset = datasets.get_dataset()
+  with contextlib.suppress(ValueError):  # Gin says so where nothing is bound.
+    datasets.pad_for(dataset, str(gin.query_parameter("options.architecture")))
   # A task of others' has no such attribute.
   needs_inception = any(getattr(t, "reads_activations", True) for t in eval_tasks)
   settings = Settings()

@@ -595,6 +595,7 @@ def run_with_schedule(
   with gin_errors_explained():
     dataset = datasets.get_dataset()
     dataset.check()
+    datasets.pad_for(dataset, str(options["architecture"]))
     dataset.keep_pixels(run_config.model_dir)
     run = Run(
       dataset,

@@ -492,3 +492,39 @@ def test_random_crops_follow_from_the_seed_with_and_without_a_cache(tmp_path):
     np.testing.assert_array_equal(
       kept._pixels("train", ids, places)[0], fresh._pixels("train", ids, places)[0]
     )
+
+
+# The command `data` ---------------------------------------------------------------------
+
+
+def test_the_command_shows_what_is_made_of_a_folder(tmp_path, server):
+  root = tmp_path / "photos"
+  write_set(root, ("train", "val"), each=5)
+  write(root / "train" / "cat" / "broken.png", b"<!doctype html>")
+  write(root / "train" / "cat" / "notes.txt", b"text")
+  write(root / "sample.png")
+  output = tmp_path / "seen.png"
+  done = server.run(tmp_path, "data", root, "--size", "16", "--output", output)
+  assert done.returncode == 0, done.stderr
+  for said in (
+    "splits train/, val/",
+    f"dataset.name = '{root}@16'",
+    "train: 10 pictures, 5 to 5 of each class",
+    "validation: 10 pictures",
+    "classes: 2 (cat, dog)",
+    "shorter sides: 8 to 8 px",
+    "formats: 20 PNG RGB",
+    "left out, pictures outside of the splits: 1\n  sample.png",
+    "left out, pictures that cannot be read: 1\n  train/cat/broken.png",
+    "no pictures: 1 .txt",
+    "pictures/s a core",
+  ):
+    assert said in done.stdout, said
+  with Image.open(output) as image:
+    assert image.size == (8 * 17 - 1, 17 - 1)
+
+
+def test_the_command_refuses_a_folder_without_pictures(tmp_path, server):
+  done = server.run(tmp_path, "data", tmp_path, "--output", tmp_path / "seen.png")
+  assert done.returncode == 1 and "no images in" in done.stderr
+  assert not (tmp_path / "seen.png").exists()

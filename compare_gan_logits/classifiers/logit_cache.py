@@ -253,8 +253,8 @@ def _facts_of_images(dataset, split):
   if dataset.varies(split):
     raise UserError(
       f"each reading of the split {split} of {dataset.name} makes other crops, whose "
-      "logits cannot be cached; bind transform.fixed_crops to the crops of an image "
-      "that are cached"
+      "logits cannot be cached; bind dataset.fixed_crops to the number of crops of each "
+      "image that are drawn once and cached"
     )
   return {
     "format": _FORMAT,

@@ -11,6 +11,7 @@ from compare_gan_logits.cli import command
 # Command -> module with `command_line`.
 COMMANDS = {
   "train": "compare_gan_logits.main",
+  "data": "compare_gan_logits.cli.data",
   "reconstruct": "compare_gan_logits.cli.reconstruct",
   "reproduce": "compare_gan_logits.cli.reproduce",
   "explore": "compare_gan_logits.cli.explore",

@@ -11,6 +11,7 @@ seed and the epoch, so that a resumed run goes on where it stopped. Images are f
 from compare_gan_logits.datasets.flag_definitions import FLAGS
 from compare_gan_logits.datasets.image_set import ImageDataset
 from compare_gan_logits.datasets.reference import ImageDatasetV2
+from compare_gan_logits.datasets.reference import pad_for
 from compare_gan_logits.datasets.reference import replace_labels
 from compare_gan_logits.datasets.registry import DATASETS
 from compare_gan_logits.datasets.registry import get_dataset
@@ -25,6 +26,7 @@ __all__ = [
   "ImageDatasetV2",
   "eval_imagenet_transform",
   "get_dataset",
+  "pad_for",
   "replace_labels",
   "train_imagenet_transform",
 ]

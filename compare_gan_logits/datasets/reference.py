@@ -416,6 +416,18 @@ class ImageDatasetV2(ImageDataset):
     return paths, starts, np.int64(skips), np.int64(takes)
 
 
+def pad_for(dataset: ImageDataset, architecture: str) -> None:
+  """Pads images of 28 px to 32 px where an architecture halves them; says so."""
+  halves = architecture.startswith(("resnet", "dosovitskiy"))
+  if halves and isinstance(dataset, ImageDatasetV2) and dataset.resolution == 28:
+    print(
+      f"dataset {dataset.name}: images of 28 px get a black border, since "
+      f"{architecture} needs 32 px; {dataset.name}@32 is the name of what is trained on"
+    )
+    dataset.pad_to(32)
+    dataset.name += "@32"
+
+
 class ImagenetDataset(ImageDatasetV2):
   """ImageNet, cropped: at random for training, in the middle for the evaluation."""
 

@@ -82,7 +82,8 @@ def get_dataset(
 
   Args:
     name: "embedded" (garments, ships with the program); a name of DATASETS (through
-      TensorFlow Datasets, which must have prepared it); "folder:PATH@SIZE", a folder of
+      TensorFlow Datasets, which must have prepared it), "mnist@32" with a black border
+      of 2 px; "folder:PATH@SIZE", a folder of
       images; or "fake:CLASSES@SIZE", made-up images for benchmarks.
     seed: of the order of training images, and of random crops.
     colors: 1 or 3, for folders; default 3.
@@ -113,8 +114,9 @@ def get_dataset(
     "flip": flip,
     "fixed_crops": fixed_crops,
   }
-  if name in DATASETS:
-    return _reference_set(name, seed, crops)
+  plain, _, side = name.partition("@")
+  if plain in DATASETS:
+    return _reference_set(plain, side, seed, crops)
   transform = Transform(**{k: value for k, value in crops.items() if value is not None})
   make_up = functools.partial(
     made_up.blobs, name, seed=seed, examples=examples, transform=transform
@@ -148,8 +150,14 @@ def _check(name, colors):
     raise UserError(f"dataset.colors is {colors!r}; it must be 1 or 3")
 
 
-def _reference_set(name, seed, crops):
+def _reference_set(name, side, seed, crops):
+  """A set of DATASETS, padded to `side` pixels if that is not empty."""
   found = DATASETS[name](seed=seed)
+  if side:
+    if not side.isdecimal():
+      raise UserError(f"dataset.name {name}@{side}: pad to a number of pixels, as @32")
+    found.pad_to(int(side))
+    found.name = f"{name}@{side}"
   bound = {key: value for key, value in crops.items() if value is not None}
   if isinstance(found, reference.ImagenetDataset):
     found.transform = transforms.imagenet_transform(**bound)
