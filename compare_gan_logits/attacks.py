@@ -4,12 +4,19 @@ Epsilon is in units of the image range [0, 1]: the paper's 0.1 (section 5.4) let
 every pixel and channel move by up to 25.5 of 255 grey levels.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.errors import UserError
 
 
-def fgsm(logits_fn, images, labels, epsilon):
+def fgsm(
+  logits_fn: Callable[[Any], Any], images: Any, labels: Any, epsilon: Any
+) -> Any:
   """Fast gradient sign method (Goodfellow et al., 2015), untargeted.
 
   Args:
@@ -25,7 +32,16 @@ def fgsm(logits_fn, images, labels, epsilon):
   return tf.stop_gradient(tf.clip_by_value(images + step, 0.0, 1.0))
 
 
-def pgd(logits_fn, images, labels, epsilon, step_size, steps, norm="linf", seed=None):
+def pgd(
+  logits_fn: Callable[[Any], Any],
+  images: Any,
+  labels: Any,
+  epsilon: Any,
+  step_size: Any,
+  steps: int,
+  norm: str = "linf",
+  seed: Any = None,
+) -> Any:
   """Projected gradient descent (Madry et al., 2018), untargeted.
 
   Args:

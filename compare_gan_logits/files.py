@@ -11,6 +11,8 @@ it is complete; of a folder the file that vouches for the others is removed firs
 copied last.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import hashlib
@@ -19,6 +21,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import explain_os_error
@@ -30,12 +34,12 @@ except ImportError:  # not a Unix: folders go unlocked
   fcntl = None
 
 
-def is_remote(path):
+def is_remote(path: str) -> bool:
   """Whether a path has a scheme and belongs to one of TensorFlow's file systems."""
   return "://" in os.fspath(path)
 
 
-def absolute(path):
+def absolute(path: str) -> str:
   """The path made independent of the working folder; ~ is a home folder."""
   return path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
 
@@ -66,7 +70,7 @@ def _copy(source, path):
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path: str) -> Iterator[str]:
   """Yields a temporary path in the same folder, renamed to `path` on success.
 
   The extension is kept, since image and array writers go by it. Of two processes
@@ -119,7 +123,9 @@ def _is_at(descriptor, path):
 
 
 @contextlib.contextmanager
-def atomic_dir(path, overwrite=False, voucher=None):
+def atomic_dir(
+  path: str, overwrite: bool = False, voucher: str | None = None
+) -> Iterator[str]:
   """Yields a new empty folder beside `path`, renamed to `path` on success.
 
   Args:
@@ -240,7 +246,7 @@ def _flock(descriptor, wait=False):
 
 
 @contextlib.contextmanager
-def locked(folder, purpose):
+def locked(folder: str, purpose: str) -> Iterator[None]:
   """Keeps other processes from doing the same in `folder` for as long as it takes.
 
   A dead process leaves no lock behind; the file that carries it stays.
@@ -275,7 +281,7 @@ def locked(folder, purpose):
     os.close(descriptor)
 
 
-def check_writable(folder):
+def check_writable(folder: str) -> None:
   """Makes a folder, before time is spent on what will be written there.
 
   Raises:
@@ -305,18 +311,18 @@ def _named(path):
     ) from error
 
 
-def is_file(path):
+def is_file(path: str) -> bool:
   if not is_remote(path):
     return os.path.isfile(path)
   return _gfile().exists(path) and not _gfile().isdir(path)
 
 
-def slug(name):
+def slug(name: str) -> str:
   """The name with everything but letters, digits, "-" and "_" replaced by "_"."""
   return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
 
 
-def digest(path):
+def digest(path: str) -> str:
   """SHA-256 (hex) of a file, local or remote.
 
   Raises:
@@ -329,7 +335,7 @@ def digest(path):
   return total.hexdigest()
 
 
-def digests(folder):
+def digests(folder: str) -> dict[str, str]:
   """{name below `folder`: SHA-256 (hex)} of every file of a folder, sorted."""
   walk = _gfile().walk if is_remote(folder) else os.walk
   names = []
@@ -338,7 +344,7 @@ def digests(folder):
   return {name: digest(os.path.join(folder, name)) for name in sorted(names)}
 
 
-def read_text(path):
+def read_text(path: str) -> str:
   """The text of a file; raises FileNotFoundError where there is none."""
   if not is_remote(path):
     with open(path, newline="", encoding="utf-8") as f:
@@ -349,17 +355,17 @@ def read_text(path):
     return f.read().decode("utf-8")
 
 
-def write_text(path, text):
+def write_text(path: str, text: str) -> None:
   with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
     f.write(text)
 
 
-def write_json(path, value):
+def write_json(path: str, value: Any) -> None:
   """Writes JSON with sorted keys: equal values give equal bytes."""
   write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def read_json(path):
+def read_json(path: str) -> Any:
   """Reads a JSON file.
 
   Raises:

@@ -11,6 +11,7 @@ which is printed at the end, opens the explorer.
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 
@@ -78,7 +79,7 @@ def train(steps, weights):
 
 def run(*arguments):
   """One of the program's commands."""
-  print("\n$ compare-gan-logits " + " ".join(arguments), flush=True)
+  print(f"\n$ compare-gan-logits {shlex.join(arguments)}", flush=True)
   command = [sys.executable, "-m", "compare_gan_logits.cli.dispatch", *arguments]
   subprocess.run(command, check=True)
 

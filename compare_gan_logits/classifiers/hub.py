@@ -13,6 +13,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 from typing import Union
 
 import tensorflow.compat.v1 as tf
@@ -51,7 +52,7 @@ class Signature:
   outputs: dict[str, Shape | None]
   types: dict[str, tf.DType] = dataclasses.field(default_factory=dict)
 
-  def offer(self):
+  def offer(self) -> str:
     inputs = f"inputs {_listed(self.inputs)}; " if self.inputs else ""
     return f"{inputs}outputs {_listed(self.outputs)}"
 
@@ -78,7 +79,7 @@ class Binding:
   input_type: tf.DType = tf.float32
 
 
-def locate(handle):
+def locate(handle: str) -> str:
   """Folder of the SavedModel behind a path or a URL.
 
   Local folders come first; TF-Hub URLs go through TFHUB_CACHE_DIR; gs:// and other
@@ -119,7 +120,7 @@ def _bounded_wait():
     socket.setdefaulttimeout(before)
 
 
-def signatures(path):
+def signatures(path: str) -> dict[str, Signature]:
   """What a SavedModel offers: {signature name: Signature}.
 
   Raises:
@@ -168,7 +169,7 @@ def _listed(tensors):
   )
 
 
-def bind(spec, path):
+def bind(spec: Spec, path: str) -> Binding:
   """Chooses signature, image input and output of the module at `path`.
 
   Raises:
@@ -300,7 +301,7 @@ def choose_output(
   return candidates[0]
 
 
-def digest(path):
+def digest(path: str) -> str:
   """SHA-256 (hex) of the model at `path`.
 
   Of a converted model it is the digest of what it was made from: saved_model.pb
@@ -334,7 +335,7 @@ class Module(Model):
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
       raise UserError(f"{description} is damaged ({error}); copy it again") from error
 
-  def bind(self, spec: Spec) -> Bound:
+  def bind(self, spec: Spec) -> Binding:
     binding = bind(spec, self.path)
     integers = binding.input_type.is_integer
     encoded = binding.input_type == tf.string
@@ -354,7 +355,7 @@ class Module(Model):
     )
 
 
-def call(path, binding, images):
+def call(path: str, binding: Binding, images: tf.Tensor) -> tf.Tensor:
   """Output tensor of the frozen module, for images [b, h, w, c] as it wants them.
 
   Feature maps come out as [b, h, w, c], whatever order the module has.
@@ -461,7 +462,7 @@ def _pick(path, outputs, wanted):
   return outputs[choose_output(path, wanted, Signature({}, shapes))]
 
 
-def load_frozen(path):
+def load_frozen(path: str) -> Any:
   """The module at `path` in the default graph, loaded once, as local variables.
 
   Local variables are initialised (here: read from the module's files) in every

@@ -25,7 +25,7 @@ from compare_gan_logits.errors import nearest
 _OUTPUTS = "features", "logits", "probabilities"
 
 
-def keras_file(path):
+def keras_file(path: str) -> str:
   """SavedModel folder of a Keras model saved as .h5 or .keras.
 
   Outputs "logits" (before a final softmax), "probabilities" and "features" (what the
@@ -85,7 +85,7 @@ def _keras_3():
   return found if found and found.__version__.startswith("3.") else None
 
 
-def keras_application(name, weights="imagenet"):
+def keras_application(name: str, weights: str | None = "imagenet") -> str:
   """SavedModel folder of tf.keras.applications.<name>; outputs as in keras_file.
 
   Args:
@@ -132,7 +132,7 @@ def _application(name):
   return known[name]
 
 
-def keras_preprocessing(name):
+def keras_preprocessing(name: str) -> Preprocessing:
   """The Preprocessing that equals an application's own preprocess_input.
 
   It is read off that function, which is affine in each channel: from black,

@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,18 +34,18 @@ _KEYS = "keys.npy"
 
 
 def write(
-  classifier,
-  dataset,
-  split,
-  folder,
-  shards=8,
-  half=False,
-  batch_size=128,
-  logits=None,
-  log=print,
-  worker=0,
-  num_workers=1,
-):
+  classifier: Any,
+  dataset: Any,
+  split: str,
+  folder: str,
+  shards: int = 8,
+  half: bool = False,
+  batch_size: int = 128,
+  logits: np.ndarray | None = None,
+  log: Callable[[str], None] = print,
+  worker: int = 0,
+  num_workers: int = 1,
+) -> None:
   """Caches the logits of a split's images below `folder`.
 
   Args:
@@ -358,7 +359,7 @@ def _complete(folder, shard, shards):
     return f.read() == files.digest(path).encode()
 
 
-def open(folder, classifier, dataset, split):
+def open(folder: str, classifier: Any, dataset: Any, split: str) -> CachedLogits:
   """Cached logits, as a read-only array float32 [num_examples, n] indexed by id.
 
   Args:
@@ -396,7 +397,7 @@ class CachedLogits:
 
   dtype = np.dtype(np.float32)
 
-  def __init__(self, folder, manifest):
+  def __init__(self, folder: str, manifest: Mapping[str, Any]) -> None:
     """Maps the shards; raises as `open` does."""
     total, shards = manifest["num_examples"], manifest["shards"]
     self.shape = total, manifest["num_logits"]

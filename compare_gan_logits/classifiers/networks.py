@@ -6,8 +6,13 @@ sees. Variables come from tf.get_variable; batch norms are folded into the
 convolutions, which is exact in inference mode and the usual way to fine-tune.
 """
 
+from __future__ import annotations
+
 import os
 import tempfile
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import gin
 import numpy as np
@@ -16,6 +21,9 @@ import tensorflow_hub
 
 
 SCOPE = "classifier"
+# "logits" [b, classes] and "features" [b, f].
+Outputs = dict  # of str to tf.Tensor
+Build = Callable[[tf.Tensor], Outputs]
 
 # EfficientNet-B0: kernel, stride, expansion, channels, repeats (Tan and Le, 2019).
 _B0 = (
@@ -41,7 +49,12 @@ _FIRES = (
 
 
 @gin.configurable("convnet")
-def convnet(images, num_classes, widths=(24, 48, 64), features=128):
+def convnet(
+  images: tf.Tensor,
+  num_classes: int,
+  widths: Sequence[int] = (24, 48, 64),
+  features: int = 128,
+) -> Outputs:
   """Strided 3x3 convolutions, one for each of `widths` and more down to 4 px, then
   two linear layers."""
   x = images
@@ -54,7 +67,7 @@ def convnet(images, num_classes, widths=(24, 48, 64), features=128):
   return {"features": x, "logits": _linear(x, num_classes, "logits")}
 
 
-def efficientnet_lite0(images, num_classes=1000):
+def efficientnet_lite0(images: tf.Tensor, num_classes: int = 1000) -> Outputs:
   """EfficientNet-Lite0: B0 without squeeze-and-excitation, ReLU6 throughout."""
   x = tf.nn.relu6(_conv(images, 32, 3, "stem", stride=2))
   number = 0
@@ -79,7 +92,7 @@ def _inverted_residual(x, channels, kernel, stride, expansion, name):
     return x + y if stride == 1 and x.shape[-1] == channels else y
 
 
-def squeezenet1_1(images, num_classes=1000):
+def squeezenet1_1(images: tf.Tensor, num_classes: int = 1000) -> Outputs:
   """SqueezeNet-1.1; its features are spatial means, of which it has no linear layer:
   logits are the spatial mean of a 1x1 convolution."""
   x = tf.nn.relu(_conv(images, 64, 3, "conv1", stride=2, padding="VALID"))
@@ -105,7 +118,9 @@ def _fire(x, squeeze, expand, name):
     )
 
 
-def resnet152(images, num_classes=1000, blocks=(3, 8, 36, 3)):
+def resnet152(
+  images: tf.Tensor, num_classes: int = 1000, blocks: Sequence[int] = (3, 8, 36, 3)
+) -> Outputs:
   """ResNet-152 (V1), or with other `blocks` a group a shallower one.
 
   The 3x3 convolution of a bottleneck has the stride, as in PyTorch's; the padding is
@@ -164,7 +179,7 @@ def _bias(width):
   return tf.get_variable("bias", [width], initializer=tf.zeros_initializer())
 
 
-def assign(values):
+def assign(values: Mapping[str, np.ndarray]) -> tf.Operation:
   """Operation that sets the variables of SCOPE named in {name: array}.
 
   Raises:
@@ -177,7 +192,7 @@ def assign(values):
   return tf.group(*[variables[name].assign(value) for name, value in values.items()])
 
 
-def shapes(build, shape):
+def shapes(build: Build, shape: Sequence[int]) -> dict[str, list[int]]:
   """{variable name: shape (list)} of a network, from the images to the logits."""
   with tf.Graph().as_default():
     _build(build, shape)
@@ -191,7 +206,9 @@ def _build(build, shape):
     build(tf.placeholder(tf.float32, [None] + list(shape)))
 
 
-def save(build, shape, values, path):
+def save(
+  build: Build, shape: Sequence[int], values: Mapping[str, np.ndarray], path: str
+) -> None:
   """Writes a checkpoint with every variable of the network set from `values`."""
   with tf.Graph().as_default(), tf.Session() as session:
     _build(build, shape)
@@ -202,7 +219,7 @@ def save(build, shape, values, path):
     tf.train.Saver().save(session, path, write_meta_graph=False)
 
 
-def export(build, shape, checkpoint, folder):
+def export(build: Build, shape: Sequence[int], checkpoint: str, folder: str) -> None:
   """Writes a TF-Hub module (TF1 format) to `folder`, which must not exist.
 
   Args:
@@ -228,7 +245,9 @@ def export(build, shape, checkpoint, folder):
   tensorflow_hub.create_module_spec(module).export(folder, checkpoint_path=checkpoint)
 
 
-def export_values(build, shape, values, folder):
+def export_values(
+  build: Build, shape: Sequence[int], values: Mapping[str, np.ndarray], folder: str
+) -> None:
   """`export` of a network whose weights are given as {name: array}."""
   with tempfile.TemporaryDirectory() as temporary:
     checkpoint = os.path.join(temporary, "model")

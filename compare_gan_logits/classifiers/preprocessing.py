@@ -90,7 +90,7 @@ class Preprocessing:
         )
       object.__setattr__(self, name, value)
 
-  def apply(self, images):
+  def apply(self, images: tf.Tensor) -> tf.Tensor:
     """Images [b, h, w, c] in [0, 1] -> [b, size, size, colors] for the classifier.
 
     Raises:
@@ -105,7 +105,7 @@ class Preprocessing:
     return (images - np.float32(self.mean)) / np.float32(self.std)
 
 
-def resize_weights(source, target, method):
+def resize_weights(source: int, target: int, method: str) -> np.ndarray:
   """Weights [target, source] (float32, rows sum to 1) of a one-axis resize.
 
   Target pixel i samples the source at (i + 1/2) source / target - 1/2. When
@@ -122,7 +122,7 @@ def resize_weights(source, target, method):
   return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def resize(images, size, method="bilinear"):
+def resize(images: tf.Tensor, size: int, method: str = "bilinear") -> tf.Tensor:
   """Resizes [b, h, w, c] to [b, size, size, c], antialiased.
 
   A separable resize is a matrix product along each axis. Written so, it runs on
@@ -149,7 +149,7 @@ def resize(images, size, method="bilinear"):
   return tf.reshape(images, [-1, size, size, channels])
 
 
-def convert_colors(images, colors):
+def convert_colors(images: tf.Tensor, colors: int) -> tf.Tensor:
   """Images with 1 or 3 channels -> images with `colors` (1 or 3) channels.
 
   Raises:

@@ -17,6 +17,7 @@ import os
 import pickle
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from compare_gan_logits.classifiers.preprocessing import RESIZE_METHODS
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.classifiers.sources import Bound
 from compare_gan_logits.classifiers.sources import Model
+from compare_gan_logits.classifiers.sources import Shape
 from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import sentence
@@ -90,7 +92,13 @@ def load(handle: str, weights: str | None, trusted_pickle: str | None) -> TorchM
 class TorchModel(Model):
   """A torch.nn.Module, in inference mode."""
 
-  def __init__(self, network, facts=None, own_code=None, shape=None):
+  def __init__(
+    self,
+    network: Any,
+    facts: Mapping[str, Any] | None = None,
+    own_code: str | None = None,
+    shape: Shape | None = None,
+  ) -> None:
     """Args:
     network: torch.nn.Module.
     facts: as Model.facts has them.

@@ -16,6 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gin
 import numpy as np
@@ -28,6 +29,7 @@ from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.classifiers import converted
 from compare_gan_logits.classifiers import networks
 from compare_gan_logits.classifiers import zoo
+from compare_gan_logits.classifiers.classifier import Classifier
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.classifiers.spec import Spec
@@ -57,7 +59,13 @@ class Attack:
   steps: int = 3
   step_size: float | None = None
 
-  def perturb(self, images, labels, logits_fn, step=0):
+  def perturb(
+    self,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    logits_fn: Callable[[tf.Tensor], tf.Tensor],
+    step: Any = 0,
+  ) -> tf.Tensor:
     """Attacked images [b, h, w, c] in [0, 1]; see attacks.pgd.
 
     The start is drawn from `step` alone, so that a resumed training draws what it
@@ -77,11 +85,11 @@ class Attack:
       seed=tpu_random.step_seed(0, "attack", step),
     )
 
-  def single_step(self):
+  def single_step(self) -> Attack:
     """The "fast" one: one step, of 1.25 epsilon."""
     return dataclasses.replace(self, steps=1, step_size=1.25 * self.epsilon)
 
-  def for_evaluation(self):
+  def for_evaluation(self) -> Attack:
     """What accuracies are reported under: 10 steps, whatever trained."""
     return dataclasses.replace(self, steps=10, step_size=None)
 
@@ -89,7 +97,7 @@ class Attack:
     return f"PGD, {self.norm} {self.epsilon:g}, {self.steps} steps"
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
   """Cross-entropy per example, [b]."""
   return tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=labels)
 
@@ -142,23 +150,23 @@ def _network(dataset, init, size):
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
 def train(
-  dataset,
-  output,
-  robust=False,
-  init=None,
-  size=None,
-  method="pgd",
-  steps=900,
-  batch_size=64,
-  learning_rate=None,
-  warmup_steps=0,
-  replays=4,
-  eval_every=300,
-  eval_examples=500,
-  test_examples=None,
-  seed=0,
-  log=print,
-):
+  dataset: Any,
+  output: str,
+  robust: bool = False,
+  init: str | None = None,
+  size: int | None = None,
+  method: str = "pgd",
+  steps: int = 900,
+  batch_size: int = 64,
+  learning_rate: float | None = None,
+  warmup_steps: int = 0,
+  replays: int = 4,
+  eval_every: int = 300,
+  eval_examples: int = 500,
+  test_examples: int | None = None,
+  seed: int = 0,
+  log: Callable[[str], None] = print,
+) -> dict[str, float]:
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
 
   A killed run goes on from the checkpoints in `<output>-checkpoints`, which are
@@ -256,7 +264,9 @@ def train(
   return result
 
 
-def accuracy(classifier, dataset, limit=None):
+def accuracy(
+  classifier: Classifier, dataset: Any, limit: int | None = None
+) -> dict[str, float]:
   """How often a classifier is right on a data set's validation images.
 
   Args:

@@ -1,5 +1,7 @@
 """Known classifiers by short name, with what is known of each and how well."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import os
@@ -112,13 +114,13 @@ _ZOO = {spec.name: spec for spec in _specs()}
 NAMES = tuple(sorted(_ZOO))
 
 
-def get(name):
+def get(name: str) -> Spec:
   """The entry, with the names of ImageNet's 1000 classes."""
   return dataclasses.replace(_ZOO[name], class_names=imagenet_class_names())
 
 
 @functools.lru_cache(maxsize=1)
-def imagenet_class_names():
+def imagenet_class_names() -> tuple[str, ...]:
   """The 1000 names in the order of the logits, as TensorFlow Datasets has them."""
   # Importing TensorFlow Datasets takes a second, which only ImageNet needs.
   from tensorflow_datasets.datasets.siscore import labels

@@ -341,7 +341,7 @@ class FileSource:
     self._resolution = resolution
     self._colors = colors
     self._found = found
-    self._keys = keys
+    self.names = keys
     self._allowed = _allowed(unreadable_share, len(pictures))
     self._broken: set = set()
     self._lock = threading.Lock()
@@ -369,7 +369,7 @@ class FileSource:
     )
 
   def fingerprint(self) -> str:
-    return examination.fingerprint(self._keys, self._found.samples)
+    return examination.fingerprint(self.names, self._found.samples)
 
   def images(self, ids):
     return self._read(ids, whole=False)
