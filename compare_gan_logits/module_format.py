@@ -237,7 +237,9 @@ def _portable(facts: dict[str, Any] | None, module_dir: str) -> dict[str, Any] |
 
 def _resolve(facts: dict[str, Any] | None, module_dir: str) -> None:
   """Makes what `_portable` made relative absolute paths again, in place."""
-  for field, name in _PLACES.items() if facts else ():
+  if facts is None:
+    return
+  for field, name in _PLACES.items():
     if facts.get(name) and facts[field] == facts[name]:
       before, path, after = path_in(facts[name])
       path = os.path.normpath(os.path.join(module_dir, path))

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import urllib.error
 import urllib.request
 
@@ -32,6 +33,7 @@ from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import server
 from compare_gan_logits.apps.explorer import view as view_lib
 from compare_gan_logits.apps.explorer.view import View
+from compare_gan_logits.classifiers import foreign
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.inversion import Inverter
 
@@ -676,3 +678,25 @@ def test_a_classifier_in_place_of_a_lost_one(tmp_path):
   assert names == ["robust"]
   found = server.Explorer([("", module)], {"robust": classifiers.load(str(copy))})
   assert not found.problems and list(found.inverters) == names
+
+
+class WithoutGradient(tiny.LinearClassifier):
+  """As a classifier of another framework that gives logits only."""
+
+  no_gradient = "has no gradient"
+  digest, spec = "other", types.SimpleNamespace(name="other", role=None)
+
+  def __call__(self, images):
+    return foreign.without_gradient(super().__call__(images), images, "no gradient")
+
+
+def test_a_classifier_without_gradients_is_explored_but_not_attacked(folders):
+  kernel = RNG.normal(size=[1024, 10])
+  found = server.Explorer([("x", folders[0])], {"x": WithoutGradient(kernel)})
+  assert not found.problems
+  client = server.create_app(found).test_client()
+  view = found.first_view()
+  assert client.post("/show", json=view.to_json()).status_code == 200
+  attacked = dataclasses.replace(view, epsilon=0.1)
+  answer = client.post("/show", json=attacked.to_json())
+  assert answer.status_code == 400 and "no gradient" in answer.json["error"]

@@ -158,7 +158,8 @@ def _load(folder, classifier=None):
         f"{folder} was trained without a classifier, so a photo has no logits "
         "there; name another module"
       )
-    blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=0.1)
+    attacked = 0.0 if getattr(inverter.classifier, "no_gradient", None) else 0.1
+    blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=attacked)
     view_lib.compute(inverter, blank)
     return inverter
   except (UserError, OSError, KeyError, ValueError, tf.errors.OpError) as error:
