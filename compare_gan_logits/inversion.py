@@ -262,6 +262,16 @@ class Inverter:
     return generated
 
   @property
+  def encodes_pictures(self) -> bool:
+    """Whether the classifier gives logits of any picture, reconstructions included.
+
+    Where logits came from a file, there are those of the data set's images alone.
+    """
+    return self.classifier is not None and not getattr(
+      self.classifier, "only_known_images", False
+    )
+
+  @property
   def image_shape(self) -> tuple[int, int, int]:
     """[image_size, image_size, colors]."""
     return self.image_size, self.image_size, self.colors

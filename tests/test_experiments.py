@@ -633,3 +633,16 @@ def test_memory_is_found_where_it_was_made_and_not_elsewhere(tmp_path):
   assert outcomes[
     "Reconstructions are drawn to training images, by pixels (recites)"
   ] == (verdicts.HOLDS)
+
+
+def test_logits_from_a_file_leave_out_what_re_encodes_pictures(inverters, data):
+  """Such a classifier knows the data set's own images and refuses all others."""
+  classifier = tiny.LinearClassifier(K)
+  classifier.only_known_images = True
+  robust = inverters["robust"]
+  found = {"robust": Inverter(robust.path, robust.info, classifier)}
+  for experiment in (comparison, baselines):
+    result = experiment.run(found, data, experiment.Settings(images=30))
+    names = " ".join(result.summary())
+    assert "LPIPS" in names and "kept" not in names and "re-encoded" not in names
+    assert not any("keeps the class" in v.statement for v in result.verdicts)

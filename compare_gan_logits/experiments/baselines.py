@@ -68,7 +68,7 @@ def run(
         label, inverter, data, originals, pictures[way], f": {way}"
       )
       table += agreed
-      kept[way] = found["kept"]
+      kept[way] = found.get("kept")
       found.update(values[way])
       arrays.update({f"{way}/{key}/{label}": v for key, v in found.items()})
     table += _frechet_floor(label, inverter, data, settings.images)
@@ -189,6 +189,8 @@ def _verdicts(label, values, kept):
           verdict_lib.BASELINE,
         )
       )
+    if kept["inverter"] is None:
+      continue
     gain = kept["inverter"].astype(float) - kept[baseline]
     verdicts.append(
       verdict_lib.positive(

@@ -43,14 +43,15 @@ def run(
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
     pictures = inverter.generate(logits, seed=data.seed)
-    again = inverter.logits(pictures)
     values = measures.quality(originals, pictures)
     lpips[label] = values["lpips"]
     table += measures.quality_measures(label, values, paper_of=inverter, headline=True)
     agreed, kept = measures.agreement(
       label, inverter, data, originals, pictures, headline=True
     )
-    table += agreed + _logits_kept(label, logits, again)
+    table += agreed
+    if inverter.encodes_pictures:
+      table += _logits_kept(label, logits, inverter.logits(pictures))
     table.append(
       common.Measure(
         "reference: LPIPS to another image's reconstruction",

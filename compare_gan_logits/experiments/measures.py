@@ -98,10 +98,13 @@ def agreement(
     where, headline: as of `quality_measures`.
 
   Returns:
-    (list of Measure, {"kept": bool [n], "kept_by_judge": bool [n]}); the second of
-    each only where there is a judge.
+    (list of Measure, {"kept": bool [n], "kept_by_judge": bool [n]}), without the first
+    where the classifier's logits came from a file and without the second where there
+    is no judge.
   """
-  asked = {"kept": (KEPT, "class kept", inverter.predict)}
+  asked = {}
+  if inverter.encodes_pictures:
+    asked["kept"] = (KEPT, "class kept", inverter.predict)
   if data.judge is not None:
     asked["kept_by_judge"] = (KEPT_BY_JUDGE, "class kept (judge)", data.judge_classes)
   table, found = [], {}
