@@ -192,7 +192,7 @@ def _statements(done, setting):
           counts[verdict["outcome"]] += 1
           rows.append(_statement(name, verdict))
     if rows:
-      summary = ", ".join(f"{counts[o]} {_text(o)}" for o in _CLASSES if counts[o])
+      summary = ", ".join(f"{_text(o)}: {counts[o]}" for o in _CLASSES if counts[o])
       parts.append(f"<h3>{_text(group)}</h3>\n<p>{summary}.</p>\n")
       parts.append(_table(["here", "statement and evidence", "paper"], rows))
   return f"<nav>{links}</nav>\n" + "".join(parts)
