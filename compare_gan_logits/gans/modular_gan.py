@@ -173,7 +173,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
     # Of the training step that is being built:
     self._generator_pass = network_pass.NetworkPass()
     self._updates_generator = False
-    self._scores = None
+    self._scores = self._step = None
 
   def _set_conditions(self, g_inputs, d_inputs):
     default = [consts.LABEL] if self._conditional else []
@@ -483,7 +483,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
       )
     )
     loss = tf.where(tf.math.is_finite(total), first, total)
-    host_call = self._tpu_summary.get_host_call()
+    host_call = self._tpu_summary.get_host_call(self._step)
     if tpu_ops.in_strategy() and host_call:
       # Only the first replica's summaries are fetched, and a mean over replicas waits
       # without end for one that does not compute its part.
@@ -556,7 +556,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
     features, labels = g_step
     with self._update_of("gen_step", previous) as d_pass:
-      step = global_step.read_value()
+      self._step = step = global_step.read_value()  # before the update
       self._add_images_of_one_part(features)
       self._updates_generator = True
       with tf.control_dependencies([step]):

@@ -90,7 +90,7 @@ class PerceptualGAN(modular_gan.ModularGAN):
       )
     use_tpu = (params or {}).get("use_tpu", False)
     global_step = tf.train.get_or_create_global_step()
-    step = global_step.read_value()
+    self._step = step = global_step.read_value()
     self.create_loss(features, labels, params)
     d_updates = []
     if self._lambda_adv:

@@ -72,12 +72,20 @@ class TpuSummaries:
     if self.record:
       self._entries.append(entry)
 
-  def get_host_call(self) -> tuple[Callable[..., Any], list[tf.Tensor]] | None:
-    """(function, tensors) for TPUEstimatorSpec.host_call, or None."""
+  def get_host_call(
+    self, step: tf.Tensor | None = None
+  ) -> tuple[Callable[..., Any], list[tf.Tensor]] | None:
+    """(function, tensors) for TPUEstimatorSpec.host_call, or None.
+
+    Args:
+      step: scalar integer tensor, under which the summaries are written; None for the
+        global step, which the training step changes meanwhile.
+    """
     if not self._entries:
       return None
-    step = tf.reshape(tf.train.get_or_create_global_step(), [1])
-    return self._write, [step, *self._tensors()]
+    if step is None:
+      step = tf.train.get_or_create_global_step()
+    return self._write, [tf.reshape(step, [1]), *self._tensors()]
 
   def _tensors(self):
     """The entries' tensors, those of scalars from all replicas of a strategy.
