@@ -36,11 +36,15 @@ def introduce(
   counts = dataset.class_counts("train")
   of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
   if counts is None:
-    counts = np.bincount(labels, minlength=dataset.num_classes or 1)
+    hard = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    counts = np.bincount(hard, minlength=dataset.num_classes or 1)
+  classes = f"{len(counts)} classes of {counts.min()} to {counts.max()} images"
+  if not counts.any():
+    classes, of_sample = "without labels", ""
   print(
     f"dataset {dataset.name}: {dataset.num_examples('train')} training "
     f"images of {'x'.join(map(str, gan.image_shape))}, "
-    f"{len(counts)} classes of {counts.min()} to {counts.max()} images{of_sample}"
+    f"{classes}{of_sample}"
   )
   if classifier is not None:
     checks.check(classifier, dataset, images, labels, logits)

@@ -257,6 +257,8 @@ class Run:
     self.gan = options["gan_class"](
       dataset=dataset, parameters=options, model_dir=self.model_dir, **condition
     )
+    if classifier is None and getattr(self.gan, "conditional", False):
+      dataset.check_labelled("train")
 
   @property
   def module_dir(self) -> str:

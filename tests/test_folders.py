@@ -124,6 +124,8 @@ def test_pictures_alone_need_no_classes(tmp_path):
   assert sizes(dataset) == (18, 2) and labels(dataset, "train") == [-1] * 18
   assert dataset.arrays("train")[0].shape == (18, 8, 8, 3)
   assert dataset.class_counts("train").sum() == 0
+  with pytest.raises(UserError, match=r"18 images .* dataset\.labels"):
+    dataset.check_labelled("train")
 
 
 def test_tiny_imagenet_as_it_is_unzipped(tmp_path):

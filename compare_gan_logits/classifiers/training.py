@@ -209,6 +209,8 @@ def train(
     raise UserError("train_classifier.method 'free' is for attack.norm 'linf' only")
   if os.path.isdir(output) and os.listdir(output):
     raise UserError(f"{output} is not empty; name another folder or remove it")
+  for split in ("train", "validation"):
+    dataset.check_labelled(split)
   network = _network(dataset, init, size)
   method = method if robust else None
   settings = dict(

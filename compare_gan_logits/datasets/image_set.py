@@ -76,6 +76,12 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
   def check(self) -> None:
     """Raises UserError where its images are not there."""
 
+  def check_labelled(self, split: str) -> None:
+    """Raises UserError where images of a split have no label."""
+    del split
+    if self.num_classes is None:
+      raise UserError(f"the images of {self.name} have no classes; name another set")
+
   def keep_pixels(self, beside: str) -> None:
     """Keeps decoded pictures beside a run's folder, where decoding takes time."""
 

@@ -13,6 +13,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits.datasets.image_set import ImageDataset
 from compare_gan_logits.datasets.image_set import check_split
 from compare_gan_logits.datasets.image_set import digest
+from compare_gan_logits.errors import UserError
 
 
 class Source(Protocol):
@@ -72,6 +73,14 @@ class RandomAccessDataset(ImageDataset):
   def class_counts(self, split: str) -> np.ndarray:
     labels = self.source(split).labels
     return np.bincount(labels[labels >= 0], minlength=self.num_classes)
+
+  def check_labelled(self, split: str) -> None:
+    unknown = int((self.source(split).labels < 0).sum())
+    if unknown:
+      raise UserError(
+        f"{unknown} images of the split {split} of {self.name} have no label; bind "
+        "dataset.labels to a table of files and classes, or put them into class folders"
+      )
 
   def arrays(self, split, limit=None, indices=None):
     ids = np.arange(self.num_examples(split)) if indices is None else indices

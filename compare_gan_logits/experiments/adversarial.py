@@ -183,7 +183,7 @@ def _grid(kind, cases, data, sample, everywhere, inverters, shown):
     "reconstruction, the attacked image with the class it gets, and the "
     "reconstruction of that; true classes on the left.",
     rows,
-    [data.class_names[c] for c in sample.labels[chosen]],
+    data.names(sample.labels[chosen]),
     columns,
     cells,
   )

@@ -71,7 +71,7 @@ def run(
     "Originals, and below them each model's reconstructions from its logits.",
     [list(shown), *[list(p[: len(shown)]) for p in pictures_of.values()]],
     ["original", *inverters],
-    [data.class_names[c] for c in sample.labels[: len(shown)]],
+    data.names(sample.labels[: len(shown)]),
     opening=True,
   )
   return common.Result(

@@ -144,7 +144,13 @@ class Data:
     places = class_order.places(
       inverter.class_names, inverter.num_logits, self.dataset, inverter.path
     )
+    if np.any(np.asarray(labels) < 0):
+      self.dataset.check_labelled(self.split)
     return places.indices[labels]
+
+  def names(self, labels: Any) -> list[str]:
+    """Class names of labels; "?" where one is not known."""
+    return ["?" if c < 0 else self.class_names[c] for c in labels]
 
   def judge_classes(self, images: np.ndarray) -> np.ndarray:
     """Classes that the judge gives to images [n, h, w, c] in [0, 1]: int [n]."""
