@@ -212,7 +212,7 @@ def _power_iteration(
   return tf.reduce_sum(u * tf.matmul(matrix, v)), u if left else tf.transpose(v)
 
 
-def _channels(tensor: tf.Tensor) -> int | None:
+def _channels(tensor: tf.Tensor) -> int:
   return tensor.shape.as_list()[-1]
 
 

@@ -62,9 +62,10 @@ def network_pass(
   opened: NetworkPass | None = None, accumulate: bool = False
 ) -> Iterator[NetworkPass]:
   """Opens a NetworkPass, or goes on with one that was opened before."""
-  token = _current.set(opened or NetworkPass(accumulate))
+  current = opened or NetworkPass(accumulate)
+  token = _current.set(current)
   try:
-    yield _current.get()
+    yield current
   finally:
     _current.reset(token)
 
