@@ -56,7 +56,7 @@ def to_rgb(images: Any) -> np.ndarray:
 
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
   """Writes one image [h, w, 1 or 3] in [0, 1] as it is, pixel for pixel."""
-  with files.atomic_path(path) as temporary:
+  with files.atomic_path(os.fspath(path)) as temporary:
     Image.fromarray(to_rgb(image)).save(temporary)
 
 

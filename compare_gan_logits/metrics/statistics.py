@@ -33,7 +33,7 @@ def bootstrap_interval(
     method="percentile",
     vectorized=True,
     batch=max(1, 10**7 // len(values)),
-    random_state=np.random.default_rng(seed),
+    random_state=np.random.default_rng(seed),  # pyright: ignore[reportCallIssue]
   )
   low, high = result.confidence_interval
   return float(low), float(high)
