@@ -1,12 +1,16 @@
 """Three ways in which a GAN fails without any number becoming infinite."""
 
+from __future__ import annotations
+
 import tensorflow.compat.v1 as tf
 
 
 NAMES = ("discriminator_accuracy", "score_spread", "fake_spread")
 
 
-def measures(d_real_logits, d_fake_logits, real, fake):
+def measures(
+  d_real_logits: tf.Tensor, d_fake_logits: tf.Tensor, real: tf.Tensor, fake: tf.Tensor
+) -> dict[str, tf.Tensor]:
   """What shows a discriminator that wins or has died, and a collapsed generator.
 
   Args:
@@ -34,13 +38,13 @@ def _spread(images):
   return tf.reduce_mean(tf.abs(images - tf.roll(images, 1, 0)))
 
 
-def publish(found):
+def publish(found: dict[str, tf.Tensor]) -> None:
   """Puts the measures where hooks.HealthHook finds them."""
   for name, value in found.items():
     tf.add_to_collection(_key(name), value)
 
 
-def published():
+def published() -> dict[str, tf.Tensor]:
   """{name: scalar} in the current graph; of several replicas, the first one's."""
   return {
     name: tf.get_collection(_key(name))[0]

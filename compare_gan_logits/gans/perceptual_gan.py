@@ -5,6 +5,10 @@ where C are features of a comparator network. With lambda_feat = lambda_adv = 0 
 their 2016b variant, a decoder trained on pixels alone.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import gin
 import tensorflow.compat.v1 as tf
 
@@ -15,10 +19,11 @@ from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_ops
+from compare_gan_logits.tpu import tpu_summaries
 
 
 @gin.configurable("comparator")
-def get_comparator(handle=None, output="features"):
+def get_comparator(handle: str | None = None, output: str = "features") -> Any:
   """The comparator C: images [b, h, w, c] in [0, 1] -> features [b, n].
 
   Args:
@@ -45,15 +50,15 @@ class PerceptualGAN(modular_gan.ModularGAN):
 
   def __init__(
     self,
-    dataset,
-    parameters,
-    model_dir,
-    classifier=None,
-    lambda_feat=0.01,
-    lambda_adv=100.0,
-    lambda_img=0.13,
-    min_loss_ratio=0.1,
-    **kwargs,
+    dataset: Any,
+    parameters: dict[str, Any],
+    model_dir: str,
+    classifier: Any = None,
+    lambda_feat: float = 0.01,
+    lambda_adv: float = 100.0,
+    lambda_img: float = 0.13,
+    min_loss_ratio: float = 0.1,
+    **kwargs: Any,
   ):
     super().__init__(dataset, parameters, model_dir, classifier=classifier, **kwargs)
     if self._micro_batches != 1:
@@ -77,10 +82,17 @@ class PerceptualGAN(modular_gan.ModularGAN):
       )
 
   @property
-  def num_sub_steps(self):
+  def num_sub_steps(self) -> int:
+    """One: both networks are updated on the same images."""
     return 1
 
-  def train_step(self, features, labels, params=None, summaries=None):
+  def train_step(
+    self,
+    features: modular_gan.Features,
+    labels: tf.Tensor,
+    params: dict[str, Any] | None = None,
+    summaries: tpu_summaries.TpuSummaries | None = None,
+  ) -> tuple[tf.Operation, dict[str, tf.Tensor]]:
     """One update of each network; arguments as in ModularGAN.train_step."""
     if tpu_ops.num_replicas() > 1:
       raise UserError(
@@ -112,7 +124,13 @@ class PerceptualGAN(modular_gan.ModularGAN):
       self._summarize(summaries, losses, self._scores, features)
     return tf.group(*updates), losses
 
-  def create_loss(self, features, labels, params, is_training=True):
+  def create_loss(
+    self,
+    features: modular_gan.Features,
+    labels: tf.Tensor,
+    params: dict[str, Any] | None,
+    is_training: bool = True,
+  ) -> None:
     """Sets self.d_loss, and self.g_loss to the weighted sum of the three losses."""
     images, y = features["images"], self._get_one_hot_labels(labels)
     with network_pass.network_pass():
