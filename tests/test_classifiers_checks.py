@@ -1,13 +1,18 @@
 """SavedModels as people have them, and the look at them at the start of a run."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
+from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import checks
 from compare_gan_logits.classifiers import class_order
+from compare_gan_logits.classifiers import logit_cache
 from compare_gan_logits.errors import UserError
 
 
@@ -181,3 +186,19 @@ def test_some_names_that_agree_and_some_that_do_not(tmp_path):
     class_order.places(None, 4, Colours, "mine")
   five = class_order.places(["x", "BLUE", "y", "red", "green"], 5, Colours, "mine")
   assert five.indices.tolist() == [3, 4, 1]
+
+
+def test_a_numpy_function_is_refused_in_replicas(tmp_path, monkeypatch):
+  monkeypatch.setattr(datasets.FLAGS["data_fake_dataset"], "value", True)
+  dataset = datasets.get_dataset("embedded")
+  logits = np.zeros([dataset.num_examples("train"), 2], np.float32)
+  folder = str(tmp_path / "cache")
+  logit_cache.write_given(logits, "mine", None, dataset, "train", folder)
+  with pytest.raises(UserError, match="neither on a TPU nor in several replicas"):
+    runner_lib.Run(
+      dataset,
+      classifiers.load("logits:" + folder),
+      {},
+      tf.estimator.tpu.RunConfig(model_dir=str(tmp_path)),
+      distribution=types.SimpleNamespace(strategy="two replicas"),
+    )

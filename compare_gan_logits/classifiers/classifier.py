@@ -68,7 +68,7 @@ class Classifier:
         f"{self.digest}, not {pinned}; bring the old one back, or name "
         "this one if you trust it"
       )
-    self.cache_dir = None
+    self.cache_dir: str | None = None
     self.check: dict[str, Any] | None = None
     self._functions: dict[Any, GraphFunction] = {}
     self.num_logits = self._count_logits()

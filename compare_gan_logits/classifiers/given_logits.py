@@ -91,7 +91,7 @@ def _read_table(path, delimiter):
     rows = rows[1:]
   if not rows or len({len(row) for row in rows}) != 1:
     raise ValueError("its lines are not of one length")
-  return [row[0] for row in rows], np.float64([row[1:] for row in rows])
+  return [row[0] for row in rows], np.array([row[1:] for row in rows], np.float64)
 
 
 def _numbers(cells):
@@ -116,6 +116,7 @@ def _rows(path, keys, names, total):
   if len(places) < len(keys):
     twice = next(key for row, key in enumerate(keys) if places[key] != row)
     raise UserError(f"{path} has two rows for {twice}")
+  missing = None
   for wanted in _ways_to_name(names, total):
     found = [places.get(name) for name in wanted]
     if None not in found:

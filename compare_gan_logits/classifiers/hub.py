@@ -48,9 +48,9 @@ class Signature:
   `types` has the inputs' types, name -> tf.DType.
   """
 
-  inputs: dict[str, Shape | None]
-  outputs: dict[str, Shape | None]
-  types: dict[str, tf.DType] = dataclasses.field(default_factory=dict)
+  inputs: Mapping[str, Shape | None]
+  outputs: Mapping[str, Shape | None]
+  types: Mapping[str, tf.DType] = dataclasses.field(default_factory=dict)
 
   def offer(self) -> str:
     inputs = f"inputs {_listed(self.inputs)}; " if self.inputs else ""
@@ -169,7 +169,7 @@ def _listed(tensors):
   )
 
 
-def bind(spec: Spec, path: str) -> Binding:
+def choose(spec: Spec, path: str) -> Binding:
   """Chooses signature, image input and output of the module at `path`.
 
   Raises:
@@ -335,8 +335,8 @@ class Module(Model):
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
       raise UserError(f"{description} is damaged ({error}); copy it again") from error
 
-  def bind(self, spec: Spec) -> Binding:
-    binding = bind(spec, self.path)
+  def bind(self, spec: Spec) -> Bound:
+    binding = choose(spec, self.path)
     integers = binding.input_type.is_integer
     encoded = binding.input_type == tf.string
     reason = None

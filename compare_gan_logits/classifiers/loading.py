@@ -229,9 +229,9 @@ def from_gin(
       raise UserError(
         f"classifier.{text_name} is {value!r}; it must be a text in quotes"
       )
-  if handle is None and cache_dir is None:
-    return None
   if handle is None:
+    if cache_dir is None:
+      return None
     handle = given_logits.PREFIX + cache_dir
   overrides = dict(
     handle=path,

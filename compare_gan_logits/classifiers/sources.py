@@ -9,6 +9,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
+from typing import Any
+from typing import Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -17,7 +19,7 @@ from compare_gan_logits.classifiers.spec import Spec
 
 
 # Of a tensor, without knowledge of dimensions that are None; None: rank not known.
-Shape = tuple  # of int or None
+Shape = tuple[Optional[int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Model(abc.ABC):
   """A model of some format, opened."""
 
   # Folder of its SavedModel, where it is one.
-  path: str | None = None
+  path: Any = None
 
   def facts(self) -> dict:
     """Fields of Spec and of Preprocessing that the model itself knows."""

@@ -341,7 +341,7 @@ def _from_function(torch, handle):
 def _module_in(file):
   name = "compare_gan_logits_user_" + hashlib.sha256(file.encode()).hexdigest()[:8]
   found = importlib.util.spec_from_file_location(name, file)
-  if not os.path.isfile(file) or found is None:
+  if not os.path.isfile(file) or found is None or found.loader is None:
     raise UserError(f"there is no file {file} with the classifier's function")
   module = importlib.util.module_from_spec(found)
   try:
