@@ -4,6 +4,7 @@ COMPARE_GAN_LOGITS_NO_SKIPS makes a skip a failure, but for the reasons in _EXCU
 """
 
 import atexit
+import importlib.util
 import os
 import shutil
 import signal
@@ -21,6 +22,20 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # A shell's background job ignores Ctrl-C, and so would the commands that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_OF_PYTORCH = [
+  "test_classifiers_real.py",
+  "test_classifiers_torch.py",
+  "test_pytorch_example.py",
+]
+collect_ignore = [] if importlib.util.find_spec("torch") else _OF_PYTORCH
+
+
+def pytest_report_header():
+  if collect_ignore:
+    return f"no PyTorch (pip install '.[test-torch]'): without {', '.join(_OF_PYTORCH)}"
+  return None
 
 
 @pytest.fixture(scope="session")
