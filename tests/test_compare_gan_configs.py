@@ -36,20 +36,21 @@ def made_up(monkeypatch):
   gin.clear_config()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NARROW)
 def test_one_step(name, tmp_path):
   configuration.parse_gin(
     [f"compare_gan/{name}.gin"],
     ["options.batch_size = 2", "options.training_steps = 1", *NARROW[name]],
   )
-  run_config = runner_lib.make_run_config(
-    runner_lib.get_run_settings(), str(tmp_path / "run")
-  )
+  model_dir = str(tmp_path / "run")
+  run_config = runner_lib.make_run_config(runner_lib.get_run_settings(), model_dir)
   options = runner_lib.get_options_dict()
-  run = runner_lib.Run(datasets.get_dataset(), None, options, run_config)
-  run.train()
+  gan = options["gan_class"](datasets.get_dataset(), options, model_dir)
+  estimator = gan.as_estimator(run_config, options["batch_size"], use_tpu=False)
+  estimator.train(gan.input_fn, max_steps=options["training_steps"])
   before, after = (
-    tf.train.load_checkpoint(os.path.join(run.model_dir, f"model.ckpt-{step}"))
+    tf.train.load_checkpoint(os.path.join(model_dir, f"model.ckpt-{step}"))
     for step in (0, 1)
   )
   weights = [

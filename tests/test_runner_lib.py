@@ -110,9 +110,8 @@ class RunnerTest(test_utils.CompareGanTestCase):
     gin.bind_parameter("module.batch_sizes", [64])
     self.folder = self._get_empty_model_dir()
 
-  def test_files_of_a_training(self):
-    manager = run(self.folder)
-    found = set(os.listdir(self.folder))
+  def test_a_training_its_files_and_its_scores(self):
+    manager = run(self.folder, "eval_after_train", eval_every_steps=2)
     assert {
       "TRAIN_DONE",
       "operative_config-0.gin",
@@ -120,10 +119,16 @@ class RunnerTest(test_utils.CompareGanTestCase):
       "module",
       "model.ckpt-0.index",
       "model.ckpt-2.index",
-    } <= found
-    assert manager.is_training_done()
-    run(self.folder, gan={"training_steps": 3})
+    } <= set(os.listdir(self.folder))
+    assert os.listdir(os.path.join(self.folder, "tfhub")) == ["2"]
+    (row,) = manager.rows()
+    assert row["step"] == "2" and row["checkpoint_path"].endswith("model.ckpt-2")
+    assert float(row["fid_score_mean"]) >= 0
+    assert row["dataset.name"] == "mnist"
+    assert list(manager.unevaluated_checkpoints(eval_every_steps=2)) == []
+    train(self.folder, training_steps=3)
     assert os.path.exists(os.path.join(self.folder, "operative_config-2.gin"))
+    assert manager.is_training_done()
 
   def test_unseeded_runs_differ_and_go_on_with_their_seed(self):
     name = "generator/fc_noise/kernel"
@@ -154,14 +159,6 @@ class RunnerTest(test_utils.CompareGanTestCase):
     assert [row["step"] for row in rows] == ["2"]
     scores = {name for name in rows[0] if "." not in name}
     assert {"inception_score_mean", "fid_score_std", "fid_score_list"} <= scores
-
-  def test_scores_of_a_modular_gan(self):
-    manager = run(self.folder, "eval_after_train", eval_every_steps=2)
-    (row,) = manager.rows()
-    assert row["step"] == "2" and row["checkpoint_path"].endswith("model.ckpt-2")
-    assert float(row["fid_score_mean"]) >= 0
-    assert row["dataset.name"] == "mnist" or row["dataset.name"] == "'mnist'"
-    assert list(manager.unevaluated_checkpoints(eval_every_steps=2)) == []
 
   def test_unknown_names(self):
     with self.assertRaises(ValueError):
