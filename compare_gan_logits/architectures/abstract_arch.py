@@ -13,6 +13,7 @@ from absl import logging
 from compare_gan_logits import utils
 from compare_gan_logits.architectures import logit_conditioning
 from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.errors import UserError
 
 
 class _Module(abc.ABC):  # noqa: B024, its subclasses have the abstract methods
@@ -109,6 +110,9 @@ class AbstractDiscriminator(_Module):
     project_y: add eq. 2's projection of the features on y to the score; None leaves
       it to the architecture. compare_gan has it in resnet_biggan, resnet_biggan_deep
       and resnet_cifar only.
+    projection_scale: factor of that projection. Its size grows with the number of
+      logits and theirs: with hundreds, a factor below 1 (such as one by the root of
+      their number) keeps a discriminator alive at rates that suit ten of them.
   """
 
   def __init__(
@@ -118,12 +122,15 @@ class AbstractDiscriminator(_Module):
     layer_norm: bool = False,
     spectral_norm: bool = False,
     project_y: bool | None = None,
+    projection_scale: float = 1.0,
   ):
     super().__init__(name)
     self._batch_norm_fn = batch_norm_fn
     self._layer_norm = layer_norm
     self._spectral_norm = spectral_norm
     self._project_y = project_y
+    self._projection_scale = projection_scale
+    self._projects = False  # known once the network is built
 
   @property
   def has_batch_statistics(self) -> bool:
@@ -173,9 +180,44 @@ class AbstractDiscriminator(_Module):
         logging.WARNING, "project_y: there is no condition to project features on", 1
       )
       return score
-    return score + logit_conditioning.feature_projection(
+    self._projects = True
+    return score + self._projection(features, y, **kwargs)
+
+  def _projection(self, features: tf.Tensor, y: tf.Tensor, **kwargs) -> tf.Tensor:
+    projection = logit_conditioning.feature_projection(
       features, y, use_sn=self._spectral_norm, **kwargs
     )
+    if self._projection_scale == 1.0:
+      return projection
+    return self._projection_scale * projection
+
+  def score_change(
+    self, features: tf.Tensor, y: tf.Tensor, other_y: tf.Tensor
+  ) -> tf.Tensor:
+    """D(x, other_y) - D(x, y) by eq. 2, without another look at the images.
+
+    A discriminator without conditional norms computes the same features for every
+    condition, and its score is linear in it.
+
+    Args:
+      features: that this network has returned for x, [batch, ...].
+      y, other_y: conditions [batch, n].
+
+    Returns:
+      [batch, 1], with the weights that the network has.
+
+    Raises:
+      UserError: this network does not project its features on a condition, or has
+        norms.
+    """
+    if not self._projects or self.has_batch_statistics:
+      raise UserError(
+        "to score an image with another's condition the discriminator must project its "
+        "features on the condition, and have no norms that may depend on it; bind "
+        "D.project_y = True and no D.batch_norm_fn"
+      )
+    with tf.variable_scope(self.name, reuse=True):
+      return self._projection(features, other_y - y)
 
   @abc.abstractmethod
   def apply(

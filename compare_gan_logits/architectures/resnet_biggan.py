@@ -120,6 +120,8 @@ class Generator(resnet_ops.ResNetGenerator):
     embed_y_dim: width of that layer.
     embed_bias: give the two embeddings a bias.
     shortcut_norm: a third conditional norm per block; see BigGanResNetBlock.
+    condition_first_layer: the first layer sees the embedded condition beside its noise,
+      as in BigGAN-deep (Brock et al. 2019, Table 7); the paper's sees noise only.
     **kwargs: of abstract_arch.AbstractGenerator.
   """
 
@@ -134,9 +136,11 @@ class Generator(resnet_ops.ResNetGenerator):
     embed_y_dim: int = 128,
     embed_bias: bool = False,
     shortcut_norm: bool = False,
+    condition_first_layer: bool = False,
     **kwargs,
   ):
     super().__init__(**kwargs)
+    self._condition_first_layer = condition_first_layer
     self._ch = ch
     self._blocks_with_attention = blocks_with_attention
     self._hierarchical_z = hierarchical_z

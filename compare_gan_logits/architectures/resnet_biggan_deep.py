@@ -14,6 +14,7 @@ from absl import logging
 from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import resnet_ops
+from compare_gan_logits.architectures import scaled_convolutions
 from compare_gan_logits.errors import UserError
 
 
@@ -141,7 +142,7 @@ class BigGanDeepResNetBlock:
       if self._out_channels < self._in_channels:
         outputs = outputs[..., : self._out_channels]
       if self._scale == "up":
-        outputs = resnet_ops.unpool(outputs)
+        outputs = scaled_convolutions.upsample(outputs)
       elif self._scale == "down":
         outputs = tf.nn.avg_pool2d(outputs, 2, 2, "SAME")
       missing = self._out_channels - self._in_channels

@@ -15,7 +15,8 @@ from compare_gan_logits.errors import UserError
 def unpool(value: tf.Tensor, name: str = "unpool") -> tf.Tensor:
   """Doubles every spatial axis: values at even positions, zeros at odd ones.
 
-  The blocks below do the same within their convolutions.
+  The blocks below do the same within their convolutions, unless gin binds
+  upsampling.method.
 
   Args:
     value: [batch, *sizes, channels] with known sizes.
@@ -220,7 +221,7 @@ class ResNetBlock:
         inputs, out_channels, kernel_size, scale, name=name, use_sn=self._spectral_norm
       )
     outputs = arch_ops.conv2d(
-      unpool(inputs) if scale == "up" else inputs,
+      scaled_convolutions.upsample(inputs) if scale == "up" else inputs,
       out_channels,
       *kernel_size,
       *strides,

@@ -1,0 +1,131 @@
+"""ModularGAN with options that make short trainings better.
+
+None of them is in the paper, and all are off until gin binds them; docs/quality.md says
+what each of them gains and costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gin
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import fidelity_lib
+from compare_gan_logits.gans import loss_lib
+from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.tpu import tpu_random
+
+
+@gin.configurable(denylist=["dataset", "parameters", "model_dir"])
+class FidelityGAN(modular_gan.ModularGAN):
+  """ModularGAN with losses beside the adversarial one; with all off it is ModularGAN.
+
+  Args:
+    pixel_weight: weight, in the generator's loss, of the L1 distance of pixels between
+      an image and its reconstruction (fidelity_lib.pixel_distance).
+    feature_weight: weight, in the generator's loss, of the L1 distance of the
+      discriminator's own features of the two (fidelity_lib.feature_distance).
+    mismatch_weight: weight, in the discriminator's loss, of what a generated image
+      adds to it, for real images with other images' logits (Reed et al. 2016).
+    augment_fn: @augment, or any function of (images, seed): what the discriminator sees
+      (Zhao et al. 2020); None for the images as they are.
+    schedule_fn: @linear_decay, @cosine_decay or any function of the share of the
+      training that is done: what both learning rates are multiplied by; None for 1.
+    one_batch: update both networks on the same images and reconstructions, which saves
+      one call of the generator; options.disc_iters is then 1.
+    **kwargs: of ModularGAN.
+
+  Raises:
+    UserError: losses that compare an image with its reconstruction without a
+      classifier, whose logits would make them belong together.
+  """
+
+  def __init__(
+    self,
+    dataset: Any,
+    parameters: dict[str, Any],
+    model_dir: str,
+    pixel_weight: float = 0.0,
+    feature_weight: float = 0.0,
+    mismatch_weight: float = 0.0,
+    augment_fn: Callable[..., tf.Tensor] | None = None,
+    schedule_fn: Callable[..., tf.Tensor] | None = None,
+    one_batch: bool = False,
+    **kwargs,
+  ):
+    super().__init__(dataset, parameters, model_dir, **kwargs)
+    self._pixel_weight = pixel_weight
+    self._feature_weight = feature_weight
+    self._mismatch_weight = mismatch_weight
+    self._augment_fn = augment_fn
+    if schedule_fn is not None:
+      self._g_optimizer_fn, self._d_optimizer_fn = (
+        fidelity_lib.scheduled(optimizer_fn, schedule_fn, parameters["training_steps"])
+        for optimizer_fn in (self._g_optimizer_fn, self._d_optimizer_fn)
+      )
+    self._one_batch = one_batch
+    self._features = []  # of the images that the discriminator has seen in this update
+    if (pixel_weight or feature_weight or mismatch_weight) and self._classifier is None:
+      raise UserError(
+        "FidelityGAN compares images with the reconstructions of their logits; bind "
+        "classifier.handle"
+      )
+    if one_batch and self._disc_iters != 1:
+      raise UserError(
+        f"FidelityGAN.one_batch goes with options.disc_iters = 1, not {self._disc_iters}"
+      )
+
+  @property
+  def num_sub_steps(self) -> int:
+    """Batches of one training step."""
+    return 1 if self._one_batch else super().num_sub_steps
+
+  def _sub_steps(self, features, labels):
+    """As ModularGAN's; with one_batch the generator's update has the same one."""
+    steps = super()._sub_steps(features, labels)
+    return steps * 2 if self._one_batch else steps
+
+  def create_loss(
+    self,
+    features: dict[str, tf.Tensor],
+    labels: tf.Tensor,
+    params: dict[str, Any],
+    is_training: bool = True,
+  ) -> None:
+    """ModularGAN's losses and those that are on; arguments as there."""
+    self._features = []
+    super().create_loss(features, labels, params, is_training)
+    if self._mismatch_weight:
+      self.d_loss += self._mismatch_weight * self._mismatch_loss(labels)
+    if self._pixel_weight:
+      distance = fidelity_lib.pixel_distance(features["images"], features["generated"])
+      self.g_loss += self._pixel_weight * distance
+    if self._feature_weight:
+      distance = fidelity_lib.feature_distance(*self._real_and_generated_features())
+      self.g_loss += self._feature_weight * distance
+
+  def _discriminate(self, images, y, is_training):
+    """As ModularGAN's; keeps the features, and augments what is seen."""
+    if self._augment_fn is not None:
+      step = tf.train.get_or_create_global_step()
+      images = self._augment_fn(images, tpu_random.step_seed(0, "augment", step))
+    outputs = super()._discriminate(images, y, is_training)
+    self._features.append(outputs[2])
+    return outputs
+
+  def _real_and_generated_features(self):
+    """Of real and of generated images, which were scored together or one by one."""
+    return tf.split(tf.concat(self._features, 0), 2)
+
+  def _mismatch_loss(self, labels):
+    """What fakes cost the discriminator, of real images with other images' logits."""
+    real, _ = self._real_and_generated_features()
+    change = self.discriminator.score_change(
+      real, labels, fidelity_lib.mismatched(labels)
+    )
+    scores = self._scores["d_real_logits"] + change
+    wrong = {"d_fake": tf.sigmoid(scores), "d_fake_logits": scores}
+    return loss_lib.get_losses(**{**self._scores, **wrong})[2]

@@ -1,0 +1,302 @@
+"""Options that are not in the paper: each in closed form, and all of them off."""
+
+import gin
+import gin.tf.external_configurables
+import helpers
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import scaled_convolutions
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import fidelity_gan
+from compare_gan_logits.gans import fidelity_lib
+from compare_gan_logits.gans import modular_gan
+
+
+CONFIG = """
+D.spectral_norm = True
+resnet_biggan.Discriminator.ch = 4
+loss.fn = @hinge
+penalty.fn = @no_penalty
+"""
+RNG = np.random.default_rng(0)
+X, MADE = RNG.uniform(size=[2, 4, 32, 32, 1]).astype("f")
+Y = RNG.normal(size=[4, 3]).astype("f")
+
+
+class Classifier:
+  """Three logits that nobody asks for."""
+
+  num_logits = 3
+
+
+class Images:
+  """What a GAN asks of a dataset whose images it does not read."""
+
+  image_shape = (32, 32, 1)
+  num_classes = 5
+
+
+@pytest.fixture(autouse=True)
+def graph():
+  gin.clear_config()
+  gin.parse_config(CONFIG)
+  with tf.Graph().as_default():
+    yield
+
+
+def make_gan(gan_class=fidelity_gan.FidelityGAN, **kwargs):
+  parameters = {
+    "architecture": kwargs.pop("architecture", "resnet_biggan_arch"),
+    "disc_iters": kwargs.pop("disc_iters", 1),
+    "lambda": 1,
+    "training_steps": 10,
+    "z_dim": 8,
+  }
+  kwargs = {"conditional": True, "classifier": Classifier(), **kwargs}
+  return gan_class(Images(), parameters, "unused", **kwargs)
+
+
+def create_loss(gan):
+  features = {
+    "images": tf.constant(X),
+    "generated": tf.constant(MADE),
+    "sampled_y": tf.constant(Y),
+  }
+  gan.create_loss(features, tf.constant(Y), {})
+
+
+def run(*tensors):
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    return session.run(tensors)
+
+
+def score_of(images, y, gan):
+  """(scores, features) of the whole network."""
+  outputs = gan.discriminator(tf.constant(images), y=tf.constant(y), is_training=True)
+  return outputs[1:]
+
+
+# Closed forms ----------------------------------------------------------------
+
+
+def test_pixel_distance_is_the_mean_of_absolute_differences():
+  x, fake = np.random.default_rng(0).uniform(size=[2, 3, 4, 4, 1])
+  (value,) = run(fidelity_lib.pixel_distance(tf.constant(x), tf.constant(fake)))
+  assert value == pytest.approx(np.abs(x - fake).mean())
+
+
+def test_feature_distance_moves_the_generated_features_only():
+  real, fake = tf.constant([[1.0, 2.0]]), tf.constant([[3.0, 1.5]])
+  distance = fidelity_lib.feature_distance(real, fake)
+  assert tf.gradients(distance, real) == [None]
+  value, gradient = run(distance, tf.gradients(distance, fake)[0])
+  assert value == 1.25
+  np.testing.assert_array_equal(gradient, [[0.5, -0.5]])
+
+
+def test_mismatched_conditions_are_the_same_ones_and_nobody_s_own():
+  y = np.arange(8.0).reshape(4, 2)
+  (other,) = run(fidelity_lib.mismatched(tf.constant(y)))
+  assert not np.any(np.all(other == y, axis=1))
+  np.testing.assert_array_equal(np.sort(other, axis=0), y)
+
+
+@pytest.mark.parametrize(
+  "schedule, expected",
+  [
+    (fidelity_lib.linear_decay, [1.0, 1.0, 1.0, 0.5, 0.0, 0.0]),
+    (fidelity_lib.cosine_decay, [1.0, 0.85355, 0.5, 0.14645, 0.0, 0.0]),
+  ],
+)
+def test_schedules_begin_at_one_and_end_at_zero(schedule, expected):
+  progress = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5]
+  values = run(*[schedule(tf.constant(p)) for p in progress])
+  np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_a_scheduled_optimiser_steps_by_rate_times_schedule():
+  step = tf.train.get_or_create_global_step()
+  weight = tf.get_variable("w", initializer=0.0, use_resource=True)
+  make = fidelity_lib.scheduled(
+    lambda learning_rate, name: tf.train.GradientDescentOptimizer(
+      learning_rate, name=name
+    ),
+    fidelity_lib.linear_decay,
+    4,
+  )
+  train = make(learning_rate=0.1, name="opt").minimize(weight, global_step=step)
+  values = [0.0]
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    for _ in range(4):
+      session.run(train)
+      values.append(session.run(weight))
+  np.testing.assert_allclose(-np.diff(values), [0.1, 0.1, 0.1, 0.05], rtol=1e-5)
+
+
+def test_augmentation_shifts_brightens_and_cuts_out():
+  images = np.random.default_rng(0).uniform(0.2, 1.0, [5, 8, 8, 1]).astype("f")
+  seed = tf.constant([1, 2])
+  shifted, brighter, cut, again = run(
+    *[
+      fidelity_lib.augment(tf.constant(images), seed, **kwargs)
+      for kwargs in (
+        {"translation": 0.25, "brightness": 0, "cutout": 0},
+        {"translation": 0, "brightness": 0.5, "cutout": 0},
+        {"translation": 0, "brightness": 0, "cutout": 0.5},
+        {"translation": 0, "brightness": 0, "cutout": 0.5},
+      )
+    ]
+  )
+  framed = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
+  for index in range(5):
+    windows = [framed[index, r : r + 8, c : c + 8] for r in range(5) for c in range(5)]
+    assert any(np.array_equal(shifted[index], window) for window in windows)
+  added = (brighter - images).reshape(5, -1)
+  np.testing.assert_allclose(added, added[:, :1].repeat(64, 1), atol=1e-6)
+  assert np.all(np.abs(added) <= 0.25) and np.ptp(added[:, 0]) > 0.01
+  holes = cut == 0
+  sizes = holes.sum(axis=(1, 2, 3))
+  assert sizes.min() >= 1 and sizes.max() <= 16
+  np.testing.assert_array_equal(cut[~holes], images[~holes])
+  np.testing.assert_array_equal(cut, again)
+
+
+# Upsampling ------------------------------------------------------------------
+
+
+def interpolated(values, axis):
+  """Twice as many values, a quarter of the way to their neighbours; edges repeat."""
+  padded = np.pad(values, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
+  before, after = (
+    np.take(padded, np.arange(values.shape[axis]) + shift, axis) for shift in (0, 2)
+  )
+  pairs = [0.75 * values + 0.25 * before, 0.75 * values + 0.25 * after]
+  shape = [n * (1 + int(a == axis)) for a, n in enumerate(values.shape)]
+  return np.stack(pairs, axis + 1).reshape(shape)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_upsampling_folded_into_a_convolution(method, size):
+  gin.bind_parameter("upsampling.method", method)
+  values = np.random.default_rng(0).normal(size=[2, 4, 6, 3]).astype("f")
+  kernel = np.random.default_rng(1).normal(size=[size, size, 3, 5]).astype("f")
+  if method == "nearest":
+    doubled = tf.constant(values.repeat(2, axis=1).repeat(2, axis=2))
+  else:
+    doubled = tf.constant(interpolated(interpolated(values, axis=1), axis=2))
+  expected, found = run(
+    tf.nn.conv2d(doubled, kernel, strides=1, padding="SAME"),
+    scaled_convolutions.convolve(tf.constant(values), tf.constant(kernel), "up"),
+  )
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_unknown_upsampling_is_named():
+  gin.bind_parameter("upsampling.method", "nearby")
+  with pytest.raises(UserError, match="upsampling.method 'nearby'.*nearest"):
+    scaled_convolutions.upsample(tf.zeros([1, 4, 4, 1]))
+
+
+def test_the_first_layer_sees_the_condition_where_it_is_asked_to():
+  gin.bind_parameter("resnet_biggan.Generator.ch", 1)
+  gin.bind_parameter("resnet_biggan.Generator.embed_y_dim", 5)
+  gin.bind_parameter("resnet_biggan.Generator.condition_first_layer", True)
+  gan = make_gan()
+  gan.generate(tf.zeros([1, 8]), tf.zeros([1, 3]))
+  kernel = next(v for v in tf.trainable_variables() if "fc_noise/kernel" in v.name)
+  assert kernel.shape.as_list() == [8 // 4 + 5, 16 * 4]
+
+
+# Losses ----------------------------------------------------------------------
+
+
+def test_losses_are_the_weighted_sums_that_are_asked_for():
+  gan = make_gan(pixel_weight=10.0, feature_weight=2.0, mismatch_weight=0.5)
+  with network_pass.network_pass():
+    create_loss(gan)
+    d_loss, g_loss = gan.d_loss, gan.g_loss
+    gan._updates_generator = True  # scores images one by one
+    create_loss(gan)
+    parts = [
+      score_of(X, Y, gan),
+      score_of(MADE, Y, gan),
+      score_of(X, Y[[3, 0, 1, 2]], gan),
+    ]
+  (real, fake, wrong), losses = run(parts, [d_loss, g_loss, gan.g_loss])
+  hinge = np.maximum(0, 1 - real[0]).mean() + np.maximum(0, 1 + fake[0]).mean()
+  expected_d = hinge + 0.5 * np.maximum(0, 1 + wrong[0]).mean()
+  expected_g = -fake[0].mean() + 10 * np.abs(X - MADE).mean()
+  expected_g += 2 * np.abs(real[1] - fake[1]).mean()
+  np.testing.assert_allclose(losses, [expected_d, expected_g, expected_g], rtol=1e-4)
+
+
+def test_relativistic_hinge_compares_pairs():
+  real, fake = np.float32([[1.0], [0.5]]), np.float32([[-1.0], [0.25]])
+  d_loss, _, _, g_loss = run(
+    *fidelity_lib.relativistic_hinge(tf.constant(real), tf.constant(fake))
+  )
+  assert d_loss == pytest.approx((0 + 0.75) / 2)
+  assert g_loss == pytest.approx((3 + 1.25) / 2)
+
+
+def test_projection_scale_is_the_factor_of_what_the_logits_add():
+  gan, plain = make_gan(), make_gan()
+  gan.discriminator._projection_scale = 0.25
+  with network_pass.network_pass():
+    scores = [score_of(X, Y, g)[0] for g in (plain, gan)] + [score_of(X, 0 * Y, gan)[0]]
+  whole, scaled, without = run(*scores)
+  np.testing.assert_allclose(scaled - without, (whole - without) / 4, rtol=1e-3)
+
+
+def test_with_all_options_off_the_losses_are_modular_gan_s():
+  graphs = []
+  for gan_class in (modular_gan.ModularGAN, fidelity_gan.FidelityGAN):
+    with tf.Graph().as_default() as graph, network_pass.network_pass():
+      create_loss(make_gan(gan_class))
+      graphs.append(graph.as_graph_def())
+  assert graphs[0] == graphs[1]
+
+
+def test_one_batch_makes_the_images_of_both_updates_in_one_call():
+  seen = []
+
+  class Recorded(fidelity_gan.FidelityGAN):
+    def create_loss(self, features, labels, params, is_training=True):
+      seen.append(features["generated"])
+      super().create_loss(features, labels, params, is_training)
+
+  gan = make_gan(Recorded, architecture="dummy_arch", one_batch=True)
+  assert gan.num_sub_steps == 1
+  features = {
+    "images": tf.constant(X),
+    "z": tf.zeros([4, 8]),
+    "sampled_y": tf.constant(Y),
+  }
+  gan.train_step(features, tf.constant(Y))
+  of_discriminator, of_generator = seen
+  assert of_discriminator.op.type == "StopGradient"
+  assert of_discriminator.op.inputs[0] is of_generator
+
+
+@pytest.mark.parametrize(
+  "kwargs, words",
+  [
+    ({"classifier": None, "pixel_weight": 1.0}, "classifier.handle"),
+    ({"disc_iters": 2, "one_batch": True}, "disc_iters"),
+  ],
+)
+def test_options_that_do_not_go_together(kwargs, words):
+  with pytest.raises(UserError, match=words):
+    make_gan(**kwargs)
+
+
+def test_mismatched_pairs_need_a_projection():
+  gan = make_gan(architecture="dummy_arch", mismatch_weight=0.1)
+  with network_pass.network_pass(), pytest.raises(UserError, match="project_y"):
+    create_loss(gan)
