@@ -30,7 +30,8 @@ from compare_gan_logits.configuration import parse_gin
 from compare_gan_logits.distribution import KINDS
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.errors import UserError
-from compare_gan_logits.gans import perceptual_gan  # noqa: F401, gin knows all GANs
+from compare_gan_logits.gans import fidelity_gan  # noqa: F401, gin knows all GANs
+from compare_gan_logits.gans import perceptual_gan  # noqa: F401
 from compare_gan_logits.gans import s3gan  # noqa: F401
 from compare_gan_logits.gans import ssgan  # noqa: F401
 
