@@ -17,7 +17,7 @@ from compare_gan_logits.gans import modular_gan
 
 CONFIG = """
 D.spectral_norm = True
-resnet_biggan.Discriminator.ch = 4
+D.project_y = True
 loss.fn = @hinge
 penalty.fn = @no_penalty
 """
@@ -49,7 +49,7 @@ def graph():
 
 def make_gan(gan_class=fidelity_gan.FidelityGAN, **kwargs):
   parameters = {
-    "architecture": kwargs.pop("architecture", "resnet_biggan_arch"),
+    "architecture": kwargs.pop("architecture", "dummy_arch"),
     "disc_iters": kwargs.pop("disc_iters", 1),
     "lambda": 1,
     "training_steps": 10,
@@ -207,7 +207,7 @@ def test_the_first_layer_sees_the_condition_where_it_is_asked_to():
   gin.bind_parameter("resnet_biggan.Generator.ch", 1)
   gin.bind_parameter("resnet_biggan.Generator.embed_y_dim", 5)
   gin.bind_parameter("resnet_biggan.Generator.condition_first_layer", True)
-  gan = make_gan()
+  gan = make_gan(architecture="resnet_biggan_arch")
   gan.generate(tf.zeros([1, 8]), tf.zeros([1, 3]))
   kernel = next(v for v in tf.trainable_variables() if "fc_noise/kernel" in v.name)
   assert kernel.shape.as_list() == [8 // 4 + 5, 16 * 4]
@@ -259,7 +259,8 @@ def test_with_all_options_off_the_losses_are_modular_gan_s():
   for gan_class in (modular_gan.ModularGAN, fidelity_gan.FidelityGAN):
     with tf.Graph().as_default() as graph, network_pass.network_pass():
       create_loss(make_gan(gan_class))
-      graphs.append(graph.as_graph_def())
+      nodes = graph.as_graph_def().node
+      graphs.append([(node.name, node.op, list(node.input)) for node in nodes])
   assert graphs[0] == graphs[1]
 
 
@@ -271,7 +272,7 @@ def test_one_batch_makes_the_images_of_both_updates_in_one_call():
       seen.append(features["generated"])
       super().create_loss(features, labels, params, is_training)
 
-  gan = make_gan(Recorded, architecture="dummy_arch", one_batch=True)
+  gan = make_gan(Recorded, one_batch=True)
   assert gan.num_sub_steps == 1
   features = {
     "images": tf.constant(X),
@@ -297,6 +298,34 @@ def test_options_that_do_not_go_together(kwargs, words):
 
 
 def test_mismatched_pairs_need_a_projection():
-  gan = make_gan(architecture="dummy_arch", mismatch_weight=0.1)
+  gin.bind_parameter("D.project_y", False)
+  gan = make_gan(mismatch_weight=0.1)
   with network_pass.network_pass(), pytest.raises(UserError, match="project_y"):
     create_loss(gan)
+
+
+def test_further_moving_averages_are_kept_and_can_be_exported():
+  gan = make_gan(
+    g_use_ema=True, ema_start_step=1, more_ema_decays=[0.5], exported_decay=0.5
+  )
+  features = {"images": tf.constant(np.concatenate([X, MADE])), "z": tf.ones([8, 8])}
+  features["sampled_y"] = y = tf.constant(np.concatenate([Y, Y]))
+  train_op, _ = gan.train_step(features, y)
+  weight = gan.generator.trainable_variables[0]
+  name = f"{weight.op.name}/{gan.ema().name}"  # what the export restores
+  average = next(v for v in tf.global_variables() if v.op.name == name)
+  values = []
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    for _ in range(3):
+      session.run(train_op)
+      values.append(session.run([weight, average]))
+  (first, of_first), (second, _), (third, of_third) = values
+  assert name.endswith("_0.5") and np.abs(third - first).max() > 0
+  np.testing.assert_allclose(of_first, first)  # the average starts behind it
+  np.testing.assert_allclose(of_third, 0.25 * first + 0.25 * second + 0.5 * third)
+
+
+def test_an_average_that_is_not_kept_is_not_exported():
+  with pytest.raises(UserError, match="0.9999, 0.5: name one"):
+    make_gan(more_ema_decays=[0.5], exported_decay=0.9)

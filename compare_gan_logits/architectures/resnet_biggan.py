@@ -181,6 +181,8 @@ class Generator(resnet_ops.ResNetGenerator):
     seed, shares, conditions = z, [z] * num_blocks, [y] * num_blocks
     if self._hierarchical_z:
       seed, shares, conditions = resnet_ops.hierarchical_noise(z, y, num_blocks)
+    if self._condition_first_layer and y is not None:
+      seed = tf.concat([seed, y], axis=1)
 
     in_channels = out_channels[0]
     net = arch_ops.linear(

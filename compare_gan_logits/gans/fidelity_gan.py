@@ -7,6 +7,7 @@ what each of them gains and costs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import gin
@@ -36,6 +37,10 @@ class FidelityGAN(modular_gan.ModularGAN):
       training that is done: what both learning rates are multiplied by; None for 1.
     one_batch: update both networks on the same images and reconstructions, which saves
       one call of the generator; options.disc_iters is then 1.
+    more_ema_decays: of further moving averages of the generator's weights, beside that
+      of ModularGAN.ema_decay. They cost memory for the weights and next to no time.
+    exported_decay: which average is exported and scored; None for ema_decay. The
+      schedules export and continuous_eval on a finished run choose among them.
     **kwargs: of ModularGAN.
 
   Raises:
@@ -54,9 +59,19 @@ class FidelityGAN(modular_gan.ModularGAN):
     augment_fn: Callable[..., tf.Tensor] | None = None,
     schedule_fn: Callable[..., tf.Tensor] | None = None,
     one_batch: bool = False,
+    more_ema_decays: Sequence[float] = (),
+    exported_decay: float | None = None,
     **kwargs,
   ):
     super().__init__(dataset, parameters, model_dir, **kwargs)
+    self._more_ema_decays = tuple(more_ema_decays)
+    self._exported_decay = exported_decay
+    if exported_decay not in (None, self._ema_decay, *self._more_ema_decays):
+      raise UserError(
+        f"FidelityGAN.exported_decay is {exported_decay}; the run keeps averages of "
+        f"{', '.join(map(str, (self._ema_decay, *self._more_ema_decays)))}: name one "
+        "of ModularGAN.ema_decay and FidelityGAN.more_ema_decays"
+      )
     self._pixel_weight = pixel_weight
     self._feature_weight = feature_weight
     self._mismatch_weight = mismatch_weight
@@ -67,7 +82,7 @@ class FidelityGAN(modular_gan.ModularGAN):
         for optimizer_fn in (self._g_optimizer_fn, self._d_optimizer_fn)
       )
     self._one_batch = one_batch
-    self._features = []  # of the images that the discriminator has seen in this update
+    self._features = None  # of real and generated images, in the update being built
     if (pixel_weight or feature_weight or mismatch_weight) and self._classifier is None:
       raise UserError(
         "FidelityGAN compares images with the reconstructions of their logits; bind "
@@ -96,7 +111,6 @@ class FidelityGAN(modular_gan.ModularGAN):
     is_training: bool = True,
   ) -> None:
     """ModularGAN's losses and those that are on; arguments as there."""
-    self._features = []
     super().create_loss(features, labels, params, is_training)
     if self._mismatch_weight:
       self.d_loss += self._mismatch_weight * self._mismatch_loss(labels)
@@ -104,27 +118,42 @@ class FidelityGAN(modular_gan.ModularGAN):
       distance = fidelity_lib.pixel_distance(features["images"], features["generated"])
       self.g_loss += self._pixel_weight * distance
     if self._feature_weight:
-      distance = fidelity_lib.feature_distance(*self._real_and_generated_features())
+      distance = fidelity_lib.feature_distance(*self._features)
       self.g_loss += self._feature_weight * distance
 
-  def _discriminate(self, images, y, is_training):
-    """As ModularGAN's; keeps the features, and augments what is seen."""
+  def _discriminate_both(self, real, fake, y_real, y_fake, is_training):
+    """As ModularGAN's, of what is seen of the images; keeps the features."""
     if self._augment_fn is not None:
       step = tf.train.get_or_create_global_step()
-      images = self._augment_fn(images, tpu_random.step_seed(0, "augment", step))
-    outputs = super()._discriminate(images, y, is_training)
-    self._features.append(outputs[2])
+      both = self._augment_fn(
+        tf.concat([real, fake], 0), tpu_random.step_seed(0, "augment", step)
+      )
+      real, fake = tf.split(both, 2)
+    outputs = super()._discriminate_both(real, fake, y_real, y_fake, is_training)
+    self._features = [output[2] for output in outputs]
     return outputs
 
-  def _real_and_generated_features(self):
-    """Of real and of generated images, which were scored together or one by one."""
-    return tf.split(tf.concat(self._features, 0), 2)
+  def ema(self, step: tf.Tensor | None = None) -> tf.train.ExponentialMovingAverage:
+    """As ModularGAN's; without a step, the average that is exported."""
+    if step is not None or self._exported_decay in (None, self._ema_decay):
+      return super().ema(step)
+    return self._more_ema(self._exported_decay, step)
+
+  def _more_ema(self, decay, step):
+    started = 1.0 if step is None else tf.cast(step >= self._ema_start_step, tf.float32)
+    return tf.train.ExponentialMovingAverage(
+      decay * started, name=f"ExponentialMovingAverage_{decay}"
+    )
+
+  def _ema_update(self, step):
+    weights = self.generator.trainable_variables
+    more = [self._more_ema(decay, step) for decay in self._more_ema_decays]
+    return tf.group(super()._ema_update(step), *(ema.apply(weights) for ema in more))
 
   def _mismatch_loss(self, labels):
     """What fakes cost the discriminator, of real images with other images' logits."""
-    real, _ = self._real_and_generated_features()
     change = self.discriminator.score_change(
-      real, labels, fidelity_lib.mismatched(labels)
+      self._features[0], labels, fidelity_lib.mismatched(labels)
     )
     scores = self._scores["d_real_logits"] + change
     wrong = {"d_fake": tf.sigmoid(scores), "d_fake_logits": scores}
