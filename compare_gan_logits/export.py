@@ -16,6 +16,7 @@ from compare_gan_logits import module_format
 from compare_gan_logits import utils
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import module_spec
 from compare_gan_logits.tpu import tpu_random
 
 
@@ -134,7 +135,7 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   step = tf.train.get_or_create_global_step()
   switches = [v for v in weights if v.op.name.endswith(_UPDATE_ACCUS)]
   turn = {value: [v.assign(value) for v in switches] for value in (0, 1)}
-  names = _names(gan, weights)
+  names = _names(gan, weights, gan.ema().average_name)
   with tf.Session() as session:
     session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
     _restore(session, {**names, step.op.name: step}, checkpoint_path)
@@ -143,18 +144,20 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
       for batch in range(num_batches):
         session.run(images.op, {position: batch})
       session.run(turn[0])
-    saver = tf.train.Saver(names)
+    saver = tf.train.Saver(_names(gan, weights, module_spec.average_name))
     return int(session.run(step)), saver.save(session, path, write_meta_graph=False)
 
 
-def _names(gan, variables):
-  """{name in a checkpoint: variable}: of averaged weights, that of the average."""
+def _names(gan, variables, average_name):
+  """{name in a checkpoint: variable}: of averaged weights, average_name(weight).
+
+  A module has one average, under one name, whichever of a run's it was.
+  """
   averaged = set()
   if gan.g_use_ema:
     averaged = {v.op.name for v in gan.generator.trainable_variables}
-  ema = gan.ema()
   return {
-    ema.average_name(v) if v.op.name in averaged else v.op.name: v for v in variables
+    average_name(v) if v.op.name in averaged else v.op.name: v for v in variables
   }
 
 

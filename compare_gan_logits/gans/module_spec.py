@@ -26,6 +26,7 @@ if TYPE_CHECKING:
   from compare_gan_logits.gans import modular_gan
 
 BATCH_SIZES = (8, 16, 32, 64, None)  # those that compare_gan's evaluation asks for
+_AVERAGE = "/ExponentialMovingAverage"
 
 
 @gin.configurable("module", denylist=["gan"])
@@ -102,6 +103,11 @@ def _condition(gan, batch_size):
   return {"labels": labels}, tf.one_hot(labels, gan.condition_size)
 
 
+def average_name(weight):
+  """The name, in a module, of the moving average of a generator's weight."""
+  return weight.op.name + _AVERAGE
+
+
 def averaged_weights(gan):
   """Scope in which the generator's weights are their moving averages, if there are."""
   if not gan.g_use_ema:
@@ -110,7 +116,7 @@ def averaged_weights(gan):
   def averaged(getter, name, *args, **kwargs):
     # Only trainable variables have an average; None means trainable.
     if kwargs.get("trainable") is not False:
-      name += "/ExponentialMovingAverage"
+      name += _AVERAGE
     return getter(name, *args, **kwargs)
 
   return tf.variable_scope(tf.get_variable_scope(), custom_getter=averaged)
