@@ -156,9 +156,7 @@ def _names(gan, variables, average_name):
   averaged = set()
   if gan.g_use_ema:
     averaged = {v.op.name for v in gan.generator.trainable_variables}
-  return {
-    average_name(v) if v.op.name in averaged else v.op.name: v for v in variables
-  }
+  return {average_name(v) if v.op.name in averaged else v.op.name: v for v in variables}
 
 
 def _restore(session, names, checkpoint_path):
