@@ -413,8 +413,8 @@ class FileSource:
     name = printable(file.name if file.offset is None else f"{file.path}: {file.name}")
     if not whole:
       return image_lib.read_image(file.read(), self._resolution, self._colors, name)
-    shape = tuple(int(side) for side in self._shapes[i])
-    return image_lib.read_whole(file.read(), self._colors, shape, name)
+    height, width = self._shapes[i].tolist()
+    return image_lib.read_whole(file.read(), self._colors, (height, width), name)
 
   def _break(self, i, error):
     with self._lock:

@@ -260,7 +260,7 @@ class _Part(io.RawIOBase):
   def __init__(self, file: File) -> None:
     super().__init__()
     self._file = open(file.path, "rb")  # noqa: SIM115, closed in close
-    self._start, self._size, self._at = file.offset, file.size, 0
+    self._start, self._size, self._at = file.offset or 0, file.size, 0
 
   def readable(self) -> bool:
     return True

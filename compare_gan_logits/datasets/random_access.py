@@ -32,12 +32,15 @@ class Source(Protocol):
       uint8 [len(ids), h, w, c], and the ids that were read: others than those asked
       for where an image could not be read and another stands in for it.
     """
+    ...
 
   def originals(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """As `images`, but the whole of each, uint8 [h, w, c], for random crops."""
+    ...
 
   def fingerprint(self) -> str:
     """A digest of the images."""
+    ...
 
 
 class RandomAccessDataset(ImageDataset):
@@ -72,7 +75,7 @@ class RandomAccessDataset(ImageDataset):
 
   def class_counts(self, split: str) -> np.ndarray:
     labels = self.source(split).labels
-    return np.bincount(labels[labels >= 0], minlength=self.num_classes)
+    return np.bincount(labels[labels >= 0], minlength=self.num_classes or 1)
 
   def check_labelled(self, split: str) -> None:
     unknown = int((self.source(split).labels < 0).sum())
@@ -188,7 +191,7 @@ def _permutation(total, seed, epoch):
 class ArraySource:
   """Images in memory: uint8 [n, h, w, c], labels [n]."""
 
-  def __init__(self, images: np.ndarray, labels: Sequence[int]) -> None:
+  def __init__(self, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> None:
     self._images = images
     self.labels = np.asarray(labels, np.int32)
 

@@ -305,7 +305,9 @@ class ImageDatasetV2(ImageDataset):
       lambda epoch: self._epoch(split, epoch, shard, num_shards)
     ).skip(rest)
     elements = _enumerated(elements, start).map(
-      lambda place, element: self._element(split, *element, place * num_shards + shard),
+      lambda place, element: self._element(
+        split, element[0], element[1], place * num_shards + shard
+      ),
       tf.data.AUTOTUNE,
       deterministic=True,
     )
@@ -413,7 +415,7 @@ class ImageDatasetV2(ImageDataset):
     records = _records_of(self._info(self._split_name(split)))
     paths, skips, takes = (list(column) for column in zip(*records))
     starts = np.cumsum([0, *takes[:-1]]).astype(np.int64)
-    return paths, starts, np.int64(skips), np.int64(takes)
+    return paths, starts, np.array(skips, np.int64), np.array(takes, np.int64)
 
 
 def pad_for(dataset: ImageDataset, architecture: str) -> None:
