@@ -32,6 +32,7 @@ def introduce(
   Raises:
     UserError: the logits are not finite, or the same for every image.
   """
+  parameters = parameter_counts(gan)  # refuses what no network can be built for
   images, labels, logits = _sample(dataset, classifier, logits)
   counts = dataset.class_counts("train")
   of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
@@ -48,7 +49,7 @@ def introduce(
   )
   if classifier is not None:
     checks.check(classifier, dataset, images, labels, logits)
-  parts = (f"{name} {count:,}" for name, count in parameter_counts(gan).items())
+  parts = (f"{name} {count:,}" for name, count in parameters.items())
   print("parameters: " + ", ".join(parts))
   path = os.path.join(model_dir, "training_images.png")
   shown = images[: min(64, len(images) // 8 * 8)]

@@ -309,12 +309,13 @@ class Run:
     return naming()
 
   def _mark(self, done):
-    """Writes or removes TRAIN_DONE."""
+    """Writes or removes TRAIN_DONE; the first time makes compare_gan's folder."""
     if not self.distribution.is_chief:
       return
     if done:
       self.task_manager.mark_training_done()
     else:
+      tf.io.gfile.makedirs(os.path.join(self.model_dir, "result"))
       self.task_manager.mark_training_begun()
 
   def _input_fn(self, start_step, logits):
@@ -616,7 +617,6 @@ def run_with_schedule(
       run.train()
     return
   with _alone(schedule, run.model_dir):
-    tf.io.gfile.makedirs(os.path.join(run.model_dir, "result"))
     if schedule in ("train", "eval_after_train"):
       run.train()
     if schedule != "continuous_eval":
