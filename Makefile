@@ -63,7 +63,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(BIN)/python pyproject.toml setup.py
-	$(BIN)/python -m pip install --quiet $(TENSORFLOW) -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet $(TENSORFLOW) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
 	$(BIN)/python -m pip install --quiet --no-deps $(LPIPS)
 	@touch $@
 
