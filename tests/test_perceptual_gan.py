@@ -106,10 +106,10 @@ def test_losses_by_their_formulas(monkeypatch):
   x, z, y = inputs()
   _, losses = gan.train_step({"images": x, "z": z}, y)
   with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-    painted = gan.generator(z, y, is_training=True)
+    made = gan.generator(z, y, is_training=True)
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())
-    values, g, real = session.run([losses, painted, x])
+    values, g, real = session.run([losses, made, x])
   difference = (g - real).reshape(4, -1)
   image = 0.5 * (difference**2).sum(1).mean()
   features = 0.5 * ((difference @ KERNEL) ** 2).sum(1).mean()

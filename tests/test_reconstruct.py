@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 TOOL = os.path.join(
   os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "reconstruct.py"
 )
-# With orthonormal columns, the module paints the image's projection on them.
+# With orthonormal columns, the module returns the image's projection on them.
 KERNEL = np.linalg.qr(RNG.normal(size=[256, 4]))[0]
 
 
@@ -86,15 +86,15 @@ def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
   np.testing.assert_allclose(saved["classifier"], logits, atol=1e-4)
   # Sample 1 of image 3, by hand.
   noise = np.random.default_rng(5).standard_normal([200, 3])[7]
-  painted = np.clip(logits[3] @ KERNEL.T + 0.01 * noise.sum(), 0, 1).reshape(16, 16)
+  made = np.clip(logits[3] @ KERNEL.T + 0.01 * noise.sum(), 0, 1).reshape(16, 16)
   record = results[0]["images"][3]
-  expected = peak_signal_noise_ratio(pixels[3], painted, data_range=1.0)
+  expected = peak_signal_noise_ratio(pixels[3], made, data_range=1.0)
   assert record["reconstructions"][1]["psnr"] == pytest.approx(expected, abs=1e-3)
   confidence = np.exp(logits[3]) / np.exp(logits[3]).sum()
   assert record["predicted_class"] == f"class {logits[3].argmax()}"
   assert record["confidence"] == pytest.approx(confidence.max(), abs=1e-4)
   picture = np.asarray(Image.open(out / "images" / "003_classifier_1.png"))[..., 0]
-  np.testing.assert_allclose(picture, painted * 255, atol=0.6)
+  np.testing.assert_allclose(picture, made * 255, atol=0.6)
   assert len(os.listdir(out / "images")) == 100 * (1 + 2 * 2)
   assert Image.open(out / "grid.png").size[0] > 500
   assert "mean of 100" in done.stdout and "003.png" in done.stdout

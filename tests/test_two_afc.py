@@ -439,7 +439,7 @@ def test_the_command_analyses(study, tmp_path):
 
 
 def test_the_command_prepares_from_modules(tmp_path):
-  """With orthonormal columns, a module paints the image's projection on them."""
+  """With orthonormal columns, a module returns the image's projection on them."""
   kernel = np.linalg.qr(np.random.default_rng(0).normal(size=[64, 4]))[0]
   classifier = classifiers.load(tiny.write_classifier(tmp_path / "classifier", kernel))
   module = tiny.write_module(

@@ -11,7 +11,7 @@ disk, an array in memory.
 --part inference: an exported module: images/s, latency, tools/reconstruct.py.
 --part model: the cost model's seconds against measured ones, at the sizes of --size,
 on one core; the share of the peak is fitted at the first size.
---plan: what the configuration costs on hardware that is not at hand (--device).
+--plan: what the configuration costs on hardware that need not be there (--device).
 
 Each way runs in a process of its own, whose peak memory is printed, and the ways take
 turns, so that a machine whose speed drifts is fair to all of them. GFLOP are those

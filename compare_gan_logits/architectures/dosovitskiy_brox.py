@@ -3,7 +3,7 @@
 Generator: three fully connected layers, then up-convolutions with a convolution
 after each of the first three (their fc-to-image network). Discriminator: five
 convolutions of the image, joined with two fully connected layers of the logits.
-Both with leaky ReLUs and without normalisation. Theirs paints 256x256 pixels;
+Both with leaky ReLUs and without normalisation. Theirs makes images of 256x256 pixels;
 smaller pictures have fewer up-convolutions, as many of the first as are needed.
 """
 

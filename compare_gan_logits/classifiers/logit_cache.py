@@ -56,7 +56,7 @@ def write(
     shards: files to make.
     half: store float16, at half the size and with 3 digits.
     batch_size: images at a time.
-    logits: [num_examples, num_logits] by id, if they are at hand; then no image is
+    logits: [num_examples, num_logits] by id, if they are known already; then no image is
       read, and labels are kept as -1.
     log: function of a line of text.
     worker, num_workers: make every num_workers-th shard only, so that as many
@@ -285,7 +285,7 @@ def _compare(wanted, found, folder):
 
 
 def _given(logits, manifest, missing):
-  """Yields what _computed does, of logits that are at hand."""
+  """Yields what _computed does, of logits that are known already."""
   shape = manifest["num_examples"], manifest["num_logits"]
   if logits.shape != shape:
     raise UserError(f"logits have the shape {logits.shape}, not {shape}")

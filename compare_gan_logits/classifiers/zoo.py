@@ -33,7 +33,7 @@ def _specs():
       licence="Apache-2.0",
       source="its TF-Hub page: RGB in [0, 1], 224 px, 1001 logits with the "
       "background class first; the paper's standard ResNet-152",
-      verified="not verified: the module was not at hand",
+      verified="not verified: the module was not available",
     ),
     Spec(
       name="robust_resnet152",
@@ -44,7 +44,7 @@ def _specs():
       licence="Apache-2.0",
       source="its TF-Hub page: RGB in [-1, 1], 224 px, decay_rate=0; trained by "
       "Qin et al. (2019); the paper's robust ResNet-152",
-      verified="not verified: the module was not at hand",
+      verified="not verified: the module was not available",
     ),
     Spec(
       name=NPZ,
@@ -72,7 +72,7 @@ def _specs():
       licence="Apache-2.0",
       source="its TF-Hub page: RGB in [0, 1], 299 px, 1001 logits with the "
       "background class first; the paper's Inception-V3",
-      verified="not verified: the module was not at hand",
+      verified="not verified: the module was not available",
     ),
     Spec(
       name="efficientnet_lite0",

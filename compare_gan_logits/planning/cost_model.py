@@ -1,4 +1,4 @@
-"""What a training step costs on a machine that is not at hand.
+"""What a training step costs on a machine that need not be there.
 
 The operations, the bytes and the all-reduces are read off the graph that training
 builds, at two small batches: all of them are affine in the batch, so two graphs give
@@ -85,7 +85,7 @@ class Device:
       )
 
 
-_ASSUMED = 0.3  # of the peak, on hardware that was not to be had
+_ASSUMED = 0.3  # of the peak, on hardware that was not available
 _TPU_V3 = (
   "Cloud TPU documentation, 'TPU v3': a chip of two cores has 123 TFLOP/s "
   "(bfloat16; float32 convolutions are rounded to it by default), 32 GiB, 900 "
