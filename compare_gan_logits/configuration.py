@@ -230,7 +230,7 @@ def _range(parameter, default):
     return _RANGES[parameter]
   if isinstance(default, tuple) and default:
     return _FINITE if isinstance(default[0], float) else _range(parameter, default[0])
-  if _kind(default) != "a number":
+  if isinstance(default, tuple) or _kind(default) != "a number":
     return None
   if isinstance(default, int):
     return _COUNT if default else _NOT_NEGATIVE

@@ -60,8 +60,9 @@ def folder(tmp_path_factory):
   """A run of 20 steps, in two goes, with its module."""
   folder = tmp_path_factory.mktemp("smoke")
   tiny.write_training(folder, "run_config.save_checkpoints_steps = 10\n")
-  train(sys.executable, folder, 10)
-  assert "step 20/20" in train(sys.executable, folder, 20)
+  for steps in (10, 20):
+    train(sys.executable, folder, steps)
+    assert tf.train.latest_checkpoint(str(folder / "run")).endswith(f"-{steps}")
   return folder
 
 
@@ -148,5 +149,6 @@ def test_a_checkpoint_and_a_module_are_taken_by_the_other_tensorflow(
   np.testing.assert_allclose(
     generate(taker, module, tmp_path), generate(maker, module, tmp_path), atol=1e-5
   )
-  assert "step 4/4" in train(taker, tmp_path, 4)
+  train(taker, tmp_path, 4)
+  assert tf.train.latest_checkpoint(str(tmp_path / "run")).endswith("-4")
   assert Inverter.load(str(module)).info["step"] == 4

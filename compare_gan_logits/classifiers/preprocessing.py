@@ -81,8 +81,7 @@ class Preprocessing:
       raise UserError(f"a classifier takes 1 or 3 colours, not {self.colors}")
     for name in ("mean", "std"):
       value = getattr(self, name)
-      value = (value,) if np.isscalar(value) else value
-      value = tuple(float(v) for v in value)
+      value = tuple(float(v) for v in np.atleast_1d(value))
       if len(value) not in (1, self.colors):
         raise UserError(
           f"{name} has {len(value)} values for {self.colors} channels; "
@@ -102,7 +101,7 @@ class Preprocessing:
     if self.channel_order == "bgr":
       images = tf.reverse(images, axis=[-1])
     images = self.low + (self.high - self.low) * images
-    return (images - np.float32(self.mean)) / np.float32(self.std)
+    return (images - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
 
 
 def resize_weights(source: int, target: int, method: str) -> np.ndarray:

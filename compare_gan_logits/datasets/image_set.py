@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -160,9 +161,9 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
         "again, or prepare the data set anew"
       ) from error
 
-  def _damaged_file(self):
+  def _damaged_file(self) -> os.PathLike | str | None:
     """The first damaged file of records, or None."""
-    del self
+    return None
 
   def names(self, split: str) -> list | None:
     """The name of each id's picture within the set, or None for a set without names."""

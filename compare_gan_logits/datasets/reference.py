@@ -214,7 +214,8 @@ class ImageDatasetV2(ImageDataset):
     if self.num_classes is None:
       return []
     if not self._fake and not self._overrides("_load_dataset"):
-      label = self._builder.info.features.get("label")
+      features: Any = self._builder.info.features
+      label = features.get("label")
       names = getattr(label, "names", None)
       if names and len(names) == self.num_classes:
         return list(names)
@@ -337,7 +338,8 @@ class ImageDatasetV2(ImageDataset):
   def _decode(self, payload):
     if not self._by_record:
       return payload
-    return self._parse_fn(self._builder.info.features.deserialize_example(payload))
+    features: Any = self._builder.info.features
+    return self._parse_fn(features.deserialize_example(payload))
 
   def _numbered(self, split):
     """(id, record or (image, label)) of a split, in file order."""

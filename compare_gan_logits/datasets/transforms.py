@@ -86,7 +86,7 @@ class Transform:
       uint8 [size, size, c].
     """
     method = self.train_crop if split == "train" else self.eval_crop
-    top, left, height, width = crop_box(image.shape[:2], method, rng)
+    top, left, height, width = crop_box((image.shape[0], image.shape[1]), method, rng)
     image = image[top : top + height, left : left + width]
     if self.antialias:
       image = image_lib.stretch(image, size)

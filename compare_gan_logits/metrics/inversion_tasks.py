@@ -31,9 +31,10 @@ class _PixelTask(eval_task.EvalTask):
 
   def _images(self, *dsets: eval_utils.EvalDataSample) -> list[np.ndarray]:
     """The same places in each sample, as images [n, h, w, c] in [0, 1]."""
-    total = min(len(dset.images) for dset in dsets)
+    images: list[Any] = [dset.images for dset in dsets]  # not yet discarded
+    total = min(map(len, images))
     chosen = np.random.default_rng(self._seed).permutation(total)[: self._num_images]
-    return [eval_utils.from_rgb_bytes(dset.images[np.sort(chosen)]) for dset in dsets]
+    return [eval_utils.from_rgb_bytes(values[np.sort(chosen)]) for values in images]
 
 
 class ReconstructionTask(_PixelTask):
@@ -66,7 +67,7 @@ class ReconstructionTask(_PixelTask):
       generated, originals = (
         np.broadcast_to(x, [*x.shape[:-1], 3]) for x in (generated, originals)
       )
-    scores = {
+    scores: dict[str, Any] = {
       "psnr": np.mean(similarity.psnr(originals, generated)),
       "ssim": np.mean(similarity.ssim(originals, generated)),
     }

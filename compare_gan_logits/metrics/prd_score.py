@@ -107,14 +107,19 @@ def compute_prd_from_embedding(
   return precision, recall
 
 
-def _cluster_into_bins(eval_data, ref_data, num_clusters):
+def _cluster_into_bins(
+  eval_data: np.ndarray, ref_data: np.ndarray, num_clusters: int
+) -> tuple[np.ndarray, np.ndarray]:
   """The shares of both sets that fall into each of their common clusters."""
   features = np.concatenate([eval_data, ref_data]).astype(np.float64)
-  _, clusters = vq.kmeans2(
-    features, num_clusters, minit="++", seed=np.random.randint(2**31)
-  )
-  parts = clusters[: len(eval_data)], clusters[len(eval_data) :]
-  return tuple(np.bincount(part, minlength=num_clusters) / len(part) for part in parts)
+  seed = np.random.randint(2**31)
+  # Newer releases of SciPy call it rng, and take both; older ones know only seed.
+  _, clusters = vq.kmeans2(features, num_clusters, minit="++", seed=seed)  # pyright: ignore[reportCallIssue]
+
+  def shares(part):
+    return np.bincount(part, minlength=num_clusters) / len(part)
+
+  return shares(clusters[: len(eval_data)]), shares(clusters[len(eval_data) :])
 
 
 def prd_to_max_f_beta_pair(
@@ -133,7 +138,7 @@ def prd_to_max_f_beta_pair(
   )
 
 
-def _prd_to_f_beta(precision, recall, beta=1, epsilon=1e-10):
+def _prd_to_f_beta(precision, recall, beta=1.0, epsilon=1e-10):
   """F_beta at each point of a curve; 0 where both are 0."""
   precision, recall = np.asarray(precision), np.asarray(recall)
   for values in (precision, recall):
@@ -173,7 +178,7 @@ def plot(
     axes.plot(recall, precision, alpha=0.5, label=labels[i] if labels else None)
   axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Recall", ylabel="Precision")
   if labels:
-    axes.legend(loc=legend_loc)
+    axes.legend(loc=legend_loc)  # pyright: ignore[reportArgumentType]
   if out_path is None:
     pyplot.show()
   else:
