@@ -37,6 +37,7 @@ def export_module(
   standing_images=4096,
   standing_batch_size=256,
   training_seconds=None,
+  with_saved_model=True,
 ):
   """Writes the module folder of one checkpoint, whole or not at all.
 
@@ -52,6 +53,8 @@ def export_module(
       accumulated. They depend on the condition, so it is never a random one.
     standing_batch_size: images per batch of that pass.
     training_seconds: what the run took so far, for inversion.json.
+    with_saved_model: whether to write saved_model/ as well, which takes as long as the
+      rest and which an evaluation does not read.
 
   Returns:
     The description written to inversion.json.
@@ -76,7 +79,8 @@ def export_module(
     _export_hub(gan, {}, standing, folder)
     for path in [*tf.io.gfile.glob(standing + "*"), os.path.join(folder, "checkpoint")]:
       tf.io.gfile.remove(path)
-    _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
+    if with_saved_model:
+      _export_saved_model(folder, gan, os.path.join(folder, SAVED_MODEL))
     facts = _describe(gan, dataset, classifier, architecture, step, module_dir)
     facts["training_seconds"] = training_seconds
     return module_format.write(folder, facts, module_dir)

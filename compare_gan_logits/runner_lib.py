@@ -387,7 +387,10 @@ class Run:
     return max((step for step, _ in checkpoints.of_run(self.model_dir)), default=0)
 
   def export(
-    self, checkpoint_path: str | None = None, module_dir: str | None = None
+    self,
+    checkpoint_path: str | None = None,
+    module_dir: str | None = None,
+    with_saved_model: bool = True,
   ) -> str:
     """Exports a checkpoint (the last one) as a module; returns its folder."""
     if checkpoint_path is None:
@@ -412,6 +415,7 @@ class Run:
       module_dir,
       seed=self._seed(),
       training_seconds=hooks.TrainingTime.read(self.model_dir),
+      with_saved_model=with_saved_model,
     )
     return module_dir
 
@@ -442,7 +446,7 @@ class Run:
     module_dir = os.path.join(self.model_dir, "tfhub", str(step))
     try:
       if not files.is_file(os.path.join(module_dir, "saved_model.pb")):
-        self.export(checkpoint_path, module_dir)
+        self.export(checkpoint_path, module_dir, with_saved_model=False)
     except UserError:
       if (step, checkpoint_path) in checkpoints.of_run(self.model_dir):
         raise

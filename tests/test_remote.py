@@ -61,6 +61,7 @@ class Classifier:
     name = "made up"
 
   num_logits = 7
+  only_known_images = False
 
   def describe(self):
     return {"preprocessing": {}}
