@@ -110,7 +110,7 @@ def read(module_dir: str) -> dict[str, Any]:
   info = files.read_json(path)
   wrong = _wrong_fields(info)
   if wrong:
-    raise UserError(f"{path} is damaged ({', '.join(wrong)}); export the module again")
+    raise UserError(f"{path} is damaged ({', '.join(wrong)}); copy or export the module again")
   if info.get("format") not in _READABLE:
     raise UserError(
       f"{path} is of format {info.get('format')!r}, and this version of the program "
@@ -140,8 +140,10 @@ def _wrong_fields(info: Any) -> list[str]:
   if info["colors"] not in (1, 3) or min(sizes) < 1:
     wrong.append("impossible sizes")
   names = info["class_names"]
-  if len(names) < info["num_logits"] or not all(isinstance(n, str) for n in names):
+  if not all(isinstance(n, str) for n in names):
     wrong.append("class_names")
+  elif len(names) < info["num_logits"]:
+    wrong.append(f"{info['num_logits']} logits, but {len(names)} class names")
   if not _is_classifier(info.get("classifier")):
     wrong.append("classifier")
   if not all(isinstance(d, str) for d in (info.get("files") or {}).values()):

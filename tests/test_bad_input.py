@@ -537,12 +537,6 @@ CASES = (
     ("bomb.png has more than 100 million pixels", "smaller"),
   ),
   Case(
-    "one_bad_among_good",
-    "reconstruct",
-    _PHOTO + "{mixed}",
-    ("text.png cannot be read",),
-  ),
-  Case(
     "samples_zero",
     "reconstruct",
     _PHOTO + "{photos} --samples 0",
@@ -569,7 +563,9 @@ CASES = (
   ),
   # The logit cache.
   Case("cache_no_output", "cache_logits", "--gin_config {gin}", ("--output",)),
-  Case("cache_no_config", "cache_logits", "--output {out}", ("classifier.handle",)),
+  Case(
+    "cache_no_config", "cache_logits", "--output {out}", ("--dataset", "--gin_config")
+  ),
   Case(
     "cache_no_shards",
     "cache_logits",
@@ -1179,8 +1175,27 @@ def test_debug_shows_the_traceback(world, server, tmp_path):
     tmp_path / "out",
   )
   assert done.returncode == 1
-  assert "Traceback" in done.stderr and "inversion.py" in done.stderr
+  assert "Traceback" in done.stderr and "module_format.py" in done.stderr
   assert "UserError" in done.stderr.strip().splitlines()[-1]
+
+
+def test_one_bad_file_among_good_ones_is_left_out_and_named(world, server, tmp_path):
+  done = server.run(
+    tmp_path,
+    "reconstruct",
+    "--module",
+    world["module"],
+    "--images",
+    world["mixed"],
+    "--output",
+    tmp_path / "out",
+  )
+  assert done.returncode == 0, done.stderr
+  assert "text.png cannot be read" in done.stderr
+  originals = sorted(
+    p.name for p in (tmp_path / "out" / "images").glob("*_original.png")
+  )
+  assert originals and not any("text" in name for name in originals)
 
 
 def test_legal_images_of_every_kind_are_converted_sensibly(world, server, tmp_path):
