@@ -33,10 +33,9 @@ def training_step(gin_file, *bindings):
     datasets.get_dataset(),
     from_gin(),
     runner_lib.get_options_dict(),
-    runner_lib.get_run_settings(),
-    "unused",
+    runner_lib.make_run_config(runner_lib.get_run_settings(), "unused"),
   )
-  params = {"batch_size": 4, "seed": 0}
+  params = {"batch_size": 4 * run.gan.num_sub_steps, "seed": 0}
   with tf.Graph().as_default() as graph:
     tf.train.get_or_create_global_step()
     features, labels = run.gan.input_fn(params).make_one_shot_iterator().get_next()

@@ -421,8 +421,11 @@ def _answer(pipe, arguments, way, clock):
   """Builds, then answers a number of steps with their seconds."""
   import tensorflow.compat.v1 as tf
 
+  from compare_gan_logits import classifiers
+  from compare_gan_logits import datasets
   from compare_gan_logits import devices
   from compare_gan_logits import main as trainer
+  from compare_gan_logits import runner_lib
   from compare_gan_logits.planning import cost_model
 
   tf.logging.set_verbosity(tf.logging.ERROR)
@@ -432,7 +435,13 @@ def _answer(pipe, arguments, way, clock):
   )
   trainer.parse_gin(FLAGS.gin_config, bindings)
   devices.configure()
-  run = trainer.make_run(tempfile.mkdtemp())
+  settings = runner_lib.get_run_settings()
+  run = runner_lib.Run(
+    datasets.get_dataset(),
+    classifiers.from_gin(),
+    runner_lib.get_options_dict(),
+    runner_lib.make_run_config(settings, tempfile.mkdtemp()),
+  )
   with _training_step(run, *_WAYS[way](run)) as (step, gflop):
     pipe.send({"gflop": gflop, "batch": run.options["batch_size"]})
     while True:
