@@ -270,7 +270,7 @@ def test_what_is_no_photo_is_told_and_the_page_lives_on(page, explorer, tmp_path
   wait_for(page, "return !document.getElementById('message').hidden")
   assert message(page) == (
     f"{path.name} cannot be read as an image (JPEG, PNG, GIF, WebP, "
-    "BMP and TIFF can); replace or remove it"
+    "BMP, TIFF and others can); replace or remove it"
   )
   put(page, "shift", 0.5)
   assert not message(page) and check(page, explorer).shift == 0.5
@@ -434,7 +434,7 @@ def test_a_thousand_classes_are_found_by_typing(browser, tmp_path):
         const start = performance.now();
         view = {...view, raised: [[config.classes[i], 1]]};
         sync();
-        paint(last);
+        draw(last);
         classNamed("zzz");
         document.body.offsetHeight;
         times.push(performance.now() - start);
