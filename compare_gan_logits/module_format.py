@@ -110,7 +110,9 @@ def read(module_dir: str) -> dict[str, Any]:
   info = files.read_json(path)
   wrong = _wrong_fields(info)
   if wrong:
-    raise UserError(f"{path} is damaged ({', '.join(wrong)}); copy or export the module again")
+    raise UserError(
+      f"{path} is damaged ({', '.join(wrong)}); copy or export the module again"
+    )
   if info.get("format") not in _READABLE:
     raise UserError(
       f"{path} is of format {info.get('format')!r}, and this version of the program "
