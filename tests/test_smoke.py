@@ -25,13 +25,19 @@ LOGITS = np.linspace(-3, 3, 20, dtype=np.float32).reshape(2, 10)
 Z = np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)
 
 
+def environment():
+  """That of another interpreter: without what this one's TensorFlow needs."""
+  kept = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+  return {**kept, "PYTHONPATH": forking.ROOT}
+
+
 def command(python, folder, *arguments):
   """Runs a command of the program from an empty folder; its stdout."""
   folder.mkdir(exist_ok=True)
   done = subprocess.run(
     [python, "-m", "compare_gan_logits.cli.dispatch", *map(str, arguments)],
     cwd=folder,
-    env={**os.environ, "PYTHONPATH": forking.ROOT},
+    env=environment(),
     capture_output=True,
     text=True,
     timeout=900,
@@ -127,7 +133,7 @@ def generate(python, module, folder):
   code.write_text(_GENERATE)
   subprocess.run(
     [python, code, module, folder / "inputs.npz", out],
-    env={**os.environ, "PYTHONPATH": forking.ROOT},
+    env=environment(),
     check=True,
     timeout=300,
   )
