@@ -111,7 +111,8 @@ def test_a_cache_ends_when_its_reader_goes(folder):
     "40",
     stdout=subprocess.PIPE,
   )
-  assert "40 of 40 shards" in started.stdout.readline()
+  lines = iter(started.stdout.readline, "")
+  assert any("40 of 40 shards" in line for line in lines)
   started.stdout.close()
   assert started.wait(120) == 141
   assert "Traceback" not in started.stderr.read()
