@@ -16,6 +16,7 @@ from compare_gan_logits import datasets
 from compare_gan_logits import devices
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import from_gin
+from compare_gan_logits.gans import fidelity_gan  # noqa: F401, gin knows it
 
 
 SMALL = [

@@ -848,14 +848,22 @@ def _optimizer(optimizer_fn, learning_rate, name, use_tpu):
   return tf.tpu.CrossShardOptimizer(optimizer) if use_tpu else optimizer
 
 
+def _parts(value, number):
+  """Equal parts of a batch, in order; no GPU splits integers, but all slice them."""
+  if not value.dtype.is_integer:
+    return tf.split(value, number)
+  size = int(value.shape[0]) // number
+  return [value[i * size : (i + 1) * size] for i in range(number)]
+
+
 def _split(features, labels, number):
   """[(features, labels)] of `number` parts of equal size, one after the other."""
   if number == 1:
     return [(dict(features), labels)]
-  parts = {name: tf.split(value, number) for name, value in features.items()}
+  parts = {name: _parts(value, number) for name, value in features.items()}
   return [
     ({name: values[i] for name, values in parts.items()}, part)
-    for i, part in enumerate(tf.split(labels, number))
+    for i, part in enumerate(_parts(labels, number))
   ]
 
 
