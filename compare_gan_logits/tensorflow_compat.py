@@ -25,10 +25,12 @@ from compare_gan_logits.errors import UserError
 
 OLDEST, NEWEST = (2, 15), (2, 21)
 _LAST_WITH_ESTIMATOR = (2, 15)
-# What TensorFlow's libraries say while they are loaded: notes, and on a machine without
-# a GPU an "error" that there is none.
+# What TensorFlow's libraries say while they are loaded: notes, on a machine without a
+# GPU an "error" that there is none, and three of 2.15 that it has registered a library
+# of CUDA already.
 _CHATTER = re.compile(
   rb"I\d{4} |WARNING: All log messages before absl::|E\d{4} .*cuInit"
+  rb"|.* Unable to register cu\w+ factory: "
 )
 _DRIVER = "/proc/driver/nvidia"
 _REMEDY = "install this program with `pip install .` into an environment of its own"

@@ -66,7 +66,7 @@ def form(tmp_path, monkeypatch):
     exec("\n".join(lines), {})
     return list(commands)
 
-  assert "#@title" in cell and 'REPOSITORY = ""  #@param' in cell
+  assert "# @title" in cell and 'REPOSITORY = ""  # @param' in cell
   return execute
 
 
