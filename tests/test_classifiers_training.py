@@ -228,7 +228,46 @@ def test_refusals(dataset, tmp_path):
     training.train(dataset, str(tmp_path / "new"), method="faster", **QUICK)
   with pytest.raises(UserError, match="efficientnet_lite0"):
     training.train(dataset, str(tmp_path / "new"), init="resnet", **QUICK)
+  with pytest.raises(UserError, match="did you mean 'vit'"):
+    training.train(dataset, str(tmp_path / "new"), network="vitt", **QUICK)
+  with pytest.raises(UserError, match="--init or --network"):
+    training.train(
+      dataset, str(tmp_path / "new"), init="efficientnet_lite0", network="vit", **QUICK
+    )
+  mixed = training.Extras("mixed", mix=lambda images, labels, step: (images, labels))
+  with pytest.raises(UserError, match="mixes no batches"):
+    training.train(dataset, str(tmp_path / "new"), True, extras=mixed, **QUICK)
   assert os.listdir(tmp_path) == ["taken"]
+
+
+def test_extras_take_part(dataset, tmp_path):
+  """A loss of its own variables is trained along; mixed batches are what is learnt."""
+  seen = []
+
+  def towards_mean(images, outputs):
+    guess = tf.get_variable("guess", [], initializer=tf.zeros_initializer())
+    return tf.square(guess - 1.0) + 0.0 * tf.reduce_sum(outputs["features"])
+
+  def all_of_class_3(images, labels, step):
+    seen.append(step)
+    return images, np.tile(np.eye(10)[3], [len(labels), 1])
+
+  extras = training.Extras("a pull and a class", towards_mean, all_of_class_3)
+  output = str(tmp_path / "classifier")
+  training.train(dataset, output, extras=extras, **QUICK)
+  images, _ = dataset.arrays("validation", limit=32)
+  assert np.all(classifiers.load(output).predict(images).argmax(axis=1) == 3)
+  assert seen == list(range(60))
+  facts = files.read_json(os.path.join(output, "classifier.json"))["training"]
+  assert facts["extras"] == "a pull and a class"
+
+
+def test_a_feature_map_is_an_output(dataset, tmp_path):
+  output = str(tmp_path / "classifier")
+  training.train(dataset, output, network="resnet", **{**SHORT, "steps": 1})
+  assert classifiers.load(output, output="spatial").num_logits == 8 * 8 * 32
+  assert classifiers.load(output, output="spatial", pool=1).num_logits == 32
+  assert classifiers.load(output).num_logits == 10
 
 
 def test_the_command(tmp_path):

@@ -56,20 +56,25 @@ def convnet(
   features: int = 128,
 ) -> Outputs:
   """Strided 3x3 convolutions, one for each of `widths` and more down to 4 px, then
-  two linear layers."""
+  two linear layers. Its "spatial" [b, h, w, c] is the map of about a quarter of the
+  picture's size."""
   x = images
   widths = list(widths)
+  maps = []
   while x.shape[1] > 4 or widths:
     width = widths.pop(0) if widths else x.shape[-1]
-    x = tf.nn.relu(_conv(x, width, 3, f"conv_{x.shape[1]}", stride=2))
+    x = tf.nn.relu(convolution(x, width, 3, f"conv_{x.shape[1]}", stride=2))
+    maps.append(x)
+  spatial = maps[len(maps) // 2]
   x = tf.reshape(x, [-1, np.prod(x.shape.as_list()[1:])])
-  x = tf.nn.relu(_linear(x, features, "features"))
-  return {"features": x, "logits": _linear(x, num_classes, "logits")}
+  x = tf.nn.relu(linear(x, features, "features"))
+  logits = linear(x, num_classes, "logits")
+  return {"features": x, "logits": logits, "spatial": spatial}
 
 
 def efficientnet_lite0(images: tf.Tensor, num_classes: int = 1000) -> Outputs:
   """EfficientNet-Lite0: B0 without squeeze-and-excitation, ReLU6 throughout."""
-  x = tf.nn.relu6(_conv(images, 32, 3, "stem", stride=2))
+  x = tf.nn.relu6(convolution(images, 32, 3, "stem", stride=2))
   number = 0
   for kernel, stride, expansion, channels, repeats in _B0:
     for repeat in range(repeats):
@@ -77,31 +82,31 @@ def efficientnet_lite0(images: tf.Tensor, num_classes: int = 1000) -> Outputs:
         x, channels, kernel, stride if repeat == 0 else 1, expansion, f"block{number}"
       )
       number += 1
-  x = tf.nn.relu6(_conv(x, 1280, 1, "head"))
+  x = tf.nn.relu6(convolution(x, 1280, 1, "head"))
   x = tf.reduce_mean(x, axis=[1, 2])
-  return {"features": x, "logits": _linear(x, num_classes, "logits")}
+  return {"features": x, "logits": linear(x, num_classes, "logits")}
 
 
 def _inverted_residual(x, channels, kernel, stride, expansion, name):
   with tf.variable_scope(name):
     y = x
     if expansion != 1:
-      y = tf.nn.relu6(_conv(y, expansion * x.shape[-1], 1, "expand"))
+      y = tf.nn.relu6(convolution(y, expansion * x.shape[-1], 1, "expand"))
     y = tf.nn.relu6(_depthwise(y, kernel, stride, "depthwise"))
-    y = _conv(y, channels, 1, "project")
+    y = convolution(y, channels, 1, "project")
     return x + y if stride == 1 and x.shape[-1] == channels else y
 
 
 def squeezenet1_1(images: tf.Tensor, num_classes: int = 1000) -> Outputs:
   """SqueezeNet-1.1; its features are spatial means, of which it has no linear layer:
   logits are the spatial mean of a 1x1 convolution."""
-  x = tf.nn.relu(_conv(images, 64, 3, "conv1", stride=2, padding="VALID"))
+  x = tf.nn.relu(convolution(images, 64, 3, "conv1", stride=2, padding="VALID"))
   x = tf.nn.max_pool2d(x, 3, 2, "VALID")
   for number, (squeeze, expand) in enumerate(_FIRES, start=2):
     x = _fire(x, squeeze, expand, f"fire{number}")
     if number in (3, 5):
       x = tf.nn.max_pool2d(x, 3, 2, "VALID")
-  logits = _conv(x, num_classes, 1, "conv10")
+  logits = convolution(x, num_classes, 1, "conv10")
   return {
     "features": tf.reduce_mean(x, axis=[1, 2]),
     "logits": tf.reduce_mean(logits, axis=[1, 2]),
@@ -110,10 +115,14 @@ def squeezenet1_1(images: tf.Tensor, num_classes: int = 1000) -> Outputs:
 
 def _fire(x, squeeze, expand, name):
   with tf.variable_scope(name):
-    x = tf.nn.relu(_conv(x, squeeze, 1, "squeeze1x1"))
+    x = tf.nn.relu(convolution(x, squeeze, 1, "squeeze1x1"))
     return tf.nn.relu(
       tf.concat(
-        [_conv(x, expand, 1, "expand1x1"), _conv(x, expand, 3, "expand3x3")], axis=-1
+        [
+          convolution(x, expand, 1, "expand1x1"),
+          convolution(x, expand, 3, "expand3x3"),
+        ],
+        axis=-1,
       )
     )
 
@@ -126,32 +135,45 @@ def resnet152(
   The 3x3 convolution of a bottleneck has the stride, as in PyTorch's; the padding is
   TensorFlow's.
   """
-  x = tf.nn.relu(_conv(images, 64, 7, "conv0", stride=2))
+  x = tf.nn.relu(convolution(images, 64, 7, "conv0", stride=2))
   x = tf.nn.max_pool2d(x, 3, 2, "SAME")
   for group, count in enumerate(blocks):
     for block in range(count):
       stride = 2 if group > 0 and block == 0 else 1
       x = _bottleneck(x, 64 * 2**group, stride, f"group{group}/block{block}")
   x = tf.reduce_mean(x, axis=[1, 2])
-  return {"features": x, "logits": _linear(x, num_classes, "linear")}
+  return {"features": x, "logits": linear(x, num_classes, "linear")}
 
 
 def _bottleneck(x, width, stride, name):
   with tf.variable_scope(name):
-    y = tf.nn.relu(_conv(x, width, 1, "conv1"))
-    y = tf.nn.relu(_conv(y, width, 3, "conv2", stride=stride))
-    y = _conv(y, 4 * width, 1, "conv3")
+    y = tf.nn.relu(convolution(x, width, 1, "conv1"))
+    y = tf.nn.relu(convolution(y, width, 3, "conv2", stride=stride))
+    y = convolution(y, 4 * width, 1, "conv3")
     if x.shape[-1] != 4 * width:
-      x = _conv(x, 4 * width, 1, "convshortcut", stride=stride)
+      x = convolution(x, 4 * width, 1, "convshortcut", stride=stride)
     return tf.nn.relu(x + y)
 
 
-def _conv(x, width, kernel, name, stride=1, padding="SAME"):
+def convolution(
+  x: tf.Tensor,
+  width: int,
+  kernel: int,
+  name: str,
+  stride: int = 1,
+  padding: str = "SAME",
+  gain: float = 2.0,
+) -> tf.Tensor:
+  """Convolution of x [b, h, w, c] with a bias, to `width` channels.
+
+  gain: variance of the initial weights times their fan-in; 2 is for ReLU (He et al.,
+  2015), 1 for a linear layer.
+  """
   with tf.variable_scope(name):
     weights = tf.get_variable(
       "kernel",
       [kernel, kernel, x.shape[-1], width],
-      initializer=tf.initializers.variance_scaling(2.0),
+      initializer=tf.initializers.variance_scaling(gain),
     )
     return tf.nn.conv2d(x, weights, strides=stride, padding=padding) + _bias(width)
 
@@ -167,7 +189,8 @@ def _depthwise(x, kernel, stride, name):
     return x + _bias(x.shape[-1])
 
 
-def _linear(x, width, name):
+def linear(x: tf.Tensor, width: int, name: str) -> tf.Tensor:
+  """Linear map of x [b, c] with a bias, to [b, width]."""
   with tf.variable_scope(name):
     weights = tf.get_variable(
       "kernel", [x.shape[-1], width], initializer=tf.initializers.variance_scaling(1.0)

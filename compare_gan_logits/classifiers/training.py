@@ -28,6 +28,7 @@ from compare_gan_logits import files
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.classifiers import converted
 from compare_gan_logits.classifiers import networks
+from compare_gan_logits.classifiers import small_networks
 from compare_gan_logits.classifiers import zoo
 from compare_gan_logits.classifiers.classifier import Classifier
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
@@ -120,15 +121,33 @@ class Network:
   learning_rate: float
 
 
-def _network(dataset, init, size):
+@dataclasses.dataclass(frozen=True)
+class Extras:
+  """What a training has beside the cross-entropy of its images.
+
+  Attributes:
+    name: recorded with the classifier; a resumed run must have the same.
+    loss: graph function of (images [b, h, w, c] in [0, 1], outputs of the network) ->
+      scalar that is added; variables that it makes are trained along.
+    mix: function of (images, labels int [b], step) -> (images, targets
+      [b, classes]), numpy, that takes the batch's place in ordinary training. A
+      function of its arguments alone, so that a resumed run has the same batches.
+  """
+
+  name: str
+  loss: Callable[[tf.Tensor, networks.Outputs], tf.Tensor] | None = None
+  mix: Callable[[np.ndarray, np.ndarray, int], tuple] | None = None
+
+
+def _network(dataset, init, network, size):
   """The network for a data set, from scratch or from ImageNet weights."""
   if init is None:
-    size = size or dataset.resolution
+    kind = small_networks.kind(network)
     return Network(
-      functools.partial(networks.convnet, num_classes=dataset.num_classes),
-      Preprocessing(size=size, colors=dataset.colors),
+      functools.partial(kind.build, num_classes=dataset.num_classes),
+      Preprocessing(size=size or dataset.resolution, colors=dataset.colors),
       {},
-      3e-3,
+      kind.learning_rate,
     )
   if init != "efficientnet_lite0":
     raise UserError(f"--init takes 'efficientnet_lite0', not {init!r}")
@@ -148,13 +167,14 @@ def _network(dataset, init, size):
   )
 
 
-@gin.configurable("train_classifier", denylist=["dataset", "output", "log"])
+@gin.configurable("train_classifier", denylist=["dataset", "output", "log", "extras"])
 def train(
   dataset: Any,
   output: str,
   robust: bool = False,
   init: str | None = None,
   size: int | None = None,
+  network: str = "cnn",
   method: str = "pgd",
   steps: int = 900,
   batch_size: int = 64,
@@ -165,6 +185,7 @@ def train(
   eval_examples: int = 500,
   test_examples: int | None = None,
   seed: int = 0,
+  extras: Extras | None = None,
   log: Callable[[str], None] = print,
 ) -> dict[str, float]:
   """Trains a classifier and exports it as a TF-Hub module (TF1 format).
@@ -178,21 +199,24 @@ def train(
     robust: adversarial training, with the attack bound as attack.* in gin.
     init: "efficientnet_lite0": fine-tunes that network from its ImageNet weights,
       with batch norms folded, and from its last layer where the data set knows its
-      classes' places among ImageNet's; None: a small convolutional network from scratch.
+      classes' places among ImageNet's; None: a small network from scratch.
     size: pixels that images are resized to; None: the data set's resolution, or 224
       with init.
+    network: kind of the small network, "cnn", "resnet", "vit" or "mixer" (see
+      small_networks.py); without init.
     method: "pgd", "fast" or "free".
     steps: updates of the weights.
     batch_size: images a step.
     learning_rate: Adam's first one, which falls linearly to zero; None: 3e-3 from
-      scratch, 3e-5 with init.
+      scratch (1e-3 for "vit" and "mixer"), 3e-5 with init.
     warmup_steps: steps in which the training attack's epsilon grows from 0 to its own;
       pretrained weights fall to chance under the whole of it at once. Not for "free".
     replays: times that "free" replays each batch.
     eval_every: steps between lines of progress.
     eval_examples: validation images for those lines, about.
     test_examples: validation images for the final figures, about; None: all.
-    seed: of the initial weights and of the attacks' starts.
+    seed: of the initial weights.
+    extras: losses and mixed batches beside the cross-entropy; not for "free".
     log: function of a line of text.
 
   Returns:
@@ -207,11 +231,18 @@ def train(
     )
   if robust and method == "free" and Attack().norm != "linf":
     raise UserError("train_classifier.method 'free' is for attack.norm 'linf' only")
+  if extras and robust and (extras.mix or method == "free"):
+    raise UserError(
+      "train_classifier mixes no batches, and 'free' has no extra loss, in adversarial "
+      "training; leave extras out"
+    )
+  if init is not None and network != "cnn":
+    raise UserError("give --init or --network, not both: init names its network")
   if os.path.isdir(output) and os.listdir(output):
     raise UserError(f"{output} is not empty; name another folder or remove it")
   for split in ("train", "validation"):
     dataset.check_labelled(split)
-  network = _network(dataset, init, size)
+  built = _network(dataset, init, network, size)
   method = method if robust else None
   settings = dict(
     dataset=dataset.name,
@@ -220,22 +251,27 @@ def train(
     steps=steps,
     seed=seed,
     batch_size=batch_size,
-    learning_rate=learning_rate or network.learning_rate,
+    learning_rate=learning_rate or built.learning_rate,
     warmup_steps=warmup_steps,
-    preprocessing=dataclasses.asdict(network.preprocessing),
+    preprocessing=dataclasses.asdict(built.preprocessing),
     attack=dataclasses.asdict(Attack()),
   )
+  if network != "cnn":
+    settings["network"] = network  # The records of earlier runs have none.
+  if extras:
+    settings["extras"] = extras.name
   settings = json.loads(json.dumps(settings))  # As a checkpoint's record reads.
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
     trainer = _Trainer(
       dataset,
-      network,
+      built,
       method,
       steps,
       batch_size,
       settings["learning_rate"],
       warmup_steps,
+      extras,
     )
     with tf.Session() as session, files.locked(_checkpoint_folder(output), "training"):
       checkpoints = _Checkpoints(output, settings, session, trainer)
@@ -243,7 +279,7 @@ def train(
       batches = trainer.batches(session, step, replays if method == "free" else 1)
       started, first = time.time(), step
       while step < steps:
-        loss = trainer.step(session, next(batches))
+        loss = trainer.step(session, next(batches), step)
         step += 1
         if not np.isfinite(loss):
           checkpoints.give_up("the loss", step)
@@ -261,7 +297,7 @@ def train(
         f"({Attack().for_evaluation()}) {attacked:.2%}"
       )
       result = {"clean_accuracy": clean, "attacked_accuracy": attacked}
-      _export(dataset, network, checkpoints.latest(), output, {**settings, **result})
+      _export(dataset, built, checkpoints.latest(), output, {**settings, **result})
       checkpoints.remove()
   return result
 
@@ -321,17 +357,30 @@ class _Trainer:
   """Graph of one training step and of the accuracies."""
 
   def __init__(
-    self, dataset, network, method, steps, batch_size, learning_rate, warmup_steps
+    self,
+    dataset,
+    network,
+    method,
+    steps,
+    batch_size,
+    learning_rate,
+    warmup_steps,
+    extras=None,
   ):
     self._dataset = dataset
     self._batch_size = batch_size
+    self._extras = extras or Extras("")
     shape = [dataset.resolution, dataset.resolution, dataset.colors]
     self._images = tf.placeholder(tf.float32, [None] + shape)
     self._labels = tf.placeholder(tf.int32, [None])
+    self._targets = tf.placeholder(tf.float32, [None, dataset.num_classes])
+
+    def outputs_fn(images):
+      with tf.variable_scope(networks.SCOPE, reuse=tf.AUTO_REUSE):
+        return network.build(network.preprocessing.apply(images))
 
     def logits_fn(images):
-      with tf.variable_scope(networks.SCOPE, reuse=tf.AUTO_REUSE):
-        return network.build(network.preprocessing.apply(images))["logits"]
+      return outputs_fn(images)["logits"]
 
     logits_fn(self._images)
     self._assign_initial = networks.assign(network.initial)
@@ -343,19 +392,31 @@ class _Trainer:
     if method == "free":
       self._loss, self._update = self._free_step(logits_fn, [batch_size] + shape)
     else:
-      self._loss, self._update = self._step(logits_fn, method)
+      self._loss, self._update = self._step(outputs_fn, method)
     attacked = Attack().for_evaluation().perturb(self._images, self._labels, logits_fn)
     self._correct = [
       tf.nn.in_top_k(logits_fn(x), self._labels, 1) for x in (self._images, attacked)
     ]
 
-  def _step(self, logits_fn, method):
+  def _step(self, outputs_fn, method):
     """An ordinary step, or one on attacked images."""
     images = self._images
     if method:
       attack = self._training_attack(method)
-      images = attack.perturb(images, self._labels, logits_fn, self.global_step)
-    loss = tf.reduce_mean(cross_entropy(logits_fn(images), self._labels))
+      images = attack.perturb(
+        images, self._labels, lambda x: outputs_fn(x)["logits"], self.global_step
+      )
+    outputs = outputs_fn(images)
+    if self._extras.mix:
+      losses = tf.nn.softmax_cross_entropy_with_logits(
+        labels=self._targets, logits=outputs["logits"]
+      )
+    else:
+      losses = cross_entropy(outputs["logits"], self._labels)
+    loss = tf.reduce_mean(losses)
+    if self._extras.loss:
+      loss += self._extras.loss(images, outputs)
+      self.variables = tf.trainable_variables()  # with those of the loss
     return loss, self._optimizer.minimize(loss, self.global_step, self.variables)
 
   def _training_attack(self, method):
@@ -401,12 +462,14 @@ class _Trainer:
         yield batch
       done = 0
 
-  def step(self, session, batch):
+  def step(self, session, batch, number=0):
     """Updates the weights; returns the loss."""
     images, labels = batch
-    loss, _ = session.run(
-      [self._loss, self._update], {self._images: images, self._labels: labels}
-    )
+    feed = {self._images: images, self._labels: labels}
+    if self._extras.mix:
+      images, targets = self._extras.mix(images, labels, number)
+      feed = {self._images: images, self._targets: targets}
+    loss, _ = session.run([self._loss, self._update], feed)
     return loss
 
   def evaluate(self, session, limit=None):

@@ -6,6 +6,7 @@ classifier.handle takes. Epsilon, steps and the rest by gin, e.g.
 again.
 
   python tools/train_classifier.py --dataset embedded --output runs/robust --robust
+  python tools/train_classifier.py --output runs/vit --network vit
   python tools/train_classifier.py --dataset /data/photos@64 \
       --evaluate efficientnet_lite0
 """
@@ -22,6 +23,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("output", None, "Folder of the module to write.")
 flags.DEFINE_bool("robust", False, "Train adversarially.")
+flags.DEFINE_string(
+  "network",
+  None,
+  "Kind of small network that is trained from scratch: cnn (default), resnet, vit or "
+  "mixer.",
+)
 flags.DEFINE_string(
   "init", None, "Fine-tune from these ImageNet weights: efficientnet_lite0."
 )
@@ -60,7 +67,8 @@ def main(argv):
   print(devices.describe(), flush=True)
   dataset = datasets.get_dataset(FLAGS.dataset)
   if FLAGS.output:
-    training.train(dataset, FLAGS.output, FLAGS.robust, FLAGS.init)
+    chosen = {"network": FLAGS.network} if FLAGS.network else {}  # or what gin binds
+    training.train(dataset, FLAGS.output, FLAGS.robust, FLAGS.init, **chosen)
   else:
     _evaluate(classifiers.from_gin(FLAGS.evaluate), dataset, training)
 
