@@ -4,6 +4,10 @@
 # TensorFlow without GPU kernels:    make quickstart TENSORFLOW=./packaging/tensorflow-cpu
 # Requirements of a GPU as well:     make quickstart EXTRAS=gpu
 
+# A pipe fails where one of its commands does.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := runs/quickstart
@@ -21,17 +25,25 @@ NO_PYTHON := no Python from 3.9 to 3.13 here: install one (uv python install 3.1
 	install python3.12-venv, brew install python@3.12), or name one: make PYTHON=/path/to/python3.12
 
 .PHONY: quickstart test smoke bench lint types environment paper-dry-run
+# What a pattern makes on the way is kept.
+.SECONDARY:
 
 quickstart: $(VENV)/installed
-	$(BIN)/python tools/train_classifier.py --dataset embedded --output $(CLASSIFIERS)/standard
-	$(BIN)/python tools/train_classifier.py --dataset embedded --output $(CLASSIFIERS)/robust --robust
-	$(BIN)/python -m compare_gan_logits.main --gin_config gin_configs/quickstart.gin \
-		--gin_bindings "classifier.handle = '$(CLASSIFIERS)/robust'" --model_dir $(OUT)/robust
-	$(BIN)/python -m compare_gan_logits.main --gin_config gin_configs/quickstart.gin \
-		--gin_bindings "classifier.handle = '$(CLASSIFIERS)/standard'" --model_dir $(OUT)/standard
+	$(MAKE) -j2 $(OUT)/robust/module $(OUT)/standard/module
 	$(BIN)/python tools/reproduce.py --module robust=$(OUT)/robust/module --module standard=$(OUT)/standard/module \
 		--dataset embedded --output $(OUT)/report --only comparison,baselines
 	@echo "contact sheet and table: $(OUT)/report/report.html"
+
+# Neither training fills two cores, so the two run side by side. Each line of their output
+# begins with the name of the classifier.
+NAMED = 2>&1 | awk '{ print "$*: " $$0; fflush() }'
+$(OUT)/%/module: $(CLASSIFIERS)/%
+	$(BIN)/python -m compare_gan_logits.main --gin_config gin_configs/quickstart.gin \
+		--gin_bindings "classifier.handle = '$<'" --model_dir $(OUT)/$* $(NAMED)
+
+$(CLASSIFIERS)/robust: ROBUST := --robust
+$(CLASSIFIERS)/%:
+	$(BIN)/python tools/train_classifier.py --dataset embedded --output $@ $(ROBUST) $(NAMED)
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
