@@ -40,6 +40,7 @@ class Distribution:
     num_workers: processes.
     worker: this one's number, 0 for the chief.
     task: (type, index) of this one in TF_CONFIG.
+    peers: "host:port" of every other process.
 
   Raises:
     UserError: TF_CONFIG is missing or wrong, or there are not so many devices.
@@ -47,6 +48,7 @@ class Distribution:
 
   def __init__(self, kind="none", num_replicas=None):
     self.strategy, self.num_workers, self.worker = None, 1, 0
+    self.peers = []
     self.across_processes = kind == "multi_worker"
     if kind not in KINDS:
       raise UserError(f"--distribute {kind}: {nearest(kind, KINDS)}")
@@ -59,7 +61,9 @@ class Distribution:
     if kind == "mirrored":
       self.strategy = tf.distribute.MirroredStrategy(_devices(num_replicas))
     elif kind == "multi_worker":
-      self.num_workers, self.worker, self.task = _cluster()
+      addresses, self.worker, self.task = _cluster()
+      self.num_workers = len(addresses)
+      self.peers = [a for i, a in enumerate(addresses) if i != self.worker]
       print(
         f"worker {self.worker} of {self.num_workers}, waiting for the others",
         file=sys.stderr,
@@ -166,7 +170,7 @@ def _check_readable():
 
 
 def _cluster():
-  """(number of workers, this one's number, its task) by TF_CONFIG; the chief is 0.
+  """(addresses, this one's number, its task) by TF_CONFIG; the chief is the first.
 
   Raises:
     UserError: it is missing or wrong.
@@ -200,4 +204,4 @@ def _cluster():
       f"{_TF_CONFIG} is {text[:200]!r}, which does not say who trains; make "
       f"it like {_EXAMPLE}, index being that of this process"
     )
-  return len(names), place, task
+  return [*chiefs, *workers], place, task

@@ -28,6 +28,7 @@ from compare_gan_logits import export
 from compare_gan_logits import files
 from compare_gan_logits import hooks
 from compare_gan_logits import introduction
+from compare_gan_logits import peers
 from compare_gan_logits import tensorflow_compat
 from compare_gan_logits.classifiers import from_gin
 from compare_gan_logits.configuration import gin_errors_explained
@@ -292,11 +293,14 @@ class Run:
       if not self.distribution.across_processes:
         estimator.train(input_fn, hooks=training_hooks, max_steps=max_steps)
         return
-      tf.estimator.train_and_evaluate(
-        estimator,
-        tf.estimator.TrainSpec(input_fn, max_steps, training_hooks),
-        tf.estimator.EvalSpec(input_fn),
-      )
+      watch = peers.PeerWatch(self.distribution.peers, peers.leave)
+      training_hooks.append(peers.LastStep(watch, max_steps))
+      with watch.watching():
+        tf.estimator.train_and_evaluate(
+          estimator,
+          tf.estimator.TrainSpec(input_fn, max_steps, training_hooks),
+          tf.estimator.EvalSpec(input_fn),
+        )
       # Where TensorFlow has other workers than the chief save as well.
       scratch = os.path.join(
         self.model_dir, "tmp_{}_{}".format(*self.distribution.task)

@@ -117,10 +117,10 @@ class Workers:
         )
       )
 
-  def kill(self):
-    """Kills one worker in the middle of a step, then the others, which wait for it."""
-    for command in reversed(self.commands):
-      command.kill()
+  def kill_last(self):
+    """Kills one worker in the middle of a step; returns how the others then end."""
+    self.commands[-1].kill()
+    return [command.wait(60) for command in self.commands[:-1]]
 
   def wait(self):
     try:
@@ -172,7 +172,9 @@ def test_several_processes_one_of_them_killed(server, folder, start, expected, n
     while not (folder / name / "model.ckpt-3.index").exists():
       time.sleep(0.1)
       assert workers.commands[0].poll() is None
-    workers.kill()
+    (left,) = workers.kill_last()
+    assert left.returncode == 1 and "start all workers again" in left.stderr
+    assert "Traceback" not in left.stderr
     keep_only(folder, name, step=3)
   results = Workers(server, folder, name, number).wait()
   check(folder, name, expected)
@@ -233,7 +235,7 @@ def test_the_chief_is_the_first_worker(monkeypatch):
       task={"type": "worker", "index": "1"},
     ),
   )
-  assert distribution._cluster() == (3, 2, ("worker", 1))
+  assert distribution._cluster() == (["c:1", "a:1", "b:2"], 2, ("worker", 1))
 
 
 @pytest.mark.parametrize(
