@@ -107,12 +107,19 @@ def _describe(gan, dataset, classifier, architecture, step, module_dir):
     "colors": dataset.colors,
     "conditioning": gan.conditioning,
     "dataset": dataset.name,
+    "feature_shape": _feature_shape(gan, classifier),
     "gin_config": gin.operative_config_str() or gin.config_str(),
     "image_size": dataset.resolution,
     "num_logits": 0 if gan.conditioning == "none" else gan.condition_size,
     "step": step,
     "z_dim": gan.z_dim,
   }
+
+
+def _feature_shape(gan, classifier):
+  """[h, w, c] of logits that are a flattened feature map; None where they are none."""
+  shape = getattr(classifier, "feature_shape", None)
+  return None if shape is None or gan.conditioning == "none" else list(shape)
 
 
 def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, path):

@@ -45,6 +45,8 @@ class Inverter:
     colors: 1 (grey) or 3 (RGB).
     z_dim: size of the noise vector.
     num_logits: size of the condition.
+    feature_shape: (h, w, c) where the condition is a feature map, flattened in this
+      order of axes; else None.
     class_names: list of str, one per logit.
     classifier: classifiers.Classifier, or None for a module without one.
     role: classifiers.spec.Role, how the classifier was trained, or None where that is
@@ -66,6 +68,8 @@ class Inverter:
     self.colors: int = info["colors"]
     self.z_dim: int = info["z_dim"]
     self.num_logits: int = info["num_logits"]
+    shape = info.get("feature_shape")
+    self.feature_shape: tuple[int, int, int] | None = tuple(shape) if shape else None
     self.class_names: list[str] = list(info["class_names"])
     self.role = role
     self.name: str = os.path.basename(files.absolute(path))
@@ -182,7 +186,8 @@ class Inverter:
     """Images, float32 [n, h, w, c] in [0, 1], of logits [n, num_logits].
 
     Args:
-      logits: the condition (one-hot classes for a class-conditional module).
+      logits: the condition (one-hot classes for a class-conditional module); a
+        feature map may be [n, h, w, c] as well.
       z: noise [n, z_dim]; None: noise(n, seed).
       seed: of the noise.
 
@@ -190,6 +195,8 @@ class Inverter:
       UserError: the logits or z have another shape.
     """
     logits = np.asarray(logits, np.float32)
+    if self.feature_shape and logits.shape[1:] == self.feature_shape:
+      logits = logits.reshape(len(logits), self.num_logits)
     z = self.noise(len(logits), seed) if z is None else np.asarray(z)
     for name, value, size in (
       ("logits", logits, self.num_logits),

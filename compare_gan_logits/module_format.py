@@ -12,6 +12,7 @@ Fields (`FIELDS` are in every file, `OPTIONAL` may be left out or null):
   dataset           str, what the generator was trained on
   step              int, generator updates
   architecture      str, options.architecture
+  feature_shape     [h, w, c] of logits that are a feature map, flattened in this order
   classifier        object, Classifier.describe(): handle, preprocessing, digest, role
   created           str, ISO 8601, UTC
   files             object, SHA-256 of every file of the module
@@ -30,6 +31,7 @@ absolute handles.
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from typing import Any
 
@@ -59,6 +61,7 @@ OPTIONAL = {
   "architecture": str,
   "classifier": dict,
   "created": str,
+  "feature_shape": list,
   "files": dict,
   "gin_config": str,
   "training_seconds": (int, float),
@@ -146,11 +149,21 @@ def _wrong_fields(info: Any) -> list[str]:
     wrong.append("class_names")
   elif len(names) < info["num_logits"]:
     wrong.append(f"{info['num_logits']} logits, but {len(names)} class names")
+  if not _is_feature_shape(info.get("feature_shape"), info["num_logits"]):
+    wrong.append("feature_shape")
   if not _is_classifier(info.get("classifier")):
     wrong.append("classifier")
   if not all(isinstance(d, str) for d in (info.get("files") or {}).values()):
     wrong.append("files")
   return wrong
+
+
+def _is_feature_shape(shape: Any, num_logits: int) -> bool:
+  """Whether so many logits are a feature map of that shape; None is no map."""
+  if shape is None:
+    return True
+  sizes = [n for n in shape if type(n) is int and n > 0]
+  return len(sizes) == len(shape) == 3 and math.prod(sizes) == num_logits
 
 
 def _is_classifier(facts: Any) -> bool:

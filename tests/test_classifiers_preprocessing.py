@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 from tensorflow import keras
 
+from compare_gan_logits import resizing
 from compare_gan_logits.classifiers import keras_models
 from compare_gan_logits.classifiers import preprocessing
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
@@ -36,9 +37,9 @@ def test_one_pixel_by_hand():
 def test_two_pixels_to_four_by_hand():
   row = np.array([0.0, 1.0], np.float32).reshape(1, 1, 2, 1)
   images = np.repeat(row, 2, axis=1)
-  result = run(lambda x: preprocessing.resize(x, 4), images)
+  result = run(lambda x: resizing.resize(x, 4), images)
   np.testing.assert_allclose(result[0, 2, :, 0], [0, 0.25, 0.75, 1], atol=1e-6)
-  back = run(lambda x: preprocessing.resize(x, 1), images)
+  back = run(lambda x: resizing.resize(x, 1), images)
   np.testing.assert_allclose(back, 0.5, atol=1e-6)
 
 
@@ -49,7 +50,7 @@ def test_two_pixels_to_four_by_hand():
 @pytest.mark.parametrize("source, target", [(64, 224), (64, 24), (32, 32), (21, 64)])
 def test_resize_equals_pillow(method, pillow, source, target):
   images = noise(2, source, source, 3)
-  result = run(lambda x: preprocessing.resize(x, target, method), images)
+  result = run(lambda x: resizing.resize(x, target, method), images)
   for i, channel in np.ndindex(2, 3):
     expected = Image.fromarray(images[i, ..., channel]).resize((target, target), pillow)
     np.testing.assert_allclose(result[i, ..., channel], np.asarray(expected), atol=2e-6)
@@ -58,7 +59,7 @@ def test_resize_equals_pillow(method, pillow, source, target):
 def test_oblong_images_and_tensorflow():
   images = noise(2, 30, 50, 3)
   expected = run(lambda x: tensorflow.image.resize(x, [40, 40], antialias=True), images)
-  result = run(lambda x: preprocessing.resize(x, 40), images)
+  result = run(lambda x: resizing.resize(x, 40), images)
   np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
@@ -125,6 +126,6 @@ def test_refusals(wrong, part):
 def test_unknown_sizes_and_channels_are_refused():
   with tf.Graph().as_default():
     with pytest.raises(UserError, match="in advance"):
-      preprocessing.resize(tf.placeholder(tf.float32, [None, None, None, 3]), 8)
+      resizing.resize(tf.placeholder(tf.float32, [None, None, None, 3]), 8)
     with pytest.raises(UserError, match="channels"):
       preprocessing.convert_colors(tf.zeros([1, 4, 4, 2]), 3)

@@ -18,6 +18,7 @@ from PIL import Image
 from compare_gan_logits import figures
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import inversion
+from compare_gan_logits import resizing
 from compare_gan_logits.apps import web
 from compare_gan_logits.apps.explorer import saving
 from compare_gan_logits.apps.explorer import view as view_lib
@@ -60,11 +61,11 @@ def random_images(seed, n, height, width, colors):
 @given(
   source=st.integers(1, 64),
   target=st.integers(1, 64),
-  method=st.sampled_from(sorted(preprocessing.KERNELS)),
+  method=st.sampled_from(sorted(resizing.KERNELS)),
 )
 def test_resize_weights_are_a_mean(source, target, method):
   """Constants stay; the mirrored image is the mirrored result; same size: itself."""
-  weights = preprocessing.resize_weights(source, target, method)
+  weights = resizing.resize_weights(source, target, method)
   np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
   if method != "area":  # whose box is open on one side
     np.testing.assert_allclose(weights, weights[::-1, ::-1], atol=1e-5)

@@ -13,6 +13,7 @@ from absl import logging
 from compare_gan_logits import utils
 from compare_gan_logits.architectures import logit_conditioning
 from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import spatial_conditioning
 from compare_gan_logits.errors import UserError
 
 
@@ -71,6 +72,12 @@ class AbstractGenerator(_Module):
     self._image_shape = image_shape
     self._batch_norm_fn = batch_norm_fn
     self._spectral_norm = spectral_norm
+    self._feature_map = None  # of the call that is being built
+
+  @property
+  def takes_feature_map(self) -> bool:
+    """Whether its norms are conditioned on a feature map, and not on a vector alone."""
+    return spatial_conditioning.takes_feature_map(self._batch_norm_fn)
 
   def __call__(
     self,
@@ -79,9 +86,14 @@ class AbstractGenerator(_Module):
     is_training: bool,
     reuse: Any = tf.AUTO_REUSE,
   ) -> tf.Tensor:
-    """[batch, z_dim], condition [batch, n] or None -> [batch, h, w, c] in [0, 1]."""
+    """[batch, z_dim], condition [batch, n] or None -> [batch, h, w, c] in [0, 1].
+
+    The condition may be a feature map [batch, h', w', n]: norms that take one get it,
+    and `apply` gets its means over the positions.
+    """
+    vector, self._feature_map = spatial_conditioning.split(y)
     with tf.variable_scope(self.name, reuse=reuse), network_pass.phase(is_training):
-      return self.apply(z=z, y=y, is_training=is_training)
+      return self.apply(z=z, y=vector, is_training=is_training)
 
   def batch_norm(self, inputs: tf.Tensor, **kwargs) -> tf.Tensor:
     """The bound norm of [batch, ..., c], given those of the arguments that it takes.
@@ -89,8 +101,10 @@ class AbstractGenerator(_Module):
     Args:
       inputs: what to normalise.
       **kwargs: z, y, is_training, name and what else a norm may take; use_sn defaults
-        to the network's spectral_norm.
+        to the network's spectral_norm, feature_map to the condition's.
     """
+    if self._feature_map is not None:
+      kwargs.setdefault("feature_map", self._feature_map)
     return self._norm(self._batch_norm_fn, self._spectral_norm, inputs, kwargs)
 
   @abc.abstractmethod
@@ -146,9 +160,13 @@ class AbstractDiscriminator(_Module):
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Images [batch, h, w, c] in [0, 1], condition [batch, n] or None.
 
+    Of a feature map [batch, h', w', n] as condition, `apply` gets the means over the
+    positions.
+
     Returns:
       (sigmoid of the score [batch, 1], score [batch, 1], features [batch, ...]).
     """
+    y, _ = spatial_conditioning.split(y)
     with tf.variable_scope(self.name, reuse=reuse), network_pass.phase(is_training):
       return self.apply(x=x, y=y, is_training=is_training)
 
@@ -201,7 +219,7 @@ class AbstractDiscriminator(_Module):
 
     Args:
       features: that this network has returned for x, [batch, ...].
-      y, other_y: conditions [batch, n].
+      y, other_y: conditions, as in a call.
 
     Returns:
       [batch, 1], with the weights that the network has.
@@ -216,8 +234,9 @@ class AbstractDiscriminator(_Module):
         "features on the condition, and have no norms that may depend on it; bind "
         "D.project_y = True and no D.batch_norm_fn"
       )
+    difference, _ = spatial_conditioning.split(other_y - y)
     with tf.variable_scope(self.name, reuse=True):
-      return self._projection(features, other_y - y)
+      return self._projection(features, difference)
 
   @abc.abstractmethod
   def apply(

@@ -14,7 +14,8 @@ class Generator(abstract_arch.AbstractGenerator):
   """Two linear layers and two transposed convolutions.
 
   As in compare_gan the norms are arch_ops.batch_norm whatever G.batch_norm_fn says,
-  with one exception: the paper's logit_conditional_batch_norm takes their place.
+  with two exceptions: the paper's logit_conditional_batch_norm takes their place, and
+  so does a norm that takes a feature map.
   Spectral norm does not apply.
   """
 
@@ -31,8 +32,12 @@ class Generator(abstract_arch.AbstractGenerator):
         "another dataset.name or options.architecture"
       )
 
+    bound = self.takes_feature_map or logit_conditioning.conditions_on_logits(
+      self._batch_norm_fn
+    )
+
     def normalized(x: tf.Tensor, name: str) -> tf.Tensor:
-      if logit_conditioning.conditions_on_logits(self._batch_norm_fn):
+      if bound:
         return arch_ops.lrelu(
           self.batch_norm(x, z=z, y=y, is_training=is_training, name=name)
         )

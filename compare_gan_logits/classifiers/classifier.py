@@ -13,12 +13,12 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.classifiers import foreign
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
-from compare_gan_logits.classifiers.preprocessing import resize
 from compare_gan_logits.classifiers.sources import Model
 from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.classifiers.spec import path_in
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.graph_function import GraphFunction
+from compare_gan_logits.resizing import resize
 
 
 # Fields of Spec that say nothing of the logits' values.
@@ -44,6 +44,8 @@ class Classifier:
     spec: spec.Spec, complete (sizes read off the model filled in).
     path: folder of the SavedModel, or None for another kind of model.
     num_logits: int.
+    feature_shape: (h, w, c) where the logits are a feature map, flattened in this
+      order of axes; else None.
     class_names: list of str, one per logit; generic where they are not known.
     named: whether they are known.
     digest: str, of the weights and of everything that decides what comes out.
@@ -71,7 +73,10 @@ class Classifier:
     self.cache_dir: str | None = None
     self.check: dict[str, Any] | None = None
     self._functions: dict[Any, GraphFunction] = {}
-    self.num_logits = self._count_logits()
+    shape = self._output_shape()
+    self.num_logits = self._count_logits(int(np.prod(shape)))
+    whole = len(shape) == 3 and spec.drop_column is None
+    self.feature_shape: tuple[int, ...] | None = shape if whole else None
     self.class_names = list(spec.class_names or ())
     self.named = len(self.class_names) == self.num_logits
     if not self.named:
@@ -121,13 +126,18 @@ class Classifier:
 
   def _outputs(self, images):
     """What the model gives, [b, n]."""
+    outputs = self._unflattened(images)
+    return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)
+
+  def _unflattened(self, images):
+    """What the model gives, pooled where that is wanted, [b, ...]."""
     images = tf.convert_to_tensor(images)
     outputs = self._bound.call(self.preprocessed(images))
     if self.no_gradient:
       outputs = foreign.without_gradient(outputs, images, self.no_gradient)
     if self.spec.pool is not None:
       outputs = _pooled(outputs, self.spec.pool, self.spec.name)
-    return outputs if outputs.shape.rank == 2 else tf.layers.flatten(outputs)
+    return outputs
 
   def predict(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
@@ -167,9 +177,8 @@ class Classifier:
           facts[name] = before + os.path.relpath(path, folder) + after
     return json.loads(json.dumps(facts))
 
-  def _count_logits(self):
+  def _count_logits(self, outputs):
     column = self.spec.drop_column
-    outputs = self._count_outputs()
     if column is None:
       return outputs
     if not 0 <= column < outputs:
@@ -179,15 +188,15 @@ class Classifier:
       )
     return outputs - 1
 
-  def _count_outputs(self):
-    """From the output's shape, or by trying, for a model that does not say."""
+  def _output_shape(self):
+    """Of one image, as the model says, or by trying where it does not."""
     shape = self._bound.output_shape
     if self.spec.pool is None and shape is not None and None not in shape[1:]:
-      return int(np.prod(shape[1:]))
+      return tuple(shape[1:])
     wanted = self.spec.preprocessing
     size = wanted.size or 64
     image = np.zeros([1, size, size, wanted.colors], np.float32)
-    return self._run("outputs", self._outputs, image, 1).shape[1]
+    return self._run("outputs", self._unflattened, image, 1).shape[1:]
 
   def _digest(self):
     facts = dataclasses.asdict(self.spec)

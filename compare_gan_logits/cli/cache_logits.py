@@ -116,8 +116,10 @@ def _take_logits(dataset, logit_cache):
 def _compute_logits(dataset, logit_cache):
   """Caches the logits of the classifier that gin binds."""
   from compare_gan_logits import classifiers
+  from compare_gan_logits import devices
   from compare_gan_logits.classifiers import checks
 
+  devices.configure()
   classifier = classifiers.from_gin()
   if classifier is None or classifier.only_known_images:
     raise errors.UserError(

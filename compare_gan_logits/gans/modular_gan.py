@@ -263,6 +263,21 @@ class ModularGAN(abstract_gan.AbstractGAN):
       return self._classifier.num_logits
     return self._dataset.num_classes
 
+  @property
+  def feature_shape(self) -> tuple[int, int, int] | None:
+    """(h, w, c) where the logits reach the networks as a feature map, else None.
+
+    They do where the classifier gives one and the generator's norms take it.
+    """
+    shape = getattr(self._classifier, "feature_shape", None)
+    return shape if self.generator.takes_feature_map else None
+
+  def _shaped(self, y):
+    """A condition [batch, condition_size] as the networks take it."""
+    if y is None or y.shape.rank != 2 or self.feature_shape is None:
+      return y
+    return tf.reshape(y, [-1, *self.feature_shape])
+
   def generate(self, z: tf.Tensor, y: tf.Tensor | None) -> tf.Tensor:
     """Images [batch, h, w, c] in [0, 1], for inference.
 
@@ -270,13 +285,13 @@ class ModularGAN(abstract_gan.AbstractGAN):
       z: noise [batch, z_dim].
       y: condition [batch, condition_size]; not used by an unconditional generator.
     """
-    y = y if self._g_conditional else None
+    y = self._shaped(y) if self._g_conditional else None
     with network_pass.network_pass(network_pass.current_pass()):
       return self.generator(z, y=y, is_training=False)
 
   def discriminate(self, images: tf.Tensor, y: tf.Tensor | None) -> tf.Tensor:
     """Scores [batch, 1] (logits, not probabilities), for inference."""
-    y = y if self._d_conditional else None
+    y = self._shaped(y) if self._d_conditional else None
     with network_pass.network_pass(network_pass.current_pass()):
       return self.discriminator(images, y=y, is_training=False)[1]
 
@@ -531,6 +546,9 @@ class ModularGAN(abstract_gan.AbstractGAN):
       (op of the whole step, dict of losses: d_loss_<k> of each update, g_loss).
     """
     params = params or {}
+    labels = self._shaped(labels)
+    if "sampled_y" in features:
+      features = dict(features, sampled_y=self._shaped(features["sampled_y"]))
     use_tpu = params.get("use_tpu", False)
     d_optimizer = self.get_disc_optimizer(use_tpu)
     g_optimizer = self.get_gen_optimizer(use_tpu)

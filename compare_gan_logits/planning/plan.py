@@ -156,8 +156,9 @@ def _trainer():
     known = handle in cost_model.CLASSIFIER_GFLOP and not _bound(
       gin, "classifier.output"
     )
-    num_logits = 1000 if known else classifiers.from_gin().num_logits
-    classifier = types.SimpleNamespace(num_logits=num_logits)
+    classifier = (
+      types.SimpleNamespace(num_logits=1000) if known else classifiers.from_gin()
+    )
   gan = options["gan_class"](
     dataset=dataset, parameters=options, model_dir=None, classifier=classifier
   )

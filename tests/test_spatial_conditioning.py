@@ -1,0 +1,190 @@
+"""Norms conditioned on a feature map: the formula, a training, its module."""
+
+import os
+import subprocess
+import sys
+
+import gin
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
+import tiny
+from PIL import Image
+
+from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
+from compare_gan_logits.architectures import infogan
+from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import resnet_biggan
+from compare_gan_logits.architectures import spatial_conditioning
+from compare_gan_logits.classifiers import logit_cache
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.inversion import Inverter
+
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+EPSILON = 1e-3  # of standardize_batch
+
+
+@pytest.fixture(autouse=True)
+def graph():
+  gin.clear_config()
+  with tf.Graph().as_default():
+    yield
+  gin.clear_config()
+
+
+def random(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def resized(maps, height, width):
+  """Maps [b, h, w, c], each resized by Pillow."""
+  planes = [
+    np.asarray(Image.fromarray(m[..., c]).resize((width, height), Image.BILINEAR))
+    for m in maps
+    for c in range(m.shape[-1])
+  ]
+  stacked = np.reshape(planes, [len(maps), maps.shape[-1], height, width])
+  return stacked.transpose(0, 2, 3, 1)
+
+
+def norm(x, y, maps, **kwargs):
+  with network_pass.network_pass():
+    return spatial_conditioning.spatial_conditional_batch_norm(
+      tf.constant(x),
+      y=tf.constant(y),
+      feature_map=tf.constant(maps),
+      is_training=True,
+      use_sn=False,
+      **kwargs,
+    )
+
+
+@pytest.mark.parametrize("size", [(8, 6), (2, 3), None])
+def test_the_formula(size):
+  """Numpy and Pillow, at larger and smaller layers than the map, and at one position."""
+  x, y, maps = random(4, *(size or ()), 5), random(4, 3, seed=1), random(4, 4, 4, 2)
+  gin.bind_parameter("spatial_conditional_batch_norm.num_hidden", 7)
+  output = norm(x, y, maps)
+  variables = {v.op.name: v for v in tf.trainable_variables()}
+  values = {n: random(*v.shape, seed=i) for i, (n, v) in enumerate(variables.items())}
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for name, value in values.items():
+      variables[name].load(value, session)
+    found = session.run(output)
+
+  def weights(layer):
+    place = f"batch_norm/condition/{layer}"
+    return values[f"{place}/kernel"], values[f"{place}/bias"]
+
+  at_layer = resized(maps, *(size or (1, 1)))
+  beside = np.broadcast_to(y[:, None, None], [*at_layer.shape[:3], 3])
+  kernel, bias = weights("hidden")
+  hidden = np.maximum(np.concatenate([at_layer, beside], -1) @ kernel + bias, 0)
+  gamma, beta = (hidden @ k + b for k, b in (weights("gamma"), weights("beta")))
+  if not size:
+    gamma, beta = gamma[:, 0, 0], beta[:, 0, 0]
+  mean, variance = (f(x, axis=tuple(range(x.ndim - 1))) for f in (np.mean, np.var))
+  expected = (1 + gamma) * (x - mean) / np.sqrt(variance + EPSILON) + beta
+  np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_it_starts_as_the_plain_norm_and_can_learn():
+  x = random(8, 4, 4, 5)
+  output = norm(x, random(8, 3, seed=1), random(8, 2, 2, 6))
+  last = [v for v in tf.trainable_variables() if "hidden" not in v.op.name]
+  gradients = tf.gradients(tf.reduce_sum(output * random(8, 4, 4, 5, seed=2)), last)
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    value, *gradients = session.run([output, *gradients])
+  expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + EPSILON)
+  np.testing.assert_allclose(value, expected, atol=2e-5)
+  assert len(gradients) == 4 and all(np.abs(g).max() > 1e-3 for g in gradients)
+
+
+def bind_small_networks():
+  gin.parse_config("""
+    G.batch_norm_fn = @spatial_conditional_batch_norm
+    G.spectral_norm = True
+    resnet_biggan.Generator.ch = 1
+    resnet_biggan.Discriminator.ch = 2
+  """)
+
+
+@pytest.mark.parametrize("architecture", [resnet_biggan, infogan])
+def test_every_norm_of_a_generator_gets_the_map(architecture):
+  bind_small_networks()
+  generator = architecture.Generator(image_shape=(32, 32, 3))
+  generator(tf.zeros([2, 8]), tf.zeros([2, 4, 4, 6]), is_training=True)
+  hidden = [v for v in tf.trainable_variables() if v.op.name.endswith("hidden/kernel")]
+  assert len(hidden) == {resnet_biggan: 6, infogan: 3}[architecture]
+  with pytest.raises(UserError, match="whose output is a feature map"):
+    generator(tf.zeros([2, 8]), tf.zeros([2, 6]), is_training=True)
+
+
+def test_a_discriminator_is_projected_on_the_means():
+  bind_small_networks()
+  discriminator = resnet_biggan.Discriminator()
+  images, maps = tf.constant(random(2, 32, 32, 3)), random(2, 4, 4, 6)
+  scores = [
+    discriminator(images, tf.constant(y), is_training=False)[1]
+    for y in (maps, maps.mean(axis=(1, 2)))
+  ]
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    np.testing.assert_allclose(*session.run(scores), rtol=1e-4)
+
+
+def write_feature_map(folder):
+  """A module whose one output is a map [4, 4, 3] of an image: brightness and edges."""
+
+  def build():
+    images = tf.placeholder(tf.float32, [None, 32, 32, 1])
+    kernel = tf.get_variable(
+      "kernel", use_resource=True, initializer=tf.constant(random(8, 8, 1, 3) / 8)
+    )
+    maps = tf.nn.conv2d(images, kernel, strides=8, padding="VALID")
+    hub.add_signature(inputs={"images": images}, outputs={"features": maps})
+
+  return tiny.export(str(folder), build)
+
+
+@pytest.mark.long
+def test_from_a_cache_of_maps_to_pictures(tmp_path):
+  handle = write_feature_map(tmp_path / "maps")
+  config = tiny.write_training(
+    str(tmp_path),
+    f"""
+classifier.handle = '{handle}'
+classifier.output = 'features'
+classifier.cache_dir = '{tmp_path}/logits'
+G.batch_norm_fn = @spatial_conditional_batch_norm
+ModularGAN.g_lr = 0.05
+ModularGAN.ema_decay = 0.0
+options.training_steps = 2
+""",
+  )
+  classifier = classifiers.load(handle, output="features")
+  assert (classifier.num_logits, classifier.feature_shape) == (48, (4, 4, 3))
+  garments = datasets.get_dataset("embedded")
+  logit_cache.write(classifier, garments, "train", f"{tmp_path}/logits", shards=1)
+  command = [sys.executable, "-m", "compare_gan_logits.main"]
+  subprocess.run(
+    [*command, f"--gin_config={config}", f"--model_dir={tmp_path}/run"],
+    check=True,
+    env={**os.environ, "PYTHONPATH": ROOT},
+  )
+
+  inverter = Inverter.load(tmp_path / "run" / "module")
+  assert inverter.info["feature_shape"] == [4, 4, 3]
+  images, _ = garments.arrays("validation", limit=2)
+  maps = classifier.predict(images).reshape(2, 4, 4, 3)
+  whole = inverter.reconstruct(images, seed=1)[:, 0]
+  again = inverter.generate(maps, inverter.noise(2, 1))
+  np.testing.assert_array_equal(again, whole)
+  # The means are the same: only a norm that sees positions tells the two apart.
+  mirrored = inverter.generate(maps[:, :, ::-1], inverter.noise(2, 1))
+  assert np.abs(mirrored - whole).max() > 0.01
