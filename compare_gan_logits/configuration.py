@@ -122,8 +122,7 @@ def _check_text(path):
       f.read()
   except UnicodeDecodeError:
     raise UserError(
-      f"{path} is no gin file but something binary; name one such as those "
-      "in gin_configs/"
+      f"{path} is a binary file, not a gin file; name one such as those in gin_configs/"
     ) from None
 
 

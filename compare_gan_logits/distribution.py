@@ -54,7 +54,7 @@ class Distribution:
       raise UserError(f"--distribute {kind}: {nearest(kind, KINDS)}")
     if num_replicas is not None and kind != "mirrored":
       raise UserError(
-        f"--num_replicas goes with --distribute mirrored, not {kind}; leave it out"
+        f"--num_replicas is for --distribute mirrored, not for {kind}; leave it out"
       )
     if not self.across_processes:
       _check_readable()
@@ -164,8 +164,8 @@ def _check_readable():
     readable = False
   if not readable:
     raise UserError(
-      f"{_TF_CONFIG} is {text[:200]!r}, which is no description of a "
-      f"cluster; unset it, or make it like {_EXAMPLE}"
+      f"{_TF_CONFIG} is {text[:200]!r}, which does not describe a cluster; unset it, "
+      f"or make it like {_EXAMPLE}"
     )
 
 
@@ -201,7 +201,7 @@ def _cluster():
     sound = False
   if not sound:
     raise UserError(
-      f"{_TF_CONFIG} is {text[:200]!r}, which does not say who trains; make "
-      f"it like {_EXAMPLE}, index being that of this process"
+      f"{_TF_CONFIG} is {text[:200]!r}, which names no chief or worker; make it like "
+      f"{_EXAMPLE}, index being that of this process"
     )
   return [*chiefs, *workers], place, task

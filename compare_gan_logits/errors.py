@@ -76,8 +76,8 @@ def explain(error):
       "fewer samples"
     )
   return (
-    f"{type(error).__name__}: {_first_line(text)}; this was not foreseen, --debug "
-    "shows where it happened"
+    f"{type(error).__name__}: {_first_line(text)} (unexpected); --debug shows where "
+    "it happened"
   )
 
 
@@ -85,7 +85,7 @@ def explain_os_error(error, path=None):
   """What the operating system refused, the file and the remedy, in one sentence."""
   place = error.filename or path
   reason = error.strerror or _first_line(str(error))
-  remedy = _REMEDIES.get(error.errno, "look after it and give the same command again")
+  remedy = _REMEDIES.get(error.errno, "check it and run the same command again")
   return f"{place}: {reason}; {remedy}" if place else f"{reason}; {remedy}"
 
 

@@ -99,7 +99,7 @@ def default_tasks(classifier: Any = None) -> list[eval_task.EvalTask]:
   """The tasks of a run: compare_gan's two, those of inversion, those that gin adds.
 
   Inception score and FID need the weights of Inception; without them they are left out,
-  with a word about it.
+  with a message.
 
   Args:
     classifier: classifiers.Classifier whose logits are inverted, or None.

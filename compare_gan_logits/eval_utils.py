@@ -153,8 +153,8 @@ def sample_fake_dataset(
     images = sess.run(generator)
     if np.isnan(images).any():
       raise NanFoundError(
-        f"generated images hold NaN (batch {batch + 1}); the weights are of no use: "
-        "evaluate an earlier checkpoint"
+        f"generated images contain NaN (batch {batch + 1}); evaluate an earlier "
+        "checkpoint"
       )
     parts.append(to_rgb_bytes(images))
   return EvalDataSample(np.concatenate(parts))

@@ -1,4 +1,4 @@
-"""From a checkpoint to a module that others load.
+"""Exports a checkpoint as a module that other programs can load.
 
 A module folder holds the TF-Hub module (TF1 format), a TF2 SavedModel of the
 same in saved_model/, and inversion.json, which says what it inverts.

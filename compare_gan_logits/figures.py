@@ -1,4 +1,4 @@
-"""Pictures on disk: grids of images and curves. Nothing else draws.
+"""Draws grids of images and curves into PNG files. No other module draws.
 
 Files hold no date and no version, so that equal values give equal bytes.
 """
@@ -74,7 +74,7 @@ def grid(
   Args:
     images: [rows, columns, h, w, c] in [0, 1], or a list of rows of images, which
       may differ in size and colours; None leaves a cell empty.
-    path: PNG to write, or a binary file that is open for it.
+    path: PNG file to write, or an open binary file.
     row_labels: text left of each row.
     column_labels: text above each column.
     cell_labels: text below each image, a list of rows; "" for none.
@@ -168,7 +168,7 @@ def curves(
     title: text above.
     mark: x of a vertical dashed line.
     log_x: logarithmic x axis.
-    band: what low and high are, said in the legend.
+    band: what low and high are, for the legend.
   """
   figure = _figure(5.2, 3.4, layout="constrained")
   axes = figure.add_subplot()

@@ -306,8 +306,7 @@ def _named(path):
     if not is_remote(path) or isinstance(error, UserError):
       raise
     raise UserError(
-      f"{path}: {str(error).splitlines()[0]}; look after it and give the "
-      "same command again"
+      f"{path}: {str(error).splitlines()[0]}; check it and run the same command again"
     ) from error
 
 

@@ -234,7 +234,7 @@ class TrainingTime(tf.train.SessionRunHook):
       return float(files.read_json(path)["seconds"])
     except (UserError, KeyError, TypeError, ValueError):
       raise UserError(
-        f"{path} is damaged; remove it: the time is then counted from here on"
+        f"{path} is damaged; remove it: the time is then counted from now on"
       ) from None
 
   def after_run(self, run_context, run_values):

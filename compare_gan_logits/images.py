@@ -201,7 +201,7 @@ def check_regular(path: str, name: str) -> None:
   """Raises UserError for what is there but no file: a pipe would be waited for."""
   if os.path.exists(path) and not os.path.isfile(path):
     raise UserError(
-      f"{name} is no file but a pipe, a device or a folder; replace or remove it"
+      f"{name} is not a file but a pipe, a device or a folder; replace or remove it"
     )
 
 
@@ -420,8 +420,8 @@ def _largest_value(image):
 @functools.lru_cache(maxsize=1)
 def _remark_12_bits():
   print(
-    "some pictures declare 16 bits and hold values below 4096 only: if these are of 12 "
-    "bits they will look nearly black; scale them by 16 first",
+    "some pictures declare 16 bits, but have no value above 4095; if they are 12-bit "
+    "images they look nearly black: multiply them by 16 first",
     file=sys.stderr,
   )
 

@@ -1,4 +1,4 @@
-"""What a training is about to learn from, said before its first step."""
+"""Prints what a training is going to use, before its first step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def introduce(
   logits: Any,
   model_dir: str,
 ) -> None:
-  """Prints the data, the logits and the networks; shows some images in a file.
+  """Prints the data, the logits and the networks; writes some images to a file.
 
   Args:
     gan: what is trained.
@@ -70,7 +70,7 @@ def parameter_counts(gan: modular_gan.ModularGAN) -> dict[str, int]:
 
 
 def check_classifier(dataset: Any, classifier: Any) -> None:
-  """Looks at a sample of the training images; the figures go into classifier.check."""
+  """Checks the classifier on a sample of training images; see classifier.check."""
   checks.check(classifier, dataset, *_sample(dataset, classifier, None))
 
 

@@ -1,9 +1,9 @@
-"""An exported module and its classifier, as the object people use from Python.
+"""Inverter: an exported module and its classifier, for use from Python.
 
   inverter = Inverter.load("runs/robust/module")
   pictures = inverter.reconstruct(images, samples=3)     # [n, 3, h, w, c]
 
-Everything takes and gives numpy arrays.
+All its methods take and return numpy arrays, but for `graph_generator`.
 """
 
 from __future__ import annotations
@@ -90,13 +90,14 @@ class Inverter:
     Args:
       module_dir: folder written by the export schedule.
       classifier: used in place of the one that inversion.json names.
-      batch_size: images per pass; bounds the memory.
-      role: "robust" or "standard" (what Role.of takes), in place of what is recorded
-        of the classifier.
+      batch_size: images per pass, which limits the memory.
+      role: "robust" or "standard" (what Role.of takes), in place of the classifier's
+        recorded role.
 
     Raises:
-      UserError: it is no such folder, it is damaged, its classifier is gone or has
-        changed, `classifier` has another number of logits, or there is no such role.
+      UserError: it is not a module's folder, it is damaged, its classifier is missing
+        or has changed, `classifier` has another number of logits, or there is no such
+        role.
     """
     module_dir = files.absolute(os.fspath(module_dir))
     info = module_format.read(module_dir)
@@ -105,8 +106,8 @@ class Inverter:
         classifier = classifiers.from_description(info["classifier"], module_dir)
       except UserError as error:
         raise UserError(
-          f"{error}; --classifier (in Python, classifier=) names another place of the "
-          f"classifier of {module_dir}"
+          f"{error}; if the classifier of {module_dir} has moved, name it with "
+          "--classifier (in Python, classifier=)"
         ) from error
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(
@@ -148,7 +149,7 @@ class Inverter:
     return np.sum(images * image_lib.LUMA, axis=-1, keepdims=True)
 
   def logits(self, images: Any) -> np.ndarray:
-    """Logits, float32 [n, num_logits], of images (anything that `prepare` takes).
+    """Logits, float32 [n, num_logits], of images (as in `prepare`).
 
     Raises:
       UserError: the module has no classifier.
@@ -164,7 +165,7 @@ class Inverter:
     """Images moved by FGSM against the class that the classifier gives them.
 
     Args:
-      images: anything that `prepare` takes.
+      images: as in `prepare`.
       epsilon: largest change of a value, in units of the image range [0, 1].
 
     Returns:
@@ -212,16 +213,16 @@ class Inverter:
   def reconstruct(
     self, images: Any, samples: int = 1, seed: int = 0, select: str | None = None
   ) -> np.ndarray:
-    """Reconstructions of images, each sample with noise of its own.
+    """Reconstructions of images, each sample with its own noise.
 
     Sample k of image i uses noise(n * samples, seed)[i * samples + k].
 
     Args:
-      images: anything that `prepare` takes.
+      images: as in `prepare`.
       samples: reconstructions of each image.
       seed: of the noise.
-      select: None returns all samples; "logits" only the best of them, whose logits
-        come nearest to the image's own (see `best`).
+      select: None returns all samples; "logits" only the best one, whose logits are
+        nearest to the image's own (see `best`).
 
     Returns:
       float32 [n, samples, h, w, c] in [0, 1]; [n, 1, h, w, c] with `select`.
@@ -240,10 +241,10 @@ class Inverter:
     return pictures[np.arange(len(pictures)), chosen][:, None]
 
   def best(self, logits: Any, pictures: np.ndarray) -> np.ndarray:
-    """Which of several pictures has logits nearest (l2) to those given.
+    """For each image, the index of the picture whose logits are nearest (l2).
 
     Args:
-      logits: [n, num_logits].
+      logits: [n, num_logits], of the images.
       pictures: [n, samples, h, w, c] in [0, 1].
 
     Returns:
@@ -272,7 +273,7 @@ class Inverter:
   def encodes_pictures(self) -> bool:
     """Whether the classifier gives logits of any picture, reconstructions included.
 
-    Where logits came from a file, there are those of the data set's images alone.
+    If the logits came from a file, only those of the data set's images are known.
     """
     return self.classifier is not None and not getattr(
       self.classifier, "only_known_images", False
@@ -318,9 +319,7 @@ class Inverter:
 def check_selection(select: str | None) -> None:
   """Raises UserError unless `select` is None or one of SELECTIONS."""
   if select not in (None, *SELECTIONS):
-    raise UserError(
-      f"no selection of samples {select!r}; known: {', '.join(SELECTIONS)}"
-    )
+    raise UserError(f"select is {select!r}; known: {', '.join(SELECTIONS)}")
 
 
 def _role(info: dict[str, Any], classifier: Any, given: Any) -> Role | None:

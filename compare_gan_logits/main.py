@@ -1,9 +1,11 @@
 """Trains an inverter of a classifier's logits and exports it as a TF-Hub module.
 
+  compare-gan-logits train --gin_config quickstart.gin
   python -m compare_gan_logits.main --gin_config gin_configs/robust_resnet152.gin
 
-The same command again goes on from the last checkpoint. What is trained, and on
-what, stands in the gin file; --gin_bindings changes single values:
+Both forms are the same program. The same command continues from the last checkpoint.
+The gin file says what is trained and on which images; --gin_bindings changes single
+values:
 
   --gin_bindings "options.batch_size = 64" --gin_bindings "dataset.name = 'cifar10'"
 """
@@ -50,19 +52,21 @@ flags.DEFINE_enum(
   "schedule",
   "train",
   runner_lib.SCHEDULES,
-  "train (and export), eval_after_train, continuous_eval or export.",
+  "train: train, then export a module. eval_after_train: also score the checkpoints. "
+  "continuous_eval: score the checkpoints of another process's training. export: "
+  "export the last checkpoint.",
 )
 flags.DEFINE_enum(
   "distribute",
   "none",
   KINDS,
-  "Train on one device, on all GPUs of "
-  "this machine (mirrored), or in the processes of $TF_CONFIG.",
+  "Train on one device (none), on all GPUs of this machine (mirrored), or in the "
+  "processes that $TF_CONFIG describes (multi_worker).",
 )
 flags.DEFINE_integer(
   "num_replicas",
   None,
-  "GPUs to use with --distribute mirrored (default: all), or parts to make of the CPU.",
+  "With --distribute mirrored: number of GPUs (default: all), or of replicas on the CPU.",
   lower_bound=1,
 )
 flags.DEFINE_bool(
@@ -76,15 +80,20 @@ flags.DEFINE_string("gcp_project", None, "Project of the TPU; default: the metad
 flags.DEFINE_integer(
   "eval_every_steps",
   5000,
-  "Score only checkpoints whose step this divides; 0 scores all.",
+  "Score only checkpoints whose step is a multiple of this; 0: all.",
   lower_bound=-1,
 )
 flags.DEFINE_integer(
-  "num_eval_averaging_runs", 3, "Evaluations with other noise, averaged.", lower_bound=1
+  "num_eval_averaging_runs",
+  3,
+  "Number of evaluations, each with other noise, whose scores are averaged.",
+  lower_bound=1,
 )
 flags.DEFINE_string(
   "score_filename", "scores.csv", "CSV file of the scores, in model_dir."
 )
+for _name in ("tfds_data_dir", "data_fake_dataset"):  # those of datasets, for --help
+  flags.declare_key_flag(_name)
 
 
 def default_model_dir(config_files):
@@ -94,12 +103,12 @@ def default_model_dir(config_files):
 
 def main(argv):
   if len(argv) > 1:
-    raise UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   tf.logging.set_verbosity(tf.logging.ERROR)
   if not FLAGS.gin_config:
     raise UserError(
-      "name a configuration with --gin_config; quickstart.gin in "
-      "gin_configs/ is a small one"
+      "--gin_config is missing: a configuration, such as quickstart.gin, which comes "
+      "with the program"
     )
   parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
   devices.configure()

@@ -1,4 +1,4 @@
-"""inversion.json, which says what an exported module inverts: written, read, checked.
+"""Writes, reads and checks inversion.json, which says what an exported module inverts.
 
 Fields (`FIELDS` are in every file, `OPTIONAL` may be left out or null):
 
@@ -24,8 +24,8 @@ folder ("relative", and as "handle"), so that the file holds no path of the mach
 that made it and both can be moved together. `read` gives the handle as an absolute
 path again.
 
-Format 1, which this program still reads, knew no role of the classifier and wrote
-absolute handles.
+Format 1, which this program still reads, has no role of the classifier, and absolute
+handles.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def write(folder: str, facts: dict[str, Any], module_dir: str) -> dict[str, Any]
 
 
 def read(module_dir: str) -> dict[str, Any]:
-  """inversion.json of a module, after a check that the module is what it says.
+  """Reads inversion.json of a module, and checks the module's files against it.
 
   Raises:
     UserError: names the file that is missing, damaged or of another format.

@@ -1,4 +1,4 @@
-"""What the command `reconstruct` makes of a list of image files."""
+"""Reconstructs a list of image files, for the command `reconstruct`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One self-contained HTML page about what the experiments found.
 
-It needs no network and no script: figures are inlined, links lead to the arrays beside
+It needs no network and no script: figures are inlined, and links lead to the arrays beside
 it.
 """
 
@@ -123,18 +123,18 @@ def _front(done, setting, opening, folder):
     parts.append(_table(["model", *(column for column, _ in columns)], rows))
   judge = setting["judge"]
   parts.append(
-    '<p class="small">Square brackets hold 95&nbsp;% intervals over images: bootstrap '
-    "for means, Wilson for fractions; n is the number of images. Intervals over "
-    "images say nothing of how much another training would differ. Class kept: the "
-    "reconstruction gets the class of its original from the classifier that was "
-    "inverted"
+    '<p class="small">Square brackets hold 95&nbsp;% intervals over images: '
+    "bootstrap for means, Wilson for fractions; n is the number of images. They do "
+    "not say how much a second training would differ. Class kept: the classifier "
+    "that was inverted gives the reconstruction the class of its original"
     + (
-      f"; (judge): from {_text(judge['name'])}, which had no part in the inversion"
+      f"; (judge): the same by {_text(judge['name'])}, which had no part in the "
+      "inversion"
       if judge
-      else ", which the inverter was trained on; --judge names an independent one"
+      else " (it is no independent judge; --judge names one)"
     )
-    + ". The paper's values, where they stand beside ours, are for ImageNet and "
-    "ResNet-152 at 64 px: compare their direction, not their size.</p>\n"
+    + ". The paper's values are for ImageNet and ResNet-152 at 64 px: compare "
+    "directions with them, not sizes.</p>\n"
   )
   return "".join(parts)
 
@@ -157,7 +157,7 @@ def _models(setting):
       ]
     )
   head = ["model", "generator", "trained on", "size", "steps", "classifier"]
-  head += ["its role", "its digest", "module"]
+  head += ["role", "digest", "module"]
   return '<h2 id="models">Models</h2>\n' + _table(head, rows)
 
 
@@ -177,10 +177,9 @@ def _statements(done, setting):
     f'<a href="#{name}">{_text(found["title"])}</a>' for name, found in done.items()
   )
   parts = [
-    '<h2 id="verdicts">Statements, and what this data says</h2>\n'
-    "<p>A statement holds where the whole interval of its evidence is on the stated "
-    "side, does not hold where it is wholly on the other side, and is not decided "
-    "otherwise.</p>\n"
+    '<h2 id="verdicts">Statements and their outcomes</h2>\n<p>A statement holds if '
+    "the whole interval of its evidence is on the stated side, does not hold if it "
+    "is wholly on the other side, and is not decided otherwise.</p>\n"
   ]
   if setting["why_no_pair"]:
     parts.append(f"<p>{_text(setting['why_no_pair'])}</p>\n")
@@ -194,7 +193,7 @@ def _statements(done, setting):
     if rows:
       summary = ", ".join(f"{_text(o)}: {counts[o]}" for o in _CLASSES if counts[o])
       parts.append(f"<h3>{_text(group)}</h3>\n<p>{summary}.</p>\n")
-      parts.append(_table(["here", "statement and evidence", "paper"], rows))
+      parts.append(_table(["outcome", "statement and evidence", "paper"], rows))
   return f"<nav>{links}</nav>\n" + "".join(parts)
 
 

@@ -125,8 +125,8 @@ def get_options_dict(
       )
   if batch_size * (disc_iters + 1) >= 2**31:
     raise UserError(
-      f"options.batch_size is {batch_size}; with options.disc_iters it makes "
-      "more images a step than can be counted: make it smaller"
+      f"options.batch_size is {batch_size}; with options.disc_iters a step has more "
+      "images than an int32 can count: make it smaller"
     )
   if not callable(gan_class):
     raise UserError(
@@ -245,7 +245,9 @@ class Run:
     if use_tpu:
       tensorflow_compat.check_tpu()
     if use_tpu and self.distribution.strategy:
-      raise UserError("--use_tpu has its own replicas; leave out --distribute")
+      raise UserError(
+        "--use_tpu and --distribute exclude each other; leave out --distribute"
+      )
     _check_place(classifier, use_tpu, self.distribution)
     self._replica_batch = self.distribution.share(options["batch_size"])
     if self.distribution.across_processes and training_minutes is not None:
@@ -495,9 +497,9 @@ def _check_place(classifier, use_tpu, distribution):
     return
   if use_tpu or distribution.strategy:
     raise UserError(
-      f"the classifier {classifier.spec.name} is no TensorFlow network and runs neither "
-      "on a TPU nor in several replicas: write its logits with compare-gan-logits "
-      "cache-logits first, and bind classifier.cache_dir to them"
+      f"the classifier {classifier.spec.name} is not a TensorFlow network and runs "
+      "neither on a TPU nor in several replicas: write its logits with "
+      "compare-gan-logits cache-logits first, and bind classifier.cache_dir to them"
     )
 
 
@@ -528,8 +530,8 @@ def find_tpu(tpu: str | None, zone: str | None, project: str | None) -> Any:
       socket.create_connection((host, int(port)), _TPU_CONNECT_SECONDS).close()
     except OSError as error:
       raise UserError(
-        f"the TPU at {master} does not answer ({error}); is it running, "
-        "and in this network?"
+        f"the TPU at {master} does not answer ({error}); check that it runs and can "
+        "be reached from here"
       ) from error
   return cluster
 

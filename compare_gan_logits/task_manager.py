@@ -167,8 +167,8 @@ class TaskManagerWithCsvResults(TaskManager):
         int(row["step"]), os.fspath(row["checkpoint_path"])
     except (KeyError, TypeError, ValueError, csv.Error):
       raise UserError(
-        f"{self._score_file} is damaged; put it right or remove it: the checkpoints "
-        "that are left are then scored anew"
+        f"{self._score_file} is damaged; correct it, or remove it: the checkpoints "
+        "that still exist are then scored again"
       ) from None
     return rows
 

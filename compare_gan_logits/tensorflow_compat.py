@@ -58,8 +58,8 @@ def prepare(tensorflow: types.ModuleType) -> None:
   version = _parse(tensorflow.__version__)
   if not OLDEST <= version <= NEWEST:
     raise UserError(
-      f"this program was tried with TensorFlow {_dotted(OLDEST)} to {_dotted(NEWEST)}, "
-      f"not with {tensorflow.__version__}; {_REMEDY}"
+      f"this program supports TensorFlow {_dotted(OLDEST)} to {_dotted(NEWEST)}, not "
+      f"{tensorflow.__version__}; {_REMEDY}"
     )
   if version <= _LAST_WITH_ESTIMATOR:
     return
@@ -124,7 +124,7 @@ def _check_keras(tensorflow):
     tensorflow.keras._tfll_keras_version == "keras_3"
   ):
     raise UserError(
-      "tf.keras is Keras 3 already; import compare_gan_logits before anything uses "
+      "tf.keras is already Keras 3; import compare_gan_logits before anything uses "
       "tf.keras, or set TF_USE_LEGACY_KERAS=1"
     )
   if not importlib.util.find_spec("tf_keras"):
@@ -183,8 +183,8 @@ class _Removed:
   def __init__(self, *arguments, **keywords):
     del arguments, keywords
     raise UserError(
-      f"{type(self).__name__} left TensorFlow with 2.16; train on a TPU with "
-      f"TensorFlow {_dotted(_LAST_WITH_ESTIMATOR)}"
+      f"{type(self).__name__} was removed from TensorFlow in 2.16; train on a TPU "
+      f"with TensorFlow {_dotted(_LAST_WITH_ESTIMATOR)}"
     )
 
 

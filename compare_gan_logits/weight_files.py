@@ -84,8 +84,8 @@ class _ArrayUnpickler(pickle.Unpickler):
       return _Tensor
     if (module, name) not in self._KNOWN:
       raise UserError(
-        f"a weights file asks for {module}.{name}, which is no array; "
-        "it is damaged or not to be trusted"
+        f"a weights file asks for {module}.{name}, which is not an array; the file is "
+        "damaged or unsafe"
       )
     return self._KNOWN[module, name]
 
@@ -115,7 +115,7 @@ class _Tensor:
     storage, offset, size, stride = self._view
     last = offset + int(np.dot(np.subtract(size, 1), stride))
     if not 0 <= offset <= last < storage.length or min(stride, default=0) < 0:
-      raise UserError("a tensor reaches beyond its storage; fetch the weights again")
+      raise UserError("a tensor extends beyond its storage; download the weights again")
     item = storage.dtype.itemsize
     view = np.lib.stride_tricks.as_strided(
       storage.data[offset:], size, [item * step for step in stride]
@@ -130,7 +130,7 @@ def load_torch(file: BinaryIO) -> dict[str, np.ndarray]:
   keys), then for each key the number of elements and the elements.
   """
   if load_pickle(file) != _TORCH_MAGIC:
-    raise UserError("this is no PyTorch file in the legacy format")
+    raise UserError("this is not a PyTorch file in the legacy format")
   load_pickle(file)
   load_pickle(file)
   unpickler = _ArrayUnpickler(file)
@@ -140,7 +140,7 @@ def load_torch(file: BinaryIO) -> dict[str, np.ndarray]:
     length = int(np.frombuffer(file.read(8), "<i8")[0])
     data = file.read(length * storage.dtype.itemsize)
     if length != storage.length or len(data) != length * storage.dtype.itemsize:
-      raise UserError("a PyTorch file is cut short; fetch it again")
+      raise UserError("a PyTorch file is cut short; download it again")
     storage.data = np.frombuffer(data, storage.dtype)
   return {name: tensor.array() for name, tensor in tensors.items()}
 

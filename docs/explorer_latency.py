@@ -24,7 +24,7 @@ from compare_gan_logits.cli.modules import named
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-  "module", [], "name=folder of an exported module, as for tools/explore.py."
+  "module", [], "label=folder of an exported module, as for the explorer."
 )
 flags.DEFINE_integer("times", 20, "Changes of each slider.", lower_bound=3)
 _READY = 'return typeof busy !== "undefined" && !busy && last !== null;'

@@ -19,7 +19,7 @@ from compare_gan_logits.cli.modules import named
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-  "module", [], "name=folder of an exported module, as for tools/explore.py."
+  "module", [], "label=folder of an exported module, as for the explorer."
 )
 flags.DEFINE_string(
   "output", os.path.dirname(os.path.abspath(__file__)), "Folder to write."

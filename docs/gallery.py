@@ -17,13 +17,13 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
   "module",
   [],
-  "name=folder of an exported module; may be "
+  "label=folder of an exported module; may be "
   "repeated. Default: the inverter that comes with the program.",
 )
 flags.DEFINE_string(
   "output", os.path.dirname(os.path.abspath(__file__)), "Folder to write."
 )
-# In scikit-image's and matplotlib's wheels; whose they are stands in gallery.md.
+# In scikit-image's and matplotlib's wheels; gallery.md names their authors.
 _SKIMAGE = (
   "chelsea.png",
   "coffee.png",
@@ -85,7 +85,7 @@ def _reconstructions(inverters, names, photos):
 
 
 def _manipulations(inverter, names, photos, shown=4):
-  """Sections 5.5: shifted and scaled logits, the noise held."""
+  """Section 5.5: shifted and scaled logits, with the same noise."""
   from compare_gan_logits import figures
 
   logits = inverter.logits(photos[:shown])

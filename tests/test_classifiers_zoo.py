@@ -369,7 +369,7 @@ def test_a_tensor_beyond_its_storage_is_refused(torch_file):
 
 def test_pickles_that_run_code_are_refused():
   file = io.BytesIO(pickle.dumps(os.system))
-  with pytest.raises(UserError, match="which is no array"):
+  with pytest.raises(UserError, match="which is not an array"):
     weight_files.load_torch(file)
 
 

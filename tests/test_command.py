@@ -53,7 +53,7 @@ def test_a_signal_ends_a_training_with_a_sentence_and_it_goes_on(
   done = started.wait(60)
   assert done.returncode == code, done
   last = done.stderr.strip().splitlines()[-1]
-  assert last.startswith(word) and "the same command goes on" in last
+  assert last.startswith(word) and "the same command continues" in last
   assert "Traceback" not in done.stderr
   assert not [name for name in os.listdir(run) if name.startswith((".part-", "temp"))]
 
@@ -87,6 +87,19 @@ def _start(*args, **streams):
     env=dict(os.environ, PYTHONPATH=forking.ROOT),
     **streams,
   )
+
+
+def test_help_lists_a_command_s_flags_as_they_are_typed():
+  started = _start(
+    "-m",
+    "compare_gan_logits.cli.dispatch",
+    "reconstruct",
+    "--help",
+    stdout=subprocess.PIPE,
+  )
+  said, _ = started.communicate(timeout=60)
+  assert "compare-gan-logits reconstruct --module runs/robust/module \\\n" in said
+  assert "  --images: " in said and "  --samples: " in said
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_twelve_bits_in_sixteen_are_remarked_upon_once(capsys):
   image_lib._remark_12_bits.cache_clear()
   data = encoded(Image.fromarray(np.full([8, 8], 4000, np.uint16)), "PNG")
   read(data), read(data)
-  assert capsys.readouterr().err.count("12 bits") == 1
+  assert capsys.readouterr().err.count("12-bit images") == 1
 
 
 def test_thirty_two_bits_have_the_range_that_a_tiff_declares():

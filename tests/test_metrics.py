@@ -430,7 +430,7 @@ def test_fid_takes_tfgans_module_from_tf_hubs_cache(tmp_path, bind, monkeypatch)
       },
       "pool:0",
     ),
-    ({"inception__path": "TEXT", "inception__input_name": "Mul"}, "no frozen graph"),
+    ({"inception__path": "TEXT", "inception__input_name": "Mul"}, "not a frozen graph"),
     ({"inception__path": "MODULE", "inception__output": "pool"}, "no output 'pool'"),
     ({"evaluation__frechet_network": "inceptoin"}, "did you mean 'inception'"),
   ],

@@ -82,5 +82,5 @@ def test_keras_3_in_tensorflow_is_refused():
   """As it is where tf.keras was used before this package was imported."""
   keras = types.SimpleNamespace(_tfll_initialized=True, _tfll_keras_version="keras_3")
   fake = types.SimpleNamespace(__version__="2.21.0", keras=keras)
-  with pytest.raises(UserError, match="Keras 3 already"):
+  with pytest.raises(UserError, match="already Keras 3"):
     tensorflow_compat.prepare(fake)

@@ -1,20 +1,21 @@
-"""Times this program. Figures are ratios: what is compared runs in the same minutes.
+r"""Measures the speed of this program. What is compared runs alternately, in one run.
 
---part step (default): whole training steps against the plain formulation of the same
-mathematics (zero insertion, pooling after the convolution, scores of real images in
-the generator's update), for the configuration given with --gin_config.
+--part step (default): whole training steps, and the plain formulation of the same
+  mathematics (zero insertion, pooling after the convolution, scores of real images in
+  the generator's update), for the configuration given with --gin_config.
 --part sizes: the same for the paper's networks at several sizes, with made-up images.
---part features: where logits come from: the classifier in the graph, a logit cache on
-disk, an array in memory.
+--part features: three sources of logits: the classifier in the graph, a logit cache on
+  disk, an array in memory.
 --part growth: how a step's cost grows with batch, width, resolution, number of logits.
---part startup: from starting Python to the first step done, at the paper's width.
---part inference: an exported module: images/s, latency, tools/reconstruct.py.
---part model: the cost model's seconds against measured ones, at the sizes of --size,
-on one core; the share of the peak is fitted at the first size.
---plan: what the configuration costs on hardware that need not be there (--device).
+--part startup: from the start of Python to the end of the first step, at the paper's
+  width.
+--part inference: an exported module: images/s, latency, the command reconstruct.
+--part model: the cost model's seconds and measured ones, at the sizes of --size, on one
+  core; the share of the peak is fitted at the first size.
+--plan: what the configuration costs on hardware that need not be present (--device).
 
-Each way runs in a process of its own, whose peak memory is printed, and the ways take
-turns, so that a machine whose speed drifts is fair to all of them. GFLOP are those
+Each variant runs in a process of its own, whose peak memory is printed. The variants
+take turns, so that a change of the machine's speed affects all of them. GFLOP are those
 that this program's graph needs; the peak is that of a matrix product, measured in the
 same run.
 
@@ -71,7 +72,7 @@ def _define_flags():
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   _check_flags()
   from compare_gan_logits import files
 
@@ -399,8 +400,8 @@ class _Worker:
       answer = self._pipe.recv()
     except (EOFError, ConnectionError):
       raise errors.UserError(
-        "a process that makes steps was killed, most likely for "
-        "want of memory; ask for smaller sizes"
+        "a process that makes steps was killed, probably because memory ran out; ask "
+        "for smaller sizes"
       ) from None
     if isinstance(answer, errors.UserError):
       raise answer

@@ -1,9 +1,9 @@
-"""Runs the paper's command whole, with stand-ins for what takes days to fetch.
+"""Runs the paper's training with stand-ins for ImageNet and the classifier.
 
-The networks have the paper's width, at batch 2. Noise stands for ImageNet, and a
-ResNet-152 with random weights for the trained one. Two steps are made, with a
-checkpoint after each; the module is exported and reconstructs pictures. Who sees this
-end knows that the real run starts on this machine:
+The networks have the paper's width, at batch 2. Noise stands in for ImageNet, and a
+ResNet-152 with random weights for the trained one. It trains two steps, with a checkpoint
+after each, exports the module and reconstructs pictures. If this succeeds, the real
+training starts on this machine as well:
 
   make paper-dry-run                             # or, in an environment of your own:
   python tools/paper_dry_run.py --output runs/paper_dry_run
@@ -36,7 +36,7 @@ _BINDINGS = (
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   output = os.path.abspath(FLAGS.output)
   if os.path.exists(os.path.join(output, "run")):
     raise errors.UserError(

@@ -605,7 +605,8 @@ def _check_standardizable(inputs: tf.Tensor, data_format: str) -> None:
     )
   if inputs.shape.as_list()[1 if data_format == "NCHW" else -1] is None:
     raise UserError(
-      f"standardize_batch needs a known number of channels, which {inputs.shape} has not"
+      f"standardize_batch needs a known number of channels, which {inputs.shape} "
+      "does not have"
     )
 
 

@@ -71,8 +71,8 @@ class Generator(abstract_arch.AbstractGenerator):
     num_ups = (resolution // _SEED_SIZE).bit_length() - 1
     if resolution != _SEED_SIZE * 2**num_ups or not 2 <= num_ups <= len(_UP) + 1:
       raise UserError(
-        f"dosovitskiy_brox has no {resolution} px images, only 16, 32, "
-        "64, 128 and 256; choose another dataset.name"
+        f"dosovitskiy_brox has no networks for {resolution} px, only for 16, 32, 64, "
+        "128 and 256 px; choose another dataset.name"
       )
     seed_channels = _UP[0][0] * self._ch
     net = y

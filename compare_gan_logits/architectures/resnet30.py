@@ -19,7 +19,7 @@ _MAX_CHANNELS = 512
 def _check_size(size: int) -> None:
   if size != _SIZE:
     raise UserError(
-      f"resnet30 has images of {_SIZE} px only, not {size} px; choose another "
+      f"resnet30 has networks for {_SIZE} px only, not {size} px; choose another "
       "dataset.name or options.architecture"
     )
 

@@ -42,8 +42,8 @@ class Generator(resnet_ops.ResNetGenerator):
     num_ups = (size // _SEED_SIZE).bit_length() - 1
     if size != _SEED_SIZE * 2 ** max(num_ups, 0) or num_ups > _NUM_BLOCKS:
       raise UserError(
-        f"resnet5 has no {size} px images, only 4, 8, 16, 32, 64 and 128; choose "
-        "another dataset.name or options.architecture"
+        f"resnet5 has no networks for {size} px, only for 4, 8, 16, 32, 64 and 128 "
+        "px; choose another dataset.name or options.architecture"
       )
     conditions = {"z": z, "y": y, "is_training": is_training}
     net = arch_ops.linear(z, _SEED_SIZE**2 * self._channels[0], "fc_noise")

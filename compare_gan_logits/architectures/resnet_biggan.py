@@ -46,8 +46,8 @@ def _one_of(**values):
 def _channels(table: dict[int, list[int]], resolution: int, ch: int) -> list[int]:
   if resolution not in table:
     raise UserError(
-      f"resnet_biggan has no {resolution} px images, only "
-      f"{', '.join(map(str, table))}; choose another dataset.name"
+      f"resnet_biggan has no networks for {resolution} px, only for "
+      f"{', '.join(map(str, table))} px; choose another dataset.name"
     )
   return [ch * multiplier for multiplier in table[resolution]]
 
@@ -62,8 +62,8 @@ def _attended(blocks: str, out_channels: list[int]) -> set[str]:
   attended = {name for name in blocks.split(",") if name in widths}
   if len({widths[name] for name in attended}) > 1:
     raise UserError(
-      f"blocks_with_attention '{blocks}' names blocks of different widths, whose one "
-      "attention they cannot share; name blocks of one width"
+      f"blocks_with_attention '{blocks}' names blocks of different widths, which "
+      "cannot share the variables of one attention layer; name blocks of one width"
     )
   return attended
 

@@ -41,8 +41,8 @@ _DISCRIMINATOR_CHANNELS = {
 def _channels(table: dict[int, list[int]], resolution: int, ch: int) -> list[int]:
   if resolution not in table:
     raise UserError(
-      f"resnet_biggan_deep has no {resolution} px images, only "
-      f"{', '.join(map(str, table))}; choose another dataset.name"
+      f"resnet_biggan_deep has no networks for {resolution} px, only for "
+      f"{', '.join(map(str, table))} px; choose another dataset.name"
     )
   return [ch * multiplier for multiplier in table[resolution]]
 

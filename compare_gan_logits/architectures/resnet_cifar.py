@@ -52,8 +52,8 @@ class Generator(resnet_ops.ResNetGenerator):
     size, _, colors = self._image_shape
     if size != _SIZE:
       raise UserError(
-        f"resnet_cifar has images of {_SIZE} px only, not {size} px; choose another "
-        "dataset.name or options.architecture"
+        f"resnet_cifar has networks for {_SIZE} px only, not {size} px; choose "
+        "another dataset.name or options.architecture"
       )
     use_sn = self._spectral_norm
     z_dim = z.shape.as_list()[-1]

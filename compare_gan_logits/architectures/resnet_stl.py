@@ -29,7 +29,7 @@ class Generator(resnet_ops.ResNetGenerator):
     size, _, colors = self._image_shape
     if size != _SIZE:
       raise UserError(
-        f"resnet_stl has images of {_SIZE} px only, not {size} px; choose another "
+        f"resnet_stl has networks for {_SIZE} px only, not {size} px; choose another "
         "dataset.name or options.architecture"
       )
     conditions = {"z": z, "y": y, "is_training": is_training}

@@ -1,4 +1,4 @@
-"""Is it the right classifier, rightly fed? A look at a sample of images at the start."""
+"""Checks at the start of a training: is it the right classifier, with the right input?"""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check(
   logits: np.ndarray | None = None,
   log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-  """Prints what a classifier makes of a sample of images, with warnings.
+  """Prints what a classifier returns for a sample of images, with warnings.
 
   Args:
     classifier: whose attribute `check` is set to the result.
@@ -117,9 +117,10 @@ def _fed(classifier, images, spread, log):
   difference = float(np.abs(together - alone).max() / max(spread.mean(), 1e-12))
   if difference > _MAX_BATCH_DIFFERENCE:
     raise UserError(
-      f"classifier {classifier.spec.name} gives an image other logits in another batch "
-      f"(by {difference:.2g} of their deviation over images): it was left in training "
-      "mode, with batch norms of the batch or dropout; export it in inference mode "
+      f"classifier {classifier.spec.name} gives an image different logits in "
+      f"different batches (a difference of {difference:.2g} of their standard "
+      "deviation over images): it is in training mode, with dropout or with batch "
+      "norms that use the moments of the batch; export it in inference mode "
       "(training=False, model.eval())"
     )
   return {
@@ -129,7 +130,7 @@ def _fed(classifier, images, spread, log):
 
 
 def _about_values(classifier, logits, spread):
-  """Warnings that the logits alone give reason for."""
+  """Warnings that follow from the logits alone."""
   sums = logits.sum(axis=1)
   if (
     not classifier.spec.softmax

@@ -53,15 +53,16 @@ def places(
     return Places(np.asarray(dataset.imagenet_indices), "ImageNet's order")
   if any(known):
     raise UserError(
-      f"{whose} has {sum(known)} of the {len(known)} classes of {dataset.name} by name "
-      f"and not {dataset.class_names[known.index(False)]!r}, so which logit belongs "
-      "to which class is not known; bind classifier.class_names in the order of the logits"
+      f"{whose} has {sum(known)} of the {len(known)} classes of {dataset.name} by "
+      f"name, but not {dataset.class_names[known.index(False)]!r}, so it is not known "
+      "which logit belongs to which class; bind classifier.class_names in the order "
+      "of the logits"
     )
   if num_logits == dataset.num_classes:
     return Places(np.arange(num_logits), "positions")
   raise UserError(
-    f"{whose} has {num_logits} logits and {dataset.name} {dataset.num_classes} classes; "
-    "name a data set of the classifier's classes"
+    f"{whose} has {num_logits} logits and {dataset.name} {dataset.num_classes} "
+    "classes; name a data set with the classifier's classes"
   )
 
 

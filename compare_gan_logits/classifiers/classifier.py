@@ -66,9 +66,8 @@ class Classifier:
     self.digest = self._digest()
     if pinned not in (None, self.digest):
       raise UserError(
-        f"the classifier at {spec.handle} has changed: its digest is "
-        f"{self.digest}, not {pinned}; bring the old one back, or name "
-        "this one if you trust it"
+        f"the classifier at {spec.handle} has changed: its digest is {self.digest}, "
+        f"not {pinned}; restore the old one, or name this one if you trust it"
       )
     self.cache_dir: str | None = None
     self.check: dict[str, Any] | None = None
@@ -84,13 +83,13 @@ class Classifier:
 
   @property
   def no_gradient(self) -> str | None:
-    """Why attacks and optimisation are impossible, as one sentence; None: they are."""
+    """Why attacks and optimisation are impossible; None if they are possible."""
     reason = self._bound.no_gradient
     return reason and f"{self.spec.name} {reason}"
 
   @property
   def numpy_only(self) -> bool:
-    """Whether it runs neither on a TPU nor in several replicas, but its cache does."""
+    """Whether a TPU and several replicas can only use a cache of its logits."""
     return self._bound.numpy_only
 
   @property
@@ -210,7 +209,7 @@ class Classifier:
 
 
 def _fitted(spec, bound):
-  """The spec's preprocessing with what the model's input settles.
+  """The spec's preprocessing, completed from the shape of the model's input.
 
   Raises:
     UserError: the model takes another size or number of colours.
@@ -229,8 +228,8 @@ def _fitted(spec, bound):
   height, width, colors = shape[1:]
   if height != width:
     raise UserError(
-      f"{spec.name} takes images of {height} x {width} px; this program "
-      "feeds square ones"
+      f"{spec.name} takes images of {height} x {width} px; this program supports "
+      "square ones only"
     )
   if height is not None and wanted.resize != "none":
     if wanted.size not in (None, height):

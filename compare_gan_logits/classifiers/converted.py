@@ -156,8 +156,8 @@ def resnet152_values(file: str) -> dict[str, np.ndarray]:
     values[layer + "/kernel"], values[layer + "/bias"] = kernel, bias
   if arrays:
     raise UserError(
-      f"{file} has an array {min(arrays)}, for which a plain ResNet-152 "
-      "has no place; give the file of that network"
+      f"{file} has an array {min(arrays)}, which a plain ResNet-152 does not have; "
+      "give the file of that network"
     )
   return values
 

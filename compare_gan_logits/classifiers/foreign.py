@@ -43,9 +43,9 @@ def graph_function(
 
 
 def without_gradient(outputs: tf.Tensor, images: tf.Tensor, reason: str) -> tf.Tensor:
-  """The same outputs; who takes their gradient with respect to images gets UserError.
+  """The same outputs; to take their gradient with respect to images raises UserError.
 
-  TensorFlow itself would give None, or pass over what lies behind whole numbers.
+  TensorFlow itself would return None, or ignore what lies behind whole numbers.
   """
 
   @tf.custom_gradient

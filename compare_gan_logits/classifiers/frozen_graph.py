@@ -46,8 +46,8 @@ def saved_model(file: str, input_name: str | None, output: str) -> str:
         tf.saved_model.simple_save(session, folder, {"images": images}, {OUTPUT: found})
     except (DecodeError, ValueError) as error:
       raise UserError(
-        f"{file} is no frozen graph with tensors {' and '.join(names)} "
-        f"({error}); see inception.input_name and inception.output"
+        f"{file} is not a frozen graph with tensors {' and '.join(names)} ({error}); "
+        "see inception.input_name and inception.output"
       ) from None
 
   name = os.path.splitext(os.path.basename(file))[0]

@@ -1,4 +1,4 @@
-"""One's own logits in place of a classifier: a file with a row for each image.
+"""Your own logits in place of a classifier: a file with a row for each image.
 
 `cache-logits --logits` reads the file (`read`), and writes a cache whose manifest says
 that it was given. GivenLogits is such a cache as a model: it has logits of the data

@@ -133,8 +133,8 @@ def signatures(path: str) -> dict[str, Signature]:
       saved_model.ParseFromString(f.read())
   except tf.errors.NotFoundError:
     raise UserError(
-      f"{file} is gone; copy the module again, or if this is TF-Hub's "
-      "cache, remove that folder"
+      f"{file} is missing; copy the module again, or, if this is TF-Hub's cache, "
+      "remove that folder"
     ) from None
   except DecodeError as error:
     raise UserError(f"{file} is damaged ({error}); copy it again") from error
@@ -192,8 +192,9 @@ def choose(spec: Spec, path: str) -> Binding:
   input_type = signature.types.get(image, tf.float32)
   if input_type == tf.string and (shape is None or len(shape) != 1):
     raise UserError(
-      f"{spec.name} takes a string at {image!r} that is no list of encoded files; "
-      "export it from behind the decoder, with an input [None, height, width, 3]"
+      f"{spec.name} takes a string at {image!r} that is not a list of encoded image "
+      "files; export the part after the decoder, with an input [None, height, width, "
+      "3]"
     )
   first = is_channels_first(spec.layout, shape)
   return Binding(

@@ -40,8 +40,8 @@ def keras_file(path: str) -> str:
   keras_3 = _keras_3() if kept_by_3 else None
   if kept_by_3 and keras_3 is None:
     raise UserError(
-      f"{path} was saved by Keras {_keras_version(path)}, which is not installed here; "
-      "there, model.export(folder) writes a folder that this program takes"
+      f"{path} was saved by Keras {_keras_version(path)}, which is not installed; "
+      "call model.export(folder) where it is, and give that folder"
     )
 
   def build(folder):
@@ -54,9 +54,8 @@ def keras_file(path: str) -> str:
         model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
       raise UserError(
-        f"{path} is no Keras classifier ({error}); a classifier is a "
-        "folder with a saved_model.pb, or a .h5, .keras or .npz "
-        "file"
+        f"{path} is not a Keras classifier ({error}); a classifier is a folder with a "
+        "saved_model.pb, or a .h5, .keras or .npz file"
       ) from error
     _save_keras(model, folder)
 

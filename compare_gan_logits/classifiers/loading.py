@@ -51,15 +51,15 @@ def load(name: str, digest: str | None = None, **overrides: Any) -> Classifier:
 
   Args:
     name: name in the zoo, folder of a TF-Hub module, SavedModel or classifier
-      exported by tools/train_classifier.py, TF-Hub URL, .h5 or .keras file,
+      of compare-gan-logits train-classifier, TF-Hub URL, .h5 or .keras file,
       "keras:Name" for one of tf.keras.applications, .onnx file, "torch:module:function"
       for a function that returns a torch.nn.Module, "timm:name", .pt2 file of an
-      exported PyTorch program, "logits:FOLDER" for a cache of one's own logits, or the
+      exported PyTorch program, "logits:FOLDER" for a cache of your own logits, or the
       .npz file that the zoo's robust_resnet152_linf16 is made from.
     digest: that Classifier.digest must have; None: any.
     **overrides: fields of spec.Spec and of Preprocessing that differ from the
-      entry's, e.g. output="features", size=128, handle="/a/local/copy". What an entry
-      says of softmax and drop_column is of its own output and goes with that.
+      entry's, e.g. output="features", size=128, handle="/a/local/copy". An entry's
+      softmax and drop_column belong to its own output and are not kept for another.
 
   Raises:
     UserError: there is no such classifier, or it does not offer what is asked.
@@ -198,17 +198,17 @@ def from_gin(
   """The classifier that gin binds, or None.
 
   Args:
-    handle: what `load` takes; None: no classifier, or, with cache_dir, the logits of
-      one's own that the cache was made from (cache-logits --logits).
+    handle: what `load` takes; None: no classifier, or, with cache_dir, your own logits
+      that the cache was made from (cache-logits --logits).
     path: folder of the module (or its file), for an entry of the zoo or a URL that
-      cannot be fetched: the entry's other facts stay in force.
-    cache_dir: folder written by tools/cache_logits.py; becomes .cache_dir.
+      cannot be fetched: the entry's other fields keep their values.
+    cache_dir: folder written by compare-gan-logits cache-logits; becomes .cache_dir.
     name: what it is called in reports.
     class_names: a list, one for each logit. Where the data set's classes have names
       as well, names say which logit belongs to which class.
     role: 'standard' or 'robust', or {'kind': 'robust', 'attack': 'PGD', 'epsilon':
-      0.1}: comparisons between a robust and a standard classifier go by it. Needed
-      where the classifier's own facts do not say.
+      0.1}, which decides what the classifier is compared with; needed if the
+      classifier's own description does not say it.
     digest: SHA-256 that the classifier must have, weights and preprocessing (a module's
       inversion.json has it, and so has the sentence that refuses a wrong one). Modules
       run code: pin those that come from elsewhere.
@@ -227,7 +227,7 @@ def from_gin(
   ):
     if not isinstance(value, (str, type(None))):
       raise UserError(
-        f"classifier.{text_name} is {value!r}; it must be a text in quotes"
+        f"classifier.{text_name} is {value!r}; it must be a string in quotes"
       )
   if handle is None:
     if cache_dir is None:
@@ -304,8 +304,8 @@ def from_description(
     model = _open(spec.handle, spec.weights, spec.trusted_pickle)
   except UserError as error:
     raise UserError(
-      f"{error} (it is the classifier of {folder or 'this module'}; "
-      "--classifier names it where it is now)"
+      f"{error} (it is the classifier of {folder or 'this module'}; if it has moved, "
+      "--classifier names its new place)"
     ) from error
   classifier = Classifier(spec, model, digest)
   classifier.check = check if isinstance(check, dict) else None

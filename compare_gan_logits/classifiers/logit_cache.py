@@ -1,4 +1,4 @@
-"""Logits of a whole data set on disk, so that a classifier is paid for once.
+"""Logits of a whole data set on disk, so that the classifier runs once per image.
 
 A split's cache is a folder with manifest.json and shards. A shard is one .npy file
 of records (id, label, logits) for a run of consecutive ids, so that any id is read
@@ -72,8 +72,8 @@ def write(
   manifest.update(shards=shards, dtype="float16" if half else "float32")
   if not 0 <= worker < num_workers <= shards:
     raise UserError(
-      f"worker {worker} of {num_workers}: workers are 0 ... "
-      f"{num_workers - 1}, and no more than the {shards} shards"
+      f"worker {worker} of {num_workers}: workers are 0 ... {num_workers - 1}, and "
+      f"there are no more workers than shards ({shards})"
     )
   purpose = "caching" if num_workers == 1 else f"caching-{worker}-of-{num_workers}"
   with files.locked(folder, purpose):
@@ -199,7 +199,7 @@ def manifest(folder: str, split: str) -> dict[str, Any]:
   if not files.is_file(path):
     raise UserError(
       f"no logit cache in {os.path.join(folder, split)}; make it with "
-      "tools/cache_logits.py"
+      "compare-gan-logits cache-logits"
     )
   found = files.read_json(path)
   if not isinstance(found, dict) or not {"classifier", "num_logits", "shards"} <= set(
@@ -253,9 +253,9 @@ def _facts(classifier, dataset, split):
 def _facts_of_images(dataset, split):
   if dataset.varies(split):
     raise UserError(
-      f"each reading of the split {split} of {dataset.name} makes other crops, whose "
-      "logits cannot be cached; bind dataset.fixed_crops to the number of crops of each "
-      "image that are drawn once and cached"
+      f"the split {split} of {dataset.name} is cropped anew at each reading, so its "
+      "logits cannot be cached; bind dataset.fixed_crops, the number of crops of "
+      "each image that are drawn once and cached"
     )
   return {
     "format": _FORMAT,
@@ -271,16 +271,16 @@ def _compare(wanted, found, folder):
   """Refuses a cache whose manifest differs in anything of `wanted`."""
   if not isinstance(found, dict):
     raise UserError(
-      f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and "
-      "fill it again with tools/cache_logits.py"
+      f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and fill it "
+      "again with compare-gan-logits cache-logits"
     )
   for name, value in wanted.items():
     # The same images may be called otherwise now; the fingerprint tells.
     if found.get(name) != value and name != "dataset":
       raise UserError(
-        f"the cache {folder} was made with {name} {found.get(name)!r}, not "
-        f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
-        "tools/cache_logits.py"
+        f"the cache {folder} was made with {name} {found.get(name)!r}, not {value!r}; "
+        "bind classifier.cache_dir to another folder, and fill it with "
+        "compare-gan-logits cache-logits"
       )
 
 
@@ -378,7 +378,9 @@ def open(folder: str, classifier: Any, dataset: Any, split: str) -> CachedLogits
   folder = os.path.join(folder, split)
   path = os.path.join(folder, _MANIFEST)
   if not files.is_file(path):
-    raise UserError(f"no logit cache in {folder}; make it with tools/cache_logits.py")
+    raise UserError(
+      f"no logit cache in {folder}; make it with compare-gan-logits cache-logits"
+    )
   manifest = files.read_json(path)
   _compare(_facts(classifier, dataset, split), manifest, folder)
   return CachedLogits(folder, manifest)
@@ -409,14 +411,14 @@ class CachedLogits:
     ]
     if len(present) < shards:
       raise UserError(
-        f"{folder} has {len(present)} of {shards} shards; run "
-        "tools/cache_logits.py again to finish it"
+        f"{folder} has {len(present)} of {shards} shards; run compare-gan-logits "
+        "cache-logits again to finish it"
       )
     for shard in range(shards):
       if not _complete(folder, shard, shards):
         raise UserError(
-          f"{_path(folder, shard, shards)} is damaged; run "
-          "tools/cache_logits.py again, which makes it anew"
+          f"{_path(folder, shard, shards)} is damaged; run compare-gan-logits "
+          "cache-logits again, which makes it anew"
         )
     if files.is_remote(folder):
       self._copies = tempfile.TemporaryDirectory(prefix="compare_gan_logits-")
@@ -443,7 +445,7 @@ class CachedLogits:
       sound = False
     if not sound:
       raise UserError(
-        f"{path} is damaged; remove it and run tools/cache_logits.py again"
+        f"{path} is damaged; remove it and run compare-gan-logits cache-logits again"
       )
     return records["logits"]
 

@@ -74,7 +74,7 @@ class OnnxModel(Model):
       shape, output_shape = hub.channels_last(shape), hub.channels_last(output_shape)
     if output_shape is None:
       raise UserError(
-        f"{spec.name}: the file does not say of what rank the output {output!r} is; "
+        f"{spec.name}: the file does not say the rank of the output {output!r}; "
         "export it again, with shapes"
       )
     return Bound(
@@ -94,7 +94,7 @@ class OnnxModel(Model):
     found = self._inputs[name].type
     if found not in _TYPES:
       raise UserError(
-        f"{spec.name} takes {found} at {name!r}; export it from behind that, with an "
+        f"{spec.name} takes {found} at {name!r}; export the part after that, with an "
         "input of float images"
       )
     return _TYPES[found]

@@ -1,4 +1,4 @@
-"""What is known of one classifier, as data that inversion.json carries."""
+"""The description of a classifier, as inversion.json records it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Spec:
 
     Args:
       facts: fields by name.
-      *texts: what else must be texts, or None.
+      *texts: further values that must be strings, or None.
 
     Raises:
       UserError, TypeError, ValueError, AttributeError, OverflowError: it is damaged.

@@ -1,4 +1,4 @@
-"""Known classifiers by short name, with what is known of each and how well."""
+"""Known classifiers by name: what is known of each, and how that was verified."""
 
 from __future__ import annotations
 
@@ -60,8 +60,9 @@ def _specs():
       "L-infinity 16/255; its repository: BGR in [-1, 1], 224 px, 62.3 % of "
       "ImageNet's validation set right, 52.5 % under 10 steps of attack",
       verified="the network's arithmetic and the names of its 777 arrays, with "
-      "random weights; not verified: the file itself, which was not at "
-      "hand, and so the accuracy: tools/train_classifier.py --evaluate",
+      "random weights; not verified: the file itself, which was not "
+      "available, and the accuracy (compare-gan-logits train-classifier "
+      "--evaluate measures it)",
     ),
     Spec(
       name="inception_v3",

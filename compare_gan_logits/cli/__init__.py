@@ -1,1 +1,4 @@
-"""The commands, one file each; `tools/*.py` and the installed script call them."""
+"""The commands, one file each.
+
+The installed script `compare-gan-logits` and, in a clone, `tools/*.py` call them.
+"""

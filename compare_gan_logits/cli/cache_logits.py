@@ -1,15 +1,16 @@
 r"""Writes the logits of a whole data set to disk, for training without a classifier.
 
-Data set and classifier are those that the gin file binds. A killed run goes on with
-the shards that are missing. Then bind classifier.cache_dir to the output.
+The gin file binds the data set and the classifier. The same command completes a cache
+that was interrupted. To train from the cache, bind classifier.cache_dir to its folder.
 
-  python tools/cache_logits.py --gin_config gin_configs/resnet152.gin \
+  compare-gan-logits cache-logits --gin_config resnet152.gin \
       --split train --output /data/logits
 
-Several processes or machines share the work: --num_workers 4, and --worker 0 to 3.
+Several processes or machines can share the work: --num_workers 4 for each, and
+--worker 0 to 3.
 
-Logits that you have computed yourself need no classifier: --list prints the images of
-the split in order, and --logits takes a file with a row for each of them
+If you have computed the logits yourself, no classifier is needed: --list prints the
+images of the split in order, and --logits takes a file with a row for each of them
 (docs/classifiers.md).
 """
 
@@ -23,23 +24,27 @@ from compare_gan_logits.cli import command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("split", "train", ["train", "validation"], "Split to cache.")
-flags.DEFINE_string("output", None, "Folder to write to; has a folder per split.")
-flags.DEFINE_integer("shards", 8, "Files to make.", lower_bound=1)
-flags.DEFINE_bool("half", False, "Store float16: half the size, three digits.")
-flags.DEFINE_integer("batch_size", 128, "Images at a time.", lower_bound=1)
-flags.DEFINE_integer("worker", 0, "Number of this process, from 0.", lower_bound=0)
+flags.DEFINE_string("output", None, "Folder to write; each split has a folder in it.")
+flags.DEFINE_integer("shards", 8, "Number of files to write.", lower_bound=1)
+flags.DEFINE_bool(
+  "half", False, "Store float16: half the size, three significant digits."
+)
 flags.DEFINE_integer(
-  "num_workers", 1, "Processes that make the cache together.", lower_bound=1
+  "batch_size", 128, "Images per pass of the classifier.", lower_bound=1
+)
+flags.DEFINE_integer("worker", 0, "Index of this process, from 0.", lower_bound=0)
+flags.DEFINE_integer(
+  "num_workers", 1, "Number of processes that share the work.", lower_bound=1
 )
 flags.DEFINE_string(
   "logits",
   None,
-  "File of your own logits (.npy, .npz or .csv), one row for each image of the split; "
-  "no classifier is run.",
+  "File of your own logits (.npy, .npz or .csv) with a row for each image of the "
+  "split, in place of a classifier.",
 )
-flags.DEFINE_string("dataset", None, "Data set, in place of the one that gin binds.")
+flags.DEFINE_string("dataset", None, "Data set, in place of gin's dataset.name.")
 flags.DEFINE_bool(
-  "list", False, "Print the split's images in order (id, name, label, class) and end."
+  "list", False, "Print the split's images in order (id, name, label, class) and stop."
 )
 
 
@@ -53,9 +58,9 @@ def _define_flags():
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   if not FLAGS.output and not FLAGS.list:
-    raise errors.UserError("--output names the folder to write to")
+    raise errors.UserError("--output is missing: the folder to write")
   from compare_gan_logits import datasets
   from compare_gan_logits import main as program
   from compare_gan_logits.classifiers import logit_cache
@@ -108,8 +113,8 @@ def _take_logits(dataset, logit_cache):
   )
   if same_count:
     print(
-      "the logits are taken to be in the order of the data set's classes; "
-      "classifier.class_names says otherwise"
+      "the logits are assumed to be in the order of the data set's classes; if they "
+      "are not, bind classifier.class_names"
     )
 
 

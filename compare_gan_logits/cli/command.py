@@ -54,8 +54,8 @@ def _exit_interrupted(error):
   """Ends the process now: threads of TensorFlow may have work for a long time."""
   terminated = isinstance(error, _Terminated)
   print(
-    f"{'terminated' if terminated else 'interrupted'}: nothing is half written, and "
-    "the same command goes on from what was saved",
+    f"{'terminated' if terminated else 'interrupted'}: no incomplete file is left, "
+    "and the same command continues from what was saved",
     file=sys.stderr,
     flush=True,
   )
@@ -123,10 +123,13 @@ def run(main, prepare=None):
 
 
 def _describe(module):
-  """Makes --help that of the command's module, whatever file started it."""
-  if module.__name__ != "__main__":
-    sys.modules["__main__"].__doc__ = module.__doc__
-    flags.adopt_module_key_flags(module)
+  """Makes --help show the text and flags of the command, whatever file started it."""
+  if module.__name__ == "__main__":
+    return
+  sys.modules["__main__"].__doc__ = module.__doc__
+  for flag in flags.FLAGS.get_key_flags_for_module(module.__name__):
+    # absl knows the flags of the running file by its path.
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _parse_flags(argv):

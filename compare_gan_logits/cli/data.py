@@ -1,10 +1,11 @@
-"""Shows what the program makes of a folder of pictures, before anything is trained.
+"""Shows what the program finds in a folder of pictures, before anything is trained.
 
 Prints the layout, splits, classes, sizes and formats, what is left out and why, and how
-fast pictures are read; writes 64 of them, as a training would see them, to a PNG.
+fast pictures are read. Writes 64 pictures, cropped and resized as for a training, to a
+PNG.
 
   compare-gan-logits data /data/photos
-  python tools/data.py /data/photos --size 128 --output seen.png
+  compare-gan-logits data /data/photos --size 128 --output seen.png
 """
 
 import collections
@@ -18,12 +19,12 @@ from compare_gan_logits.cli import command
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("size", 64, "Side of the images that are trained on.", 1, 4096)
+flags.DEFINE_integer("size", 64, "Side of the images to train on, in pixels.", 1, 4096)
 flags.DEFINE_enum("colors", "3", ["1", "3"], "1 for grey, 3 for RGB.")
-flags.DEFINE_string("labels", None, "Table of files and classes (file,label).")
+flags.DEFINE_string("labels", None, "CSV table of files and classes (file,label).")
 flags.DEFINE_string("output", "data.png", "PNG of 64 pictures to write.")
 flags.DEFINE_float(
-  "unreadable_share", 1.0, "Share of the pictures that may be unreadable.", 0.0, 1.0
+  "unreadable_share", 1.0, "Largest share of unreadable pictures.", 0.0, 1.0
 )
 _SHOWN = 5  # names or classes of each kind
 _TIMED = 256  # pictures

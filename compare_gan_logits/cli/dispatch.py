@@ -19,6 +19,17 @@ COMMANDS = {
   "train-classifier": "compare_gan_logits.cli.train_classifier",
   "two-afc": "compare_gan_logits.cli.two_afc",
 }
+# What --help says of each; the modules themselves take seconds to import.
+_SUMMARIES = {
+  "train": "train an inverter of a classifier's logits (also: evaluate, export)",
+  "data": "show what the program finds in a folder of images",
+  "reconstruct": "reconstruct image files from their logits",
+  "reproduce": "run the paper's experiments and write a report",
+  "explore": "open a local web page to edit an image or its logits",
+  "cache-logits": "write the logits of a data set to disk",
+  "train-classifier": "train a small classifier, ordinarily or adversarially",
+  "two-afc": "prepare, run and analyse the paper's human study",
+}
 
 
 def main() -> None:
@@ -40,9 +51,16 @@ def main() -> None:
 
 
 def usage() -> str:
-  return (
-    "usage: compare-gan-logits COMMAND [--flag=value ...]\n\ncommands: "
-    f"{', '.join(COMMANDS)}\n\nEach command describes itself with --help."
+  """What `compare-gan-logits --help` prints."""
+  lines = [f"  {name:18}{_SUMMARIES[name]}" for name in COMMANDS]
+  return "\n".join(
+    [
+      "usage: compare-gan-logits COMMAND [--flag=value ...]",
+      "",
+      *lines,
+      "",
+      "compare-gan-logits COMMAND --help describes a command and its flags.",
+    ]
   )
 
 

@@ -1,9 +1,9 @@
-"""A web page to play with a classifier's logits, live.
+r"""Opens a local web page on which you edit an image or its logits.
 
-Drop in a photo, change what the paper changed (shift, scale and perturbation of the
-logits, noise, attack, brightness, ...), raise single classes by name, and see each
-module's reconstructions and the classes that its classifier gives them. Views are saved
-as PNG, as JSON (--open shows it again) and as Python.
+Choose or drop a photo, change what the paper changes (shift, scale and perturbation of
+the logits, noise, attack, brightness, ...), raise or lower single classes by name, and
+see each module's reconstructions and the classes that its classifier gives them. A view
+can be saved as PNG, as JSON (which --open shows again) and as Python.
 
   compare-gan-logits explore --module robust=runs/quickstart/robust/module \
       --module standard=runs/quickstart/standard/module
@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
   "module",
   [],
-  "Folder of an exported module, or name=folder. "
+  "Folder of an exported module, or label=folder. "
   "Give the flag once for each module to see them side by side. "
   "Default: the inverter of photographs that comes with the "
   "program.",
@@ -31,27 +31,27 @@ flags.DEFINE_multi_string("classifier", [], modules.CLASSIFIER_HELP)
 flags.DEFINE_string(
   "open",
   None,
-  "View (JSON) to begin with, saved from the page; its "
+  "JSON file of a view that was saved from the page. Its "
   "modules are shown unless --module names others.",
 )
 flags.DEFINE_string(
-  "host", "127.0.0.1", "Address to bind; 0.0.0.0 lets other machines of the network in."
+  "host", "127.0.0.1", "Address to listen on; 0.0.0.0 admits other machines."
 )
 flags.DEFINE_integer(
-  "port", 8001, "Port; 0 takes any that is free.", lower_bound=0, upper_bound=65535
+  "port", 8001, "Port; 0 chooses a free one.", lower_bound=0, upper_bound=65535
 )
 flags.DEFINE_string(
   "outer_url",
   None,
-  "The page's address in the browser where a notebook server or an https proxy passes "
-  "requests on, e.g. https://hub.example/user/me/proxy/8001/. Pages of that address "
-  "may then use this one as well.",
+  "The page's address in the browser, if a notebook server or an https proxy forwards "
+  "requests to it, e.g. https://hub.example/user/me/proxy/8001/. Requests from that "
+  "address are then accepted as well.",
 )
 
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   text = _read(FLAGS.open) if FLAGS.open else None
   try:
     from compare_gan_logits.apps import web
@@ -77,7 +77,7 @@ def main(argv):
     print(f"warning: {problem}", file=sys.stderr)
   running = server.open_server(explorer, listener, view, FLAGS.outer_url)
   if FLAGS.host not in web.LOCAL:
-    print("note: every machine that reaches this one can look and upload")
+    print("note: every machine that can connect to this one can look and upload")
   address = web.url(FLAGS.host, running, FLAGS.outer_url)
   print(f"exploring at {address} (Ctrl-C ends it)", flush=True)
   running.run()

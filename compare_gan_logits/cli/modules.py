@@ -52,8 +52,8 @@ def for_labels(
   general = [value for label, value in map(named, given) if not label]
   if len(general) > 1:
     raise errors.UserError(
-      f"{flag} is given {len(general)} times without a label; say which module each is "
-      f"for: {flag} {labels[0]}=..."
+      f"{flag} is given {len(general)} times without a label; say which module each "
+      f"belongs to: {flag} {labels[0]}=..."
     )
   for label, value in map(named, given):
     if label and label not in labels:

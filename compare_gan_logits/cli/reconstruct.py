@@ -1,13 +1,13 @@
-"""Reconstructs images from the logits that a classifier gives them.
+r"""Reconstructs images from the logits that a classifier gives them.
 
-Writes a grid (original, then the reconstructions of each module), every picture as
-a PNG of its own, logits.npz and results.json, and prints a table.
+Writes a grid (original, then the reconstructions of each module), each picture as a
+PNG, logits.npz and results.json, and prints a table.
 
   compare-gan-logits reconstruct --module runs/robust/module \
       --images 'photos/*.jpg' --samples 3 --output out
 
-Without --module it takes the small inverter of photographs that comes with the
-program (docs/photographs.md).
+Without --module it uses the small inverter of photographs that comes with the program
+(docs/photographs.md).
 """
 
 from absl import flags
@@ -36,21 +36,21 @@ flags.DEFINE_enum(
   "select",
   None,
   ["logits"],
-  "Keep one of the --samples of each image. logits: the one to which the classifier "
-  "gives logits nearest to the image's own.",
+  "Keep the best of the --samples of each image. logits: the one whose own logits are "
+  "nearest to the image's.",
 )
 flags.DEFINE_multi_string("classifier", [], modules.CLASSIFIER_HELP)
 flags.DEFINE_integer(
-  "grid_rows", 40, "Images shown in the grid, at most.", lower_bound=1
+  "grid_rows", 40, "Largest number of images in the grid.", lower_bound=1
 )
 _TABLE_ROWS = 40
 
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   if not FLAGS.images:
-    raise errors.UserError("--images names a folder or a quoted glob of images")
+    raise errors.UserError("--images is missing: a folder or a quoted glob of images")
   from compare_gan_logits import inversion
   from compare_gan_logits import reconstruction
 

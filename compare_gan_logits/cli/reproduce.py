@@ -1,11 +1,11 @@
-"""Runs the paper's experiments on exported modules and writes one report.
+r"""Runs the paper's experiments on exported modules and writes one report.
 
-Killed, the same command resumes with the experiment that was running. The paper's
-statements compare a robust classifier with a standard one: which is which is recorded
-when a classifier is trained; --role label=robust says it for others. --judge names a
-second classifier, which had no part in the inversion, for a second opinion on whether
-reconstructions keep their class. Settings by gin, e.g.
---gin_bindings='noise_resampling.samples = 4'.
+The same command resumes a killed run with the experiment that was running. The paper's
+statements compare a robust classifier with a standard one. A classifier's role is
+recorded when it is trained; --role label=robust sets it where it is not. --judge names a
+second classifier, which had no part in the inversion, to say whether reconstructions
+keep their class. Settings are bound by gin, for example
+--gin_bindings 'noise_resampling.samples = 4'.
 
   compare-gan-logits reproduce --module robust=runs/robust/module \
       --module standard=runs/standard/module --dataset embedded --output report
@@ -22,20 +22,21 @@ from compare_gan_logits.cli import modules
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-  "module", [], "Folder of an exported module, or label=folder. Once for each module."
+  "module", [], "Folder of an exported module, or label=folder; may be repeated."
 )
 flags.DEFINE_multi_string("classifier", [], modules.CLASSIFIER_HELP)
 flags.DEFINE_multi_string(
   "role",
   [],
-  "How a module's classifier was trained, robust or standard, where that is not "
-  "recorded: label=robust. Once for each module.",
+  "How a module's classifier was trained, robust or standard, if that is not recorded: "
+  "label=robust; may be repeated.",
 )
 flags.DEFINE_string(
   "judge",
   None,
-  "Independent classifier for the agreement of classes: a name in the zoo, a folder, a "
-  "file or a URL. It should differ from the inverted ones in architecture and training.",
+  "Independent classifier that says whether reconstructions keep their class: a name in "
+  "the zoo, a folder, a file or a URL. It should differ from the inverted ones in "
+  "architecture and training.",
 )
 flags.DEFINE_string(
   "dataset",
@@ -46,21 +47,24 @@ flags.DEFINE_string(
 flags.DEFINE_multi_string(
   "outside",
   [],
-  "Set for the out-of-distribution experiment: "
-  "[name=] data set, folder, glob or IDX file of images.",
+  "Images for the out-of-distribution experiment: "
+  "a data set, folder, glob or IDX file, or name=one of these; may be repeated.",
 )
 flags.DEFINE_string("output", "report", "Folder to write.")
 flags.DEFINE_list("only", [], "Experiments to run, separated by commas.")
 flags.DEFINE_integer(
-  "limit", None, "Images of an experiment, at most: a quick look.", lower_bound=4
+  "limit",
+  None,
+  "Largest number of images of each experiment, for a quick look.",
+  lower_bound=4,
 )
-flags.DEFINE_integer("seed", 0, "Seed of everything drawn.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of the images and the noise.", lower_bound=0)
 flags.DEFINE_integer(
-  "batch_size", 64, "Images per pass; bounds the memory.", lower_bound=1
+  "batch_size", 64, "Images per pass; limits the memory.", lower_bound=1
 )
 flags.DEFINE_bool("list", False, "List the experiments and stop.")
-flags.DEFINE_multi_string("gin_config", [], "gin files.")
-flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
+flags.DEFINE_multi_string("gin_config", [], "Path of a gin file; may be repeated.")
+flags.DEFINE_multi_string("gin_bindings", [], "One gin binding; may be repeated.")
 _OUTSIDE_IMAGES = 2000
 
 
@@ -74,9 +78,9 @@ def _define_flags():
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   if not FLAGS.module and not FLAGS.list:
-    raise errors.UserError("--module names the folder of an exported module")
+    raise errors.UserError("--module is missing: the folder of an exported module")
   from compare_gan_logits import experiments
 
   names = FLAGS.only or experiments.EXPERIMENTS

@@ -1,13 +1,12 @@
-r"""Trains a classifier for the feature stage, or says how good a known one is.
+r"""Trains a small classifier, or measures the accuracy of a given one.
 
-Ordinarily, or adversarially with --robust; the result is a TF-Hub module that
-classifier.handle takes. Epsilon, steps and the rest by gin, e.g.
---gin_bindings='attack.epsilon = 0.05'. A killed run goes on when it is started
-again.
+The training is ordinary, or adversarial with --robust. The result is a TF-Hub module
+for classifier.handle. Gin binds epsilon, steps and other settings, for example
+--gin_bindings 'attack.epsilon = 0.05'. The same command continues a killed run.
 
-  python tools/train_classifier.py --dataset embedded --output runs/robust --robust
-  python tools/train_classifier.py --output runs/vit --network vit
-  python tools/train_classifier.py --dataset /data/photos@64 \
+  compare-gan-logits train-classifier --dataset embedded --output runs/robust --robust
+  compare-gan-logits train-classifier --output runs/vit --network vit
+  compare-gan-logits train-classifier --dataset /data/photos@64 \
       --evaluate efficientnet_lite0
 """
 
@@ -19,7 +18,9 @@ from compare_gan_logits.cli import command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
-  "dataset", "embedded", "Name of a data set, or a folder of train/<class>/* images."
+  "dataset",
+  "embedded",
+  "Name of a data set, or a folder of images with a size (/data/photos@64).",
 )
 flags.DEFINE_string("output", None, "Folder of the module to write.")
 flags.DEFINE_bool("robust", False, "Train adversarially.")
@@ -40,21 +41,26 @@ flags.DEFINE_string(
 )
 flags.DEFINE_multi_string("gin_config", [], "Path of a gin file; may be repeated.")
 flags.DEFINE_multi_string("gin_bindings", [], "One gin binding; may be repeated.")
-flags.DEFINE_integer("limit", None, "Evaluate on about so many images.", lower_bound=1)
+flags.DEFINE_integer(
+  "limit", None, "About how many images to evaluate on.", lower_bound=1
+)
 
 
 def _define_flags():
-  # Importing it defines --tfds_data_dir and --data_fake_dataset.
+  # Importing it defines the flags of data sets.
   from compare_gan_logits import datasets  # noqa: F401
+
+  for name in ("tfds_data_dir", "data_fake_dataset"):
+    flags.declare_key_flag(name)
 
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   if bool(FLAGS.output) == bool(FLAGS.evaluate):
     raise errors.UserError(
-      "give --output, the folder of the module to write, or "
-      "--evaluate and a classifier's name"
+      "give either --output, the folder of the module to write, or "
+      "--evaluate and the name of a classifier"
     )
   from compare_gan_logits import classifiers
   from compare_gan_logits import configuration
@@ -80,9 +86,9 @@ def _evaluate(classifier, dataset, training):
     f"{classifier.spec.name} on {dataset.name}: {result['images']} validation "
     f"images, {steps.resize} to {steps.size or dataset.resolution} px"
   )
-  print(f"right among the {dataset.num_classes} classes: {result['top1']:.2%}")
+  print(f"accuracy among the {dataset.num_classes} classes: {result['top1']:.2%}")
   if "top1_of_1000" in result:
-    print(f"right among ImageNet's 1000: {result['top1_of_1000']:.2%}")
+    print(f"accuracy among ImageNet's 1000: {result['top1_of_1000']:.2%}")
 
 
 def command_line():

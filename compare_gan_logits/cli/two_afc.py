@@ -5,8 +5,9 @@ r"""The paper's human study: which of two reconstructions is closer to the origi
   compare-gan-logits two-afc serve --study study
   compare-gan-logits two-afc analyse --study study
 
-prepare draws the trials, serve asks subjects in their browser (arrow keys, mouse or
-touch; they may stop and go on later), analyse prints Table 1.
+prepare draws the trials and makes their pictures. serve asks subjects in their browser
+(arrow keys, mouse or touch); they may stop and continue later. analyse prints Table 1.
+"AFC" stands for alternative forced choice.
 """
 
 from absl import flags
@@ -22,7 +23,7 @@ flags.DEFINE_multi_string(
   "module",
   [],
   "prepare: folder of an exported module, or "
-  "label=folder. Twice: model A, then model B.",
+  "label=folder. Give it twice: model A, then model B.",
 )
 flags.DEFINE_string(
   "dataset",
@@ -34,10 +35,12 @@ flags.DEFINE_integer("trials", 64, "prepare: number of trials.", lower_bound=1)
 flags.DEFINE_integer(
   "catch",
   4,
-  "prepare: number of further trials that show the original itself as one side.",
+  "prepare: further trials in which one side is the original itself.",
   lower_bound=0,
 )
-flags.DEFINE_integer("seed", 0, "prepare: of images, sides and noise.", lower_bound=0)
+flags.DEFINE_integer(
+  "seed", 0, "prepare: seed of images, sides and noise.", lower_bound=0
+)
 flags.DEFINE_string(
   "output", None, "prepare: folder to write. analyse: JSON file to write as well."
 )
@@ -47,12 +50,12 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
   "host",
   "127.0.0.1",
-  "serve: address to bind; 0.0.0.0 lets other machines of the network in.",
+  "serve: address to listen on; 0.0.0.0 admits other machines.",
 )
 flags.DEFINE_integer(
   "port",
   8000,
-  "serve: port; 0 takes any that is free.",
+  "serve: port; 0 chooses a free one.",
   lower_bound=0,
   upper_bound=65535,
 )
@@ -60,20 +63,20 @@ flags.DEFINE_enum(
   "judge",
   "people",
   ["people", "lpips"],
-  "analyse: whose judgments. lpips puts the same trials to that metric.",
+  "analyse: whose judgments: the subjects', or those of the distance LPIPS.",
 )
 flags.DEFINE_float(
   "min_catch",
   0.0,
-  "analyse: leave out subjects with a smaller share of right catch trials.",
+  "analyse: leave out subjects with a smaller share of correct catch trials.",
   lower_bound=0.0,
   upper_bound=1.0,
 )
 flags.DEFINE_string(
   "outer_url",
   None,
-  "serve: the page's address in the browser where a notebook server or an https proxy "
-  "passes requests on, e.g. https://hub.example/study/.",
+  "serve: the page's address in the browser, if a notebook server or an https proxy "
+  "forwards requests to it, e.g. https://hub.example/study/.",
 )
 flags.DEFINE_multi_string("classifier", [], "prepare: " + modules.CLASSIFIER_HELP)
 _FLAGS_OF = {
@@ -86,7 +89,7 @@ _FLAGS_OF = {
 def main(argv):
   actions = {"prepare": _prepare, "serve": _serve, "analyse": _analyse}
   if len(argv) != 2 or argv[1] not in actions:
-    raise errors.UserError("say what to do: prepare, serve or analyse; see --help")
+    raise errors.UserError("name an action: prepare, serve or analyse; see --help")
   action = argv[1]
   for name in sorted(set().union(*_FLAGS_OF.values()) - set(_FLAGS_OF[action])):
     if FLAGS[name].present:
@@ -99,10 +102,10 @@ def main(argv):
 def _prepare():
   if len(FLAGS.module) != 2:
     raise errors.UserError(
-      "--module names the folder of an exported module; give it twice, for A and for B"
+      "--module is needed twice: the folders of the exported modules A and B"
     )
   if not FLAGS.output:
-    raise errors.UserError("--output names the folder to write")
+    raise errors.UserError("--output is missing: the folder to write")
   from compare_gan_logits import datasets
   from compare_gan_logits.apps.two_afc import trials
 
@@ -174,7 +177,7 @@ def _analyse():
 
 def _studies():
   if not FLAGS.study:
-    raise errors.UserError("--study names a folder that prepare wrote")
+    raise errors.UserError("--study is missing: a folder that prepare wrote")
   from compare_gan_logits.apps.two_afc import trials
 
   return [trials.Study.load(folder) for folder in FLAGS.study]

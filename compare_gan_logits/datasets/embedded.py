@@ -1,4 +1,4 @@
-"""The set that ships with the program: 14,000 garments of Fashion-MNIST."""
+"""The set that is part of the program: 14,000 garments of Fashion-MNIST."""
 
 from __future__ import annotations
 

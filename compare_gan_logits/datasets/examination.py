@@ -1,7 +1,7 @@
-"""A look at every file before the first step: its header, and a sample of its bytes.
+"""Examines every file before the first step: its header, and a sample of its bytes.
 
-The fingerprint of a set is made from the names inside of it and these samples. What was
-found is kept in the user's cache folder, and holds as long as no file is replaced.
+The fingerprint of a set is made from the names inside it and these samples. The result is
+kept in the user's cache folder, and is valid as long as no file is replaced.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def examine(pictures: Sequence[File], cache_dir: str | None = None) -> Examinati
 
 
 def user_cache_dir() -> str:
-  """Folder for what can be made again."""
+  """Folder of what can be computed again."""
   base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
   return os.path.join(os.path.expanduser(base), "compare_gan_logits")
 

@@ -68,8 +68,8 @@ class FolderDataset(RandomAccessDataset):
     split = check_split(split)
     if split not in self._sources:
       raise UserError(
-        f"{self.listing.root} has no pictures for {split}, but {', '.join(self._sources)}"
-        " only; put some there, or name another set"
+        f"{self.listing.root} has no pictures for the split {split}, only for "
+        f"{', '.join(self._sources)}; put some there, or name another set"
       )
     return self._sources[split]
 
@@ -174,8 +174,8 @@ def parse_name(name: str) -> tuple[str, int]:
     )
   if int(resolution) > MAX_RESOLUTION:
     raise UserError(
-      f"dataset.name {name!r}: images of more than {MAX_RESOLUTION} px a "
-      f"side are not trained on; append a smaller size: {root}@64"
+      f"dataset.name {name!r}: images of more than {MAX_RESOLUTION} px a side are not "
+      f"supported; append a smaller size: {root}@64"
     )
   return os.path.expanduser(root), int(resolution)
 
@@ -191,7 +191,7 @@ def _leave_out(listing, layout, examinations, share):
   if len(errors) > _allowed(share, total):
     raise UserError(
       f"{len(errors)} of {total} pictures in {listing.root} cannot be read, more than "
-      f"dataset.unreadable_share = {share:g} lets pass; the first: {errors[0]}"
+      f"dataset.unreadable_share = {share:g} allows; the first: {errors[0]}"
     )
   for split, found in examinations.items():
     if not found.errors:
@@ -259,7 +259,9 @@ def _read_class_list(path, training):
   missing = sorted(training - set(classes), key=layouts.natural)
   if missing or len(set(classes)) < len(classes):
     what = f"does not list class {missing[0]}" if missing else "lists a class twice"
-    raise UserError(f"{path} {what}; it has one class a line; mend or remove it")
+    raise UserError(
+      f"{path} {what}; it must have one class per line; correct or remove it"
+    )
   return classes
 
 
@@ -281,8 +283,8 @@ def _read_class_table(root, classes):
       raise ValueError("an imagenet_index is not 0 to 999")
   except (OSError, AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
     raise UserError(
-      f"{path} is damaged ({error}); it has the columns wnid, name and "
-      "imagenet_index between tabs; put it right or remove it"
+      f"{path} is damaged ({error}); it has the columns wnid, name and imagenet_index "
+      "between tabs; correct or remove it"
     ) from None
   missing = [c for c in classes if c not in table]
   if missing:
@@ -314,8 +316,7 @@ def _imagenet_numbers():
 class FileSource:
   """Pictures in files or tars, decoded when they are read, and kept where wanted.
 
-  A picture that was readable once and is not any more is named, and the next one stands
-  in for it.
+  A picture that can no longer be read is named, and the next one is used in its place.
 
   Args:
     pictures: list of File.
@@ -422,12 +423,12 @@ class FileSource:
         return
       if len(self._broken) >= self._allowed:
         raise UserError(
-          f"{error} (and {len(self._broken)} others have broken while they were being "
-          "read, which is as many as dataset.unreadable_share lets pass)"
+          f"{error} (and {len(self._broken)} others became unreadable during the "
+          "training, which is as many as dataset.unreadable_share allows)"
         )
       self._broken.add(i)
       print(
-        f"{error}; the next picture stands in for it ({len(self._broken)} of "
+        f"{error}; the next picture is used in its place ({len(self._broken)} of "
         f"{len(self._pictures)} so far)",
         file=sys.stderr,
         flush=True,

@@ -1,4 +1,4 @@
-"""What a listing means: which pictures belong to which split and class.
+"""Recognises layouts: which pictures belong to which split and class.
 
 Known are <split>/<class>/..., ImageNet and Tiny ImageNet as they are distributed,
 WebDataset shards, Hugging Face's metadata.csv, class folders without splits, and
@@ -361,8 +361,8 @@ def _labels_table(listing, path):
     table = _read_csv(f.read(), "")
   if not table:
     raise UserError(
-      f"dataset.labels {path!r} names no files and classes; its lines are "
-      "'file,class', below a line 'file,label'"
+      f"dataset.labels {path!r} lists no files and classes; below a line 'file,label' "
+      "its lines are a file and its class"
     )
   return table
 

@@ -1,4 +1,4 @@
-"""What picture files a folder holds: in folders, links and tars, whatever lies beside.
+"""Finds the picture files of a folder, in subfolders, links and tars.
 
 Tars are read in place, and nothing is ever extracted. A tar counts as a folder with its
 name, and so does a tar inside of a tar.
@@ -128,7 +128,7 @@ def scan(root: str, archives: bool = True) -> Listing:
 
 
 def is_litter(name: str) -> bool:
-  """Whether a file or folder is of no interest to anyone but the system."""
+  """Whether a system or an editor left this file or folder behind."""
   return name.startswith(".") or name.lower() in _LITTER
 
 

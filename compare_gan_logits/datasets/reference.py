@@ -78,7 +78,7 @@ def replace_labels(
 
 
 class ImageDatasetV2(ImageDataset):
-  """A set of TensorFlow Datasets; the base of sets of one's own.
+  """A set of TensorFlow Datasets; the base class of your own sets.
 
   A subclass may override `_parse_fn`, `_load_dataset`, `_train_filter_fn`,
   `_train_transform_fn` and `_eval_transform_fn`, and set `_train_split` and
@@ -425,8 +425,8 @@ def pad_for(dataset: ImageDataset, architecture: str) -> None:
   halves = architecture.startswith(("resnet", "dosovitskiy"))
   if halves and isinstance(dataset, ImageDatasetV2) and dataset.resolution == 28:
     print(
-      f"dataset {dataset.name}: images of 28 px get a black border, since "
-      f"{architecture} needs 32 px; {dataset.name}@32 is the name of what is trained on"
+      f"dataset {dataset.name}: images of 28 px are padded to 32 px, which "
+      f"{architecture} needs; the padded set is called {dataset.name}@32"
     )
     dataset.pad_to(32)
     dataset.name += "@32"

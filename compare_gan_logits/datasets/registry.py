@@ -1,4 +1,4 @@
-"""The names that gin binds, and the set that each means."""
+"""The names of data sets in gin, and the set that each names."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ def get_dataset(
   """The image set that gin binds.
 
   Args:
-    name: "embedded" (garments, ships with the program); a name of DATASETS (through
+    name: "embedded" (garments, part of the program); a name of DATASETS (through
       TensorFlow Datasets, which must have prepared it), "mnist@32" with a black border
-      of 2 px; "folder:PATH@SIZE", a folder of
-      images; or "fake:CLASSES@SIZE", made-up images for benchmarks.
+      of 2 px; "folder:PATH@SIZE", a folder of images; or "fake:CLASSES@SIZE", made-up
+      images for benchmarks.
     seed: of the order of training images, and of random crops.
     colors: 1 or 3, for folders; default 3.
     crop_method: what is taken of each training image, one of distorted, random,
       middle, none (see transforms.Transform). By default the central square; of
       ImageNet what train_imagenet_transform.crop_method says.
     eval_crop_method: the same for the validation split.
-    flip: mirror every second training image, at random.
+    flip: mirror each training image with probability 1/2.
     antialias: filter before images are made smaller. By default on for folders, and
       off for ImageNet, as in the reference.
     fixed_crops: number of random crops of each training image that are drawn once for
@@ -144,7 +144,7 @@ def get_dataset(
 def _check(name, colors):
   if not isinstance(name, str):
     raise UserError(
-      f"dataset.name is {name!r}; it must be a text in quotes, such as 'embedded'"
+      f"dataset.name is {name!r}; it must be a string in quotes, such as 'embedded'"
     )
   if colors not in (None, 1, 3):
     raise UserError(f"dataset.colors is {colors!r}; it must be 1 or 3")
@@ -155,7 +155,9 @@ def _reference_set(name, side, seed, crops):
   found = DATASETS[name](seed=seed)
   if side:
     if not side.isdecimal():
-      raise UserError(f"dataset.name {name}@{side}: pad to a number of pixels, as @32")
+      raise UserError(
+        f"dataset.name {name}@{side}: what follows @ is a number of pixels, as in @32"
+      )
     found.pad_to(int(side))
     found.name = f"{name}@{side}"
   bound = {key: value for key, value in crops.items() if value is not None}

@@ -31,7 +31,7 @@ class Transform:
     train_crop, eval_crop: one of CROP_METHODS. "distorted" is a random square of 50
       to 100 % of the image's area, "random" the largest square at a random place,
       "middle" the largest one in the middle, "none" the whole image, stretched.
-    flip: mirror every second training image, at random.
+    flip: mirror each training image with probability 1/2.
     antialias: filter before an image is made smaller.
     fixed_crops: 0, or the number of crops of each training image that are drawn once
       for all: ids then number crops, image by image, and logits can be cached.
@@ -232,7 +232,7 @@ def resize(image: tf.Tensor, size: int, antialias: bool = False) -> tf.Tensor:
 
 
 def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-  """Every second image mirrored, as `seed` (int [2]) has it."""
+  """The image, mirrored with probability 1/2; drawn from `seed` (int [2])."""
   return tf2.image.stateless_random_flip_left_right(image, seed)
 
 

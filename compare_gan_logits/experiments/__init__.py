@@ -1,7 +1,7 @@
-"""One module per question; see common.py for the form of all.
+"""The experiments: one module per question, all of the form that common.py describes.
 
-`EXPERIMENTS` lists them in the order of the report. Each is imported when it is
-asked for: from Python, `from compare_gan_logits.experiments import comparison`.
+`EXPERIMENTS` lists them in the order of the report. Each is imported when it is needed;
+from Python: `from compare_gan_logits.experiments import comparison`.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def run(
     )
     if everywhere.sum() < 2:
       notes.append(
-        f"{kind}: it succeeds on all models for {int(everywhere.sum())} of "
-        f"{len(everywhere)} images, too few to compare reconstructions."
+        f"{kind} changes the class on all models for {int(everywhere.sum())} of "
+        f"{len(everywhere)} images only, too few to compare reconstructions."
       )
       continue
     verdicts += verdict_lib.robust_larger(
@@ -77,7 +77,7 @@ def run(
       f"The robust model's reconstructions lose less fidelity under {kind}",
       "5.4",
       loss,
-      "LPIPS to the original, attacked minus not",
+      "LPIPS to the original, attacked minus unattacked",
       sign=-1,
     )
     grids.append(
@@ -179,9 +179,9 @@ def _grid(kind, cases, data, sample, everywhere, inverters, shown):
     ]
   return common.Grid(
     f"adversarial_{kind.lower()}",
-    f"{kind}: of each model the original, its "
-    "reconstruction, the attacked image with the class it gets, and the "
-    "reconstruction of that; true classes on the left.",
+    f"{kind}. For each model: the original, its reconstruction, the attacked image "
+    "with its predicted class, and the reconstruction of the attacked image. True "
+    "classes are on the left.",
     rows,
     data.names(sample.labels[chosen]),
     columns,

@@ -84,8 +84,8 @@ def run(
     {**arrays, "ids": sample.ids},
     costs,
     (
-      "Methods that are trained are compared at equal training time; "
-      "the costs below say what each took.",
+      "Methods that need a training should be compared at equal training time; the "
+      "costs below give the time that each took.",
     ),
   )
 

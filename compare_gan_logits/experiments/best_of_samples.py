@@ -18,9 +18,10 @@ from compare_gan_logits.inversion import Inverter
 TITLE = "Best of several samples"
 SECTION = "beyond the paper"
 QUESTION = (
-  "What is gained by several reconstructions of an image, of which the one with the "
-  "logits nearest to the image's own is kept? The classifier that chooses also counts "
-  "its own agreement, so that only the independent judge's is unbiased."
+  "What is gained by making several reconstructions of an image and keeping the one "
+  "whose logits are nearest to the image's own? The classifier that chooses also "
+  "measures its own agreement, so only the agreement of the independent judge is "
+  "unbiased."
 )
 
 

@@ -53,9 +53,9 @@ def run(
       pictures += [
         common.Curves(
           f"{kind}_{fit}_{label}",
-          f"{label}: best-fit {fit} of the logits against the "
-          f"{kind} factor; the dashed line marks the unchanged image, the dotted ones hold "
-          "half of the images.",
+          f"{label}: best-fit {fit} of the logits against the {kind} factor; the "
+          "dashed line marks the unchanged image, half of the images lie between the "
+          "dotted lines.",
           factors,
           {
             label: (

@@ -50,7 +50,7 @@ def run(
         roles.paper_value(inverter, PAPER),
       ),
       common.Measure(
-        "the same over the distance to the mean of all",
+        "the same, divided by the distance to the mean of all logits",
         label,
         estimates.mean(relative[label]),
       ),
@@ -64,7 +64,7 @@ def run(
   )
   verdicts += verdict_lib.robust_larger(
     pair,
-    "Standard logits are grouped more tightly for the size of their space",
+    "Standard logits are grouped more tightly relative to the spread of all logits",
     "not in the paper",
     relative,
     "distance to the class mean / to the mean of all",

@@ -64,7 +64,7 @@ def run(
         estimates.mean(values[:, 0]),
       ),
       common.Measure(
-        "share of the first direction in all movement", label, estimates.mean(share)
+        "share of the first direction in the whole change", label, estimates.mean(share)
       ),
       common.Measure("effective number of directions", label, estimates.mean(rank)),
       common.Measure(

@@ -33,7 +33,7 @@ class Estimate:
 
 
 def significant(value: float, digits: int = 5) -> float:
-  """Rounded, so that the last bits of a sum never show in a file."""
+  """Rounded, so that a file never shows the last bits of a sum."""
   return float(f"{float(value):.{digits}g}") + 0.0  # no negative zero
 
 

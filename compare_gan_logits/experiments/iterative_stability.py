@@ -1,4 +1,4 @@
-"""Classifying reconstructions, and theirs again (section 12)."""
+"""Classifies reconstructions, and reconstructions of these (section 12)."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def run(
     if 2 <= right.sum() <= len(right) - 2:
       verdicts.append(
         verdict_lib.positive(
-          f"Rightly classified images keep their class more often ({label})",
+          f"Correctly classified images keep their class more often ({label})",
           "12",
           estimates.unpaired_difference(kept[0][right], kept[0][~right]),
-          "fraction kept, right minus wrong",
+          "fraction kept, correct minus misclassified",
         )
       )
     series[label] = estimates.band([estimates.rate(k) for k in kept])

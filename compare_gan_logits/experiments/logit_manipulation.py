@@ -1,4 +1,4 @@
-"""Logits shifted, scaled and perturbed, the noise held (section 5.5; Figure 8)."""
+"""Logits shifted, scaled and perturbed, with the same noise (section 5.5; Figure 8)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from compare_gan_logits.inversion import Inverter
 TITLE = "Logit shift, scale and perturbation"
 SECTION = "5.5, Figure 8"
 QUESTION = (
-  "What do a constant added to all logits, a factor on them and Gaussian noise "
-  "on them do to the picture?"
+  "How does the picture change if a constant is added to all logits, if they are "
+  "multiplied by a factor, or if Gaussian noise is added to them?"
 )
 _LOOKS = {
   "brightness": measures.brightness,
@@ -60,7 +60,7 @@ def run(
       shifts = settings.shifts_robust
     table.append(
       common.Measure(
-        "deviation of the logits (what a shift compares with)",
+        "standard deviation of the logits (to compare a shift with)",
         label,
         estimates.mean(logits.std(axis=1)),
       )
@@ -180,8 +180,8 @@ def _grid(label, kind, settled, originals, pictures, shown):
   names = [f"{v:+.2g}" if kind == "shift" else f"×{10.0**v:.2g}" for v in settled]
   return common.Grid(
     f"{kind}_{label}",
-    f"{label}: the original, then pictures of its logits after a "
-    f"{kind}, the noise held.",
+    f"{label}: the original, then pictures of its logits after a {kind}, all with the "
+    "same noise.",
     [
       [originals[i], *(p[i] for p in pictures)]
       for i in range(min(shown, len(originals)))

@@ -20,9 +20,9 @@ TITLE = "Memory of training images"
 SECTION = "beyond the paper"
 QUESTION = (
   "Are reconstructions of test images nearer to training images than the test images "
-  "themselves are? A smooth picture is near to everything, so the second comparison "
-  "counts: of as many training as held-out images, is the nearest one a training image? "
-  "Without memory that happens half of the time."
+  "themselves are? A smooth picture is near to many images, so a second comparison "
+  "decides: among equally many training and held-out images, is the nearest one a "
+  "training image? Without memorisation that happens half of the time."
 )
 _CHUNK = 256
 _BLOCK = 2**26  # values of a block of embeddings; 256 MB

@@ -85,11 +85,11 @@ def _compare(label, values, right):
 def _verdict(label, lpips, right, margin):
   difference = estimates.unpaired_difference(lpips[~right], lpips[right])
   return verdict_lib.negligible(
-    f"Wrongly classified images are reconstructed as faithfully ({label})",
+    f"Misclassified images are reconstructed as faithfully ({label})",
     "5.4, 6",
     difference,
     margin * float(lpips[right].mean()),
-    "LPIPS, wrong minus right",
+    "LPIPS, misclassified minus correct",
   )
 
 

@@ -45,7 +45,8 @@ def run(
     walk,
     settings.shown,
     "noise_path",
-    "from one noise vector (upper left) to another (lower right), the logits held.",
+    "from one noise vector (upper left) to another (lower right), with the same "
+    "logits.",
   )
   verdicts = verdict_lib.robust_larger(
     pair,

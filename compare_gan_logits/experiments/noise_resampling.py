@@ -71,8 +71,8 @@ def run(
     grids.append(
       common.blocks(
         f"noise_{label}",
-        f"{label}: the upper-left tile of each block is the input, "
-        "the others have its logits and fresh noise.",
+        f"{label}: the upper-left tile of each block is the input; the others are "
+        "reconstructions from its logits with different noise.",
         [[original, *samples] for original, samples in zip(originals, pictures)],
       )
     )

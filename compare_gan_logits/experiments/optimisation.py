@@ -26,8 +26,9 @@ from compare_gan_logits.inversion import Inverter
 TITLE = "Inversion by optimisation"
 SECTION = "2, equation 1"
 QUESTION = (
-  "What does a search in image space find for the same logits, from two random "
-  "starts, and what does it cost beside one pass of the inverter?"
+  "Which images does gradient descent on pixels find for the same logits, from two "
+  "random starts, and what does this search cost compared with one pass of the "
+  "inverter?"
 )
 _BATCH = 32
 
@@ -181,7 +182,9 @@ def _measures(label, inverter, data, originals, ways, quality):
     table += measures.quality_measures(label, quality[way], f": {way}")
     table += agreed
     table.append(
-      common.Measure(f"logits missed, relative: {way}", label, estimates.mean(residual))
+      common.Measure(
+        f"relative error of the logits: {way}", label, estimates.mean(residual)
+      )
     )
   return table
 

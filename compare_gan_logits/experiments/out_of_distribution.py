@@ -16,7 +16,9 @@ from compare_gan_logits.inversion import Inverter
 
 TITLE = "Out of distribution"
 SECTION = "5.6, Figure 10"
-QUESTION = "How well are images of sets reconstructed that nothing was trained on?"
+QUESTION = (
+  "How well are images of data sets reconstructed on which no network was trained?"
+)
 
 
 @common.configurable("out_of_distribution")
@@ -33,7 +35,7 @@ def run(
 ) -> common.Result:
   pair = roles.pair(inverters)
   if not data.outside:
-    return common.Result(notes=("No other set was named; --outside names one.",))
+    return common.Result(notes=("No other data set was given; --outside names one.",))
   inside = data.draw(settings.images, "out of distribution").images
   sets = {f"{data.dataset.name} (inside)": inside, **data.outside}
   table, verdicts, grids, arrays = [], [], [], {}
@@ -58,7 +60,7 @@ def run(
     if name in data.outside:
       verdicts += verdict_lib.robust_larger(
         pair,
-        f"Robust logits let {name} be reconstructed better",
+        f"{name} is reconstructed better from robust logits",
         "5.6",
         lpips,
         "LPIPS",

@@ -77,13 +77,13 @@ def why_no_pair(inverters: Mapping[str, Inverter]) -> str | None:
   unknown = [label for label, inverter in inverters.items() if kind(inverter) is None]
   if unknown:
     return (
-      f"Nothing is said of robust against standard classifiers: how the classifier of "
-      f"{', '.join(unknown)} was trained is not recorded; --role {unknown[0]}=robust "
-      f"or --role {unknown[0]}=standard says it."
+      "Robust and standard classifiers are not compared: it is not recorded how the "
+      f"classifier of {', '.join(unknown)} was trained; set it with --role "
+      f"{unknown[0]}=robust or --role {unknown[0]}=standard."
     )
   found = {kind(inverter) for inverter in inverters.values()}
   absent = ", ".join(sorted({ROBUST, STANDARD} - found)) or "pair by one method"
   return (
-    "Nothing is said of robust against standard classifiers: there is no "
-    f"{absent} among the modules."
+    f"Robust and standard classifiers are not compared: there is no {absent} among "
+    "the modules."
   )

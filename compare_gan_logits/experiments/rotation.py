@@ -49,16 +49,16 @@ def run(
     before, after = (measures.quality(originals, p) for p in (upright, back))
     lost[label] = after["lpips"] - before["lpips"]
     table += measures.quality_measures(label, before, ", upright")
-    table += measures.quality_measures(label, after, ", turned")
+    table += measures.quality_measures(label, after, ", rotated")
     table.append(
-      common.Measure("LPIPS lost by turning", label, estimates.mean(lost[label]))
+      common.Measure("LPIPS lost by rotation", label, estimates.mean(lost[label]))
     )
     verdicts.append(
       verdict_lib.positive(
-        f"Turned images are reconstructed worse ({label})",
+        f"Rotated images are reconstructed worse ({label})",
         "13.1",
         estimates.mean(lost[label]),
-        "LPIPS, turned minus upright",
+        "LPIPS, rotated minus upright",
       )
     )
     for name, values in (("upright", before), ("turned", after)):
@@ -66,10 +66,10 @@ def run(
     grids.append(
       common.Grid(
         f"rotation_{label}",
-        f"{label}: originals, their reconstructions, and those of "
-        "the turned originals, turned back.",
+        f"{label}: originals, their reconstructions, and those of the rotated "
+        "originals, rotated back.",
         [list(p[: settings.shown]) for p in (originals, upright, back)],
-        ["original", "upright", "turned"],
+        ["original", "upright", "rotated"],
       )
     )
   return common.Result(

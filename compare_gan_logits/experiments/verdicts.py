@@ -1,4 +1,4 @@
-"""Statements and whether the data bears them out, decided by intervals."""
+"""Statements, and whether the data supports them, decided by intervals."""
 
 from __future__ import annotations
 

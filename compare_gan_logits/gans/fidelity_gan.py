@@ -90,7 +90,7 @@ class FidelityGAN(modular_gan.ModularGAN):
       )
     if one_batch and self._disc_iters != 1:
       raise UserError(
-        f"FidelityGAN.one_batch goes with options.disc_iters = 1, not {self._disc_iters}"
+        f"FidelityGAN.one_batch needs options.disc_iters = 1, not {self._disc_iters}"
       )
 
   @property

@@ -67,8 +67,7 @@ class PerceptualGAN(modular_gan.ModularGAN):
       raise UserError("PerceptualGAN inverts logits; bind classifier.handle")
     if self._architecture != consts.DOSOVITSKIY_BROX_ARCH:
       raise UserError(
-        "PerceptualGAN goes with options.architecture = "
-        f"'{consts.DOSOVITSKIY_BROX_ARCH}'"
+        f"PerceptualGAN needs options.architecture = '{consts.DOSOVITSKIY_BROX_ARCH}'"
       )
     self._lambda_feat = lambda_feat
     self._lambda_adv = lambda_adv
@@ -96,8 +95,8 @@ class PerceptualGAN(modular_gan.ModularGAN):
     """One update of each network; arguments as in ModularGAN.train_step."""
     if tpu_ops.num_replicas() > 1:
       raise UserError(
-        "PerceptualGAN trains on one replica, whose losses decide whether "
-        "its discriminator rests; leave out --distribute, or set "
+        "PerceptualGAN trains on one replica only, because its losses decide when "
+        "the discriminator is not trained; leave out --distribute, or set "
         "run_config.single_core on a TPU"
       )
     use_tpu = (params or {}).get("use_tpu", False)

@@ -83,8 +83,9 @@ def discriminator_probability(
     feeds.update({k: v for k, v in (condition or {}).items() if k in taken})
     if set(feeds) != set(taken):
       raise UserError(
-        f"the discriminator of {module_dir} takes {', '.join(sorted(taken))}; its "
-        "accuracy is known for an unconditional one, or one conditioned on logits"
+        f"the discriminator of {module_dir} takes {', '.join(sorted(taken))}; "
+        "AccuracyTask supports unconditional discriminators and those conditioned on "
+        "logits"
       )
     inputs = {k: tf.placeholder(i.dtype, i.get_shape()) for k, i in taken.items()}
     output = module(inputs, as_dict=True)["prediction"]

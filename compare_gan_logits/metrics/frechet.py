@@ -1,7 +1,7 @@
 """Frechet distance between two sets of images, on a named network's features.
 
-Called FID on Inception's weights only (metrics/inception.py), and then with which
-these were, how many images were compared, and with what.
+It is called FID only on Inception's features (metrics/inception.py); the name then says
+which weights these are, how many images were compared, and with what.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ class Score:
     name: network, layer, sample count and reference, e.g. "Frechet distance (VGG16
       relu5_3 mean, n=1000, to the originals)".
     n: number of images on each side.
-    key: the same in small, for a column of a file.
+    key: a short name, for a column of a file.
   """
 
   value: float

@@ -41,8 +41,8 @@ class ReconstructionTask(_PixelTask):
   """How near a reconstruction is to its original.
 
   "psnr" (dB), "ssim", "lpips_alex", and "agreement", the share of reconstructions to
-  which the classifier gives the class of the original. LPIPS is left out, with a word
-  about it, where its weights are missing.
+  which the classifier gives the class of the original. LPIPS is left out, with a message, if
+  its weights are missing.
 
   Args:
     classifier: classifiers.Classifier whose logits were inverted.
@@ -82,7 +82,7 @@ class ReconstructionTask(_PixelTask):
 class FrechetTask(_PixelTask):
   """Frechet distance on named features, under a name that says which.
 
-  Left out, with a word about it, where the network's weights are missing.
+  It is left out, with a message, if the network's weights are missing.
 
   Args:
     distance: function of (originals, generated images, what the originals are) that

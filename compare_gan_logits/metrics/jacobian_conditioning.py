@@ -32,7 +32,9 @@ class GeneratorConditionNumberTask(eval_task.EvalTask):
     self._num_batches = num_batches
 
   def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
-    raise NotImplementedError("the condition number is the module's: run_on_module")
+    raise NotImplementedError(
+      "GeneratorConditionNumberTask needs the module; call run_on_module"
+    )
 
   def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
     del fake_dset, real_dset

@@ -37,7 +37,9 @@ def compute_msssim(generated_images: np.ndarray, num_batches: int) -> float:
     ValueError: there are fewer than two images.
   """
   if len(generated_images) < 2:
-    raise ValueError(f"MS-SSIM compares pairs; {len(generated_images)} image is none")
+    raise ValueError(
+      f"MS-SSIM compares pairs: it needs 2 images or more, not {len(generated_images)}"
+    )
   size = min(_BATCH_SIZE, len(generated_images))
   num_batches = min(num_batches, len(generated_images) // size)
   with tf.Graph().as_default(), tf.Session() as session:

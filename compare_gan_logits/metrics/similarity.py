@@ -34,7 +34,7 @@ def psnr(a: Any, b: Any) -> np.ndarray:
 
 
 def bounded_psnr(a: Any, b: Any) -> np.ndarray:
-  """As `psnr`, at most MAX_PSNR: of equal images too it has a mean, and JSON holds it."""
+  """As `psnr`, but at most MAX_PSNR, so that it is finite for equal images."""
   return np.minimum(psnr(a, b), MAX_PSNR)
 
 

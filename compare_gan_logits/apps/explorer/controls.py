@@ -137,8 +137,8 @@ CONTROLS = (
     0.05,
     0.0,
     "power",
-    "Scaling changes little but contrast and sharpness with the robust model; with "
-    "the standard one the content changes slightly too.",
+    "With the robust model, scaling changes contrast and sharpness and hardly anything "
+    "else; with the standard one the content changes slightly too.",
     "5.5",
     "all logits times this",
   ),

@@ -86,13 +86,15 @@ def from_json(text: str) -> tuple[dict[str, str], View]:
   except (ValueError, RecursionError):
     content = None
   if not isinstance(content, dict) or content.get("format") != _FORMAT:
-    raise UserError("this is no view file; save one from the explorer with View (JSON)")
+    raise UserError(
+      "this is not a saved view; save one from the explorer with View (JSON)"
+    )
   modules = content.get("modules")
   if not isinstance(modules, dict) or not all(
     isinstance(path, str) for path in modules.values()
   ):
     raise UserError(
-      "this is no view file: its modules are not named with their folders"
+      "this is not a saved view: it does not name the folders of its modules"
     )
   return modules, View.from_json(content.get("view"))
 

@@ -126,10 +126,7 @@ class Explorer:
 
   def _need_a_module(self):
     if not self.inverters:
-      raise UserError(
-        "no module could be loaded, so there is nothing to show a photo "
-        "with; start again with the right --module"
-      )
+      raise UserError("no module could be loaded; start again with another --module")
 
 
 def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:

@@ -261,7 +261,7 @@ def decode(text: str) -> np.ndarray:
     Image.DecompressionBombError,
   ) as error:
     raise UserError(
-      f"this is no view: its photo is no PNG in base64 ({error}); save "
+      f"this is not a saved view: its photo is not a PNG in base64 ({error}); save "
       "one from the explorer"
     ) from None
   return pixels.reshape(*pixels.shape[:2], -1)
@@ -340,7 +340,7 @@ def _manipulate(logits, view):
 
 def _check(right, sentence):
   if not right:
-    raise UserError(f"this is no view: {sentence}")
+    raise UserError(f"this is not a saved view: {sentence}")
 
 
 def _check_number(control, value):

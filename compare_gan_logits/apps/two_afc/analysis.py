@@ -280,7 +280,7 @@ def text(tables: Sequence[Table]) -> str:
   lines += [
     "",
     "Intervals are Wilson's; seconds are the median of a judgment.",
-    f"{_MARK} not distinguishable from chance: the interval holds 50 %",
+    f"{_MARK} not distinguishable from chance: the interval includes 50 %",
   ]
   return "\n".join(lines)
 

@@ -63,8 +63,7 @@ def read(study: Study) -> list[Answer]:
     for answer in answers
   ):
     raise UserError(
-      f"{FILE} in {study.folder} answers another study's trials; put the "
-      "right one there"
+      f"{FILE} in {study.folder} belongs to another study; put this study's file there"
     )
   return answers
 
@@ -129,5 +128,6 @@ class Answers:
         yield connection
     except sqlite3.Error as error:
       raise UserError(
-        f"{self._path} cannot be used ({error}); move it away, or free it or the disk"
+        f"{self._path} cannot be used ({error}); move it away, or free space on the "
+        "disk"
       ) from None

@@ -161,8 +161,8 @@ def choose(num_images: int, trials: int, catch: int, seed: int) -> np.ndarray:
   """
   if trials + catch > num_images:
     raise UserError(
-      f"{trials} trials and {catch} catch trials need as many images, "
-      f"the set has {num_images}; lower --trials"
+      f"{trials} trials and {catch} catch trials need as many images, but the set has "
+      f"{num_images}; lower --trials"
     )
   return np.random.default_rng(seed).permutation(num_images)[: trials + catch]
 
