@@ -50,7 +50,7 @@ def sentence(error):
 
 
 def explain(error):
-  """Any error as one sentence; of one that nobody foresaw, what can be said of it."""
+  """Any error as one sentence; of an unexpected one, its type and first line."""
   if isinstance(error, UserError):
     return sentence(error)
   if isinstance(error, OSError):

@@ -62,7 +62,7 @@ _EVALUATION_TIMEOUT_SECONDS = 24 * 3600
 _TPU_CONNECT_SECONDS = 20
 _SEED_FILE = "random_seed.json"
 _PATIENCE_SECONDS = 120
-# What nobody else may do in a model_dir at the same time.
+# What only one process may do in a model_dir at a time.
 _LOCKS = {
   "train": ("training",),
   "eval_after_train": ("training", "evaluation"),

@@ -73,7 +73,7 @@ class TaskManager:
     """Prefixes of the checkpoints without scores, in the order of their steps.
 
     Looks again every ten seconds until training is done, or until there was nothing for
-    `timeout` seconds. Damaged checkpoints are passed over, with a word about it.
+    `timeout` seconds. Damaged checkpoints are left out, with a message.
 
     Args:
       timeout: 0 looks once.

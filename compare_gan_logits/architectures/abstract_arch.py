@@ -57,7 +57,7 @@ class AbstractGenerator(_Module):
   Args:
     name: variable scope.
     image_shape: (height, width, colors) of the images.
-    batch_norm_fn: a norm of arch_ops or one's own; None for none.
+    batch_norm_fn: a norm of arch_ops or your own; None for none.
     spectral_norm: normalise the kernels (each architecture says which).
   """
 
@@ -118,7 +118,7 @@ class AbstractDiscriminator(_Module):
 
   Args:
     name: variable scope.
-    batch_norm_fn: a norm of arch_ops or one's own; None for none.
+    batch_norm_fn: a norm of arch_ops or your own; None for none.
     layer_norm: residual blocks have a layer norm behind each batch norm.
     spectral_norm: normalise the kernels.
     project_y: add eq. 2's projection of the features on y to the score; None leaves

@@ -1,6 +1,6 @@
 """Architectures by name: what options.architecture may say.
 
-An architecture of one's own is registered in the module that defines it,
+An architecture of your own is registered in the module that defines it,
 
     registry.register("my_arch", Generator, Discriminator)
 

@@ -30,7 +30,7 @@ class Source(Protocol):
 
     Returns:
       uint8 [len(ids), h, w, c], and the ids that were read: others than those asked
-      for where an image could not be read and another stands in for it.
+      for if an image could not be read and another was used in its place.
     """
     ...
 

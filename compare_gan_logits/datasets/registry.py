@@ -32,7 +32,7 @@ def _set(name, tfds_name, resolution, colors, num_classes, pad_to=None):
   return make
 
 
-# Name -> function of a seed. Sets of one's own may be added.
+# Name -> function of a seed. Sets of your own may be added.
 DATASETS = {
   "mnist": _set("mnist", "mnist", 28, 1, 10),
   "fashion-mnist": _set("fashion-mnist", "fashion_mnist", 28, 1, 10),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class AbstractGAN(abc.ABC):
   """A model that TPUEstimator trains on a dataset and that TF-Hub exports.
 
-  A class of one's own, bound by `options.gan_class = @MyGAN`, needs the methods below
+  A class of your own, bound by `options.gan_class = @MyGAN`, needs the methods below
   and nothing else. runner_lib constructs it with the keywords dataset, parameters and
   model_dir; `classifier` is passed as well only where gin binds classifier.handle.
 

@@ -1,6 +1,6 @@
 """Adversarial losses. Each returns (d_loss, d_loss_real, d_loss_fake, g_loss).
 
-A loss of one's own declares those of these arguments that it needs: d_real and d_fake,
+A loss of your own declares those of these arguments that it needs: d_real and d_fake,
 sigmoid outputs [batch, 1] in (0, 1), d_real_logits and d_fake_logits, the
 discriminator's raw scores [batch, 1]. Every loss may depend on every argument.
 """

@@ -1,6 +1,6 @@
 """Penalties on the discriminator, added to its loss times options.lamba.
 
-A penalty of one's own declares those of these arguments that it needs: x and x_fake,
+A penalty of your own declares those of these arguments that it needs: x and x_fake,
 images [batch, h, w, c] in [0, 1]; y, the condition of x [batch, n] or None;
 is_training; discriminator, the network, whose call (x, y=, is_training=, reuse=) gives
 (probability, score [batch, 1], features); architecture, its name.

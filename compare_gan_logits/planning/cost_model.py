@@ -223,7 +223,7 @@ class Step:
 
   Attributes:
     operations: in the order in which the graph was built. Operations whose results
-      nobody reads are left out, as TensorFlow leaves them out when it runs.
+      nothing reads are left out, as TensorFlow leaves them out when it runs.
     buffers: the tensors between them.
     variables: bytes by kind: "weights", "optimizer", "average".
     parameters: number of trainable parameters by network.

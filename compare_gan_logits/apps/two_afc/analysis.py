@@ -36,7 +36,7 @@ class Preference:
     subject: code, POOLED or LPIPS_JUDGE.
     chose_a: judgments for A.
     judgments: all but those on catch trials.
-    catch_right, catch_shown: catch trials answered rightly, and answered.
+    catch_right, catch_shown: catch trials answered correctly, and all that were answered.
     seconds: median time of a judgment, or None.
   """
 
