@@ -74,7 +74,7 @@ class Distribution:
 
   @property
   def is_chief(self):
-    """Whether this process writes, speaks and exports."""
+    """Whether this process writes, prints and exports."""
     return self.worker == 0
 
   def share(self, batch_size):

@@ -1,4 +1,4 @@
-r"""A PyTorch user's hour: train a network in PyTorch, invert it, look at what it keeps.
+r"""Trains a classifier in PyTorch, inverts it, and reports what its logits keep.
 
 Run it from the project's root; everything goes to runs/pytorch:
 
