@@ -831,7 +831,9 @@ CASES = (
     "view_missing", "explore", "--port 0 --open {world}/gone.json", ("cannot read",)
   ),
   Case("view_is_folder", "explore", "--port 0 --open {empty}", ("cannot read",)),
-  Case("view_broken", "explore", "--port 0 --open {bad}/view.json", ("no view file",)),
+  Case(
+    "view_broken", "explore", "--port 0 --open {bad}/view.json", ("not a saved view",)
+  ),
   Case(
     "view_setting",
     "explore",

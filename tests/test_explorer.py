@@ -251,7 +251,7 @@ def test_a_large_photo_inside_a_view_is_refused():
   ],
 )
 def test_no_view_file(text, client):
-  with pytest.raises(UserError, match="no view file"):
+  with pytest.raises(UserError, match="not a saved view"):
     saving.from_json(text)
   assert client.post("/open", data=text).status_code == 400
 

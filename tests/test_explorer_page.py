@@ -278,7 +278,7 @@ def test_what_is_no_photo_is_told_and_the_page_lives_on(page, explorer, tmp_path
   wrong.write_text("{}")
   page.find_element("id", "open").send_keys(str(wrong))
   wait_for(page, "return !document.getElementById('message').hidden")
-  assert "no view file" in message(page) and present(page).shift == 0.5
+  assert "not a saved view" in message(page) and present(page).shift == 0.5
 
 
 def _save(page, kind):

@@ -58,7 +58,7 @@ def test_what_tensorflow_2_15_had_is_there_in_either_order_of_imports(before):
 
 @pytest.mark.parametrize("version", ["2.14.1", "2.22.0", "2.22.0-rc1", "3.0.0"])
 def test_a_version_that_was_not_tried_is_refused(version):
-  with pytest.raises(UserError, match=f"2.15 to 2.21, not with {version}"):
+  with pytest.raises(UserError, match=f"2.15 to 2.21, not {version}"):
     tensorflow_compat.prepare(types.SimpleNamespace(__version__=version))
 
 

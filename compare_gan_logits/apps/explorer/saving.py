@@ -79,7 +79,7 @@ def from_json(text: str) -> tuple[dict[str, str], View]:
     ({name: folder}, View).
 
   Raises:
-    UserError: it is no view file.
+    UserError: it is not a saved view.
   """
   try:
     content = json.loads(text)
