@@ -201,6 +201,50 @@ def curves(
   _save(figure, path)
 
 
+def points(
+  path: Any,
+  series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+  x_label: str,
+  y_label: str,
+  band: str = "95 % interval",
+) -> None:
+  """Draws a labelled point for each series, with its intervals in both directions.
+
+  Args:
+    path: PNG to write.
+    series: {label: ((x, low, high), (y, low, high))}; infinite ends are not drawn.
+    x_label: with its unit.
+    y_label: likewise.
+    band: what the intervals are, said in the legend.
+  """
+  figure = _figure(5.2, 3.8, layout="constrained")
+  axes = figure.add_subplot()
+  markers = "osD^vPX*"
+  for i, (label, (x, y)) in enumerate(series.items()):
+    errors = [
+      [[max(v - low, 0.0)], [max(high - v, 0.0)]] if np.isfinite(high - low) else None
+      for v, low, high in (x, y)
+    ]
+    axes.errorbar(
+      x[0],
+      y[0],
+      errors[1],
+      errors[0],
+      color=_COLORS[i % len(_COLORS)],
+      marker=markers[i % len(markers)],
+      markersize=5,
+      linewidth=0.9,
+      linestyle="",
+      label=label,
+    )
+  axes.set_xlabel(x_label)
+  axes.set_ylabel(y_label)
+  axes.grid(color="0.9", linewidth=0.6)
+  axes.spines[["top", "right"]].set_visible(False)
+  axes.legend(fontsize=7, frameon=False, title=f"bars: {band}", title_fontsize=6)
+  _save(figure, path)
+
+
 def _figure(width, height, layout=None):
   # Without pyplot: no global state, no display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg

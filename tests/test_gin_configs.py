@@ -15,6 +15,7 @@ from compare_gan_logits import main
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import training  # noqa: F401, known to gin
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.questions import settings  # noqa: F401
 
 
 FOLDER = os.path.join(

@@ -18,6 +18,8 @@ COMMANDS = {
   "cache-logits": "compare_gan_logits.cli.cache_logits",
   "train-classifier": "compare_gan_logits.cli.train_classifier",
   "two-afc": "compare_gan_logits.cli.two_afc",
+  "questions": "compare_gan_logits.cli.questions",
+  "trainings": "compare_gan_logits.cli.trainings",
 }
 # What --help says of each; the modules themselves take seconds to import.
 _SUMMARIES = {

@@ -81,7 +81,8 @@ def get_dataset(
   """The image set that gin binds.
 
   Args:
-    name: "embedded" (garments, part of the program); a name of DATASETS (through
+    name: "embedded" (garments, part of the program; "embedded:1200" has the first
+      1,200 training images alone); a name of DATASETS (through
       TensorFlow Datasets, which must have prepared it), "mnist@32" with a black border
       of 2 px; "folder:PATH@SIZE", a folder of images; or "fake:CLASSES@SIZE", made-up
       images for benchmarks.
@@ -124,7 +125,7 @@ def get_dataset(
   if name.startswith("fake:"):
     classes, size = made_up.parse_name(name)
     return make_up(size, colors or 3, [f"class {i}" for i in range(classes)])
-  if name == "embedded":
+  if name.partition(":")[0] == "embedded":
     if fake:
       return make_up(32, 1, embedded.CLASS_NAMES)
     return embedded.embedded(name, seed, transform)

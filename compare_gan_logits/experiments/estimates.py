@@ -44,6 +44,17 @@ def mean(values: Any) -> Estimate:
   return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
+def over_trainings(values: Any) -> Estimate:
+  """Mean of a number of several trainings [n] with its t interval.
+
+  The trainings differ in their seeds, so the interval says what another training could
+  give; that of one is infinite. Intervals over images say nothing of it.
+  """
+  values = np.asarray(values, np.float64)
+  low, high = statistics.t_interval(values)
+  return Estimate(float(values.mean()), low, high, len(values))
+
+
 def exact(value: float, n: int) -> Estimate:
   """A number of n images that has no interval."""
   return Estimate(float(value), float(value), float(value), n)

@@ -53,3 +53,20 @@ def wilson_interval(
   """
   interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
   return float(interval.low), float(interval.high)
+
+
+def t_interval(values: Any, confidence: float = 0.95) -> tuple[float, float]:
+  """Student's t interval of a mean, for few values that are about normal.
+
+  Args:
+    values: float [n], n > 0.
+    confidence: in (0, 1).
+
+  Returns:
+    (low, high); (-inf, inf) where n is 1, since one value says nothing of the spread.
+  """
+  values = np.asarray(values, np.float64)
+  if len(values) == 1:
+    return -np.inf, np.inf
+  half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+  return float(values.mean() - half), float(values.mean() + half)

@@ -1,0 +1,60 @@
+"""Answers the paper's open questions in small: trains, measures and writes the answers.
+
+Intervals are over trainings with different seeds. Killed, the same command goes on with
+the training that was running; answers.md has what is answered so far at any time, and
+--show writes it anew without training. Sizes by gin, e.g.
+--gin_bindings='questions.seeds = (0,)'.
+
+  compare-gan-logits questions --output runs/questions
+  compare-gan-logits questions --only invertibility --output runs/questions
+"""
+
+from absl import flags
+
+from compare_gan_logits import errors
+from compare_gan_logits.cli import command
+
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output", "runs/questions", "Folder to write.")
+flags.DEFINE_list("only", [], "Questions to answer, separated by commas.")
+flags.DEFINE_bool("show", False, "Write the answers from what is finished, and stop.")
+flags.DEFINE_bool("list", False, "List the questions and stop.")
+flags.DEFINE_multi_string("gin_config", [], "gin files; default: questions.gin.")
+flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
+
+
+def _define_flags():
+  from compare_gan_logits import datasets  # noqa: F401
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+  from compare_gan_logits import questions
+
+  names = FLAGS.only or questions.QUESTIONS
+  chosen = [questions.get(name) for name in names]
+  if FLAGS.list:
+    for name, question in zip(names, chosen):
+      print(f"{name:18} {question.QUESTION}")
+    return
+  from compare_gan_logits import configuration
+  from compare_gan_logits import devices
+  from compare_gan_logits.questions import settings
+  from compare_gan_logits.questions import study
+
+  configuration.parse_gin(FLAGS.gin_config or ["questions.gin"], FLAGS.gin_bindings)
+  devices.configure()
+  answers = study.run(names, FLAGS.output, settings.Settings(), not FLAGS.show, _log)
+  for name, answer in answers.items():
+    print(f"{name}: {answer.sentence}")
+  print(f"written to {FLAGS.output}: answers.md, answers.json")
+
+
+def _log(line):
+  print(line, flush=True)
+
+
+def command_line():
+  command.run(main, prepare=_define_flags)

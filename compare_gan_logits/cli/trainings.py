@@ -1,0 +1,40 @@
+"""Puts the reports of several trainings together, with intervals over trainings.
+
+Each report is one of `reproduce`, on the same images and with the same labels, of
+modules that were trained with another seed.
+
+  compare-gan-logits trainings --report report_0 --report report_1 --report report_2 \
+      --output over_trainings.md
+"""
+
+from absl import flags
+
+from compare_gan_logits import errors
+from compare_gan_logits.cli import command
+
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+  "report", [], "Folder of a report of `reproduce`. Once for each training."
+)
+flags.DEFINE_string("output", "trainings.md", "File to write, in Markdown.")
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+  from compare_gan_logits import files
+  from compare_gan_logits.experiments import trainings
+
+  lines = trainings.summarise(trainings.read(FLAGS.report))
+  written = trainings.text(lines, len(FLAGS.report))
+  files.write_text(FLAGS.output, written)
+  for line in lines:
+    if line.outcomes:
+      hidden = "; images alone would have decided it" if line.hides else ""
+      print(f"{line.outcome:14} {line.what}: {line.trainings}{hidden}")
+  print(f"written to {FLAGS.output}")
+
+
+def command_line():
+  command.run(main)

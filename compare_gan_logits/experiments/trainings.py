@@ -1,0 +1,176 @@
+"""One comparison from the reports of several trainings, with intervals over trainings.
+
+`reproduce` measures the modules of one training with each label and gives intervals over
+images. Here the same labels in several reports are trainings that differ in their seeds:
+every number gets its mean and its t interval over trainings, beside the widest of its
+intervals over images. Where a statement holds for the images of each training but its
+interval over trainings has zero in it, what was seen may be chance of training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from compare_gan_logits import files
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.experiments import estimates
+from compare_gan_logits.experiments import verdicts
+from compare_gan_logits.experiments.estimates import Estimate
+
+
+RESULTS = "results.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A number over trainings.
+
+  Attributes:
+    experiment: its name.
+    what: the measure, or the statement and what its evidence measures.
+    model: label of the module; "" for a statement.
+    trainings: mean and t interval over trainings.
+    images: the widest interval over images of any training, (low, high).
+    outcomes: of a statement, one for each training by its interval over images; else ().
+  """
+
+  experiment: str
+  what: str
+  model: str
+  trainings: Estimate
+  images: tuple[float, float]
+  outcomes: tuple[str, ...] = ()
+
+  @property
+  def outcome(self) -> str:
+    """Of a statement, by the interval over trainings."""
+    return verdicts.positive("", "", self.trainings, "").outcome
+
+  @property
+  def hides(self) -> bool:
+    """Whether images decide a statement in every training and trainings do not."""
+    decided = set(self.outcomes) and verdicts.OPEN not in self.outcomes
+    return bool(decided) and self.outcome == verdicts.OPEN
+
+
+def read(folders: Sequence[str]) -> list[dict[str, Any]]:
+  """results.json of several reports.
+
+  Raises:
+    UserError: there are fewer than two, one is missing, or two have the same modules.
+  """
+  if len(folders) < 2:
+    raise UserError("name at least two reports; one says nothing of other trainings")
+  found = [files.read_json(os.path.join(folder, RESULTS)) for folder in folders]
+  seen: dict[str, str] = {}
+  for folder, report in zip(folders, found):
+    for label, module in report["run"]["modules"].items():
+      path = module["path"]
+      if path in seen:
+        raise UserError(
+          f"{folder} and {seen[path]} are both of {path} ({label}); each report must be "
+          "of trainings of its own"
+        )
+      seen[path] = folder
+  return found
+
+
+def summarise(reports: Sequence[dict[str, Any]]) -> list[Line]:
+  """Numbers and statements that all reports have, in the first report's order.
+
+  Args:
+    reports: what results.json of each holds, of the same labels and data.
+
+  Raises:
+    UserError: the reports were made of other data or images.
+  """
+  for fact in ("dataset", "split", "fingerprint", "seed", "limit"):
+    values = {repr(report["run"][fact]) for report in reports}
+    if len(values) > 1:
+      raise UserError(
+        f"the reports differ in {fact} ({', '.join(sorted(values))}); make them on the "
+        "same images"
+      )
+  lines = []
+  for name in reports[0]["experiments"]:
+    parts = [r["experiments"][name] for r in reports if name in r["experiments"]]
+    if len(parts) == len(reports):
+      lines += [*_measures(name, parts), *_statements(name, parts)]
+  return lines
+
+
+def _measures(name, parts):
+  for measure, models in parts[0]["summary"].items():
+    for model in models:
+      entries = [part["summary"].get(measure, {}).get(model) for part in parts]
+      if all(entries):
+        yield _line(name, measure, model, entries)
+
+
+def _statements(name, parts):
+  tables = [{v["statement"]: v for v in part["verdicts"]} for part in parts]
+  for statement, verdict in tables[0].items():
+    if all(statement in table for table in tables):
+      yield _line(
+        name,
+        f"{statement} ({verdict['evidence_is']})",
+        "",
+        [table[statement]["evidence"] for table in tables],
+        tuple(table[statement]["outcome"] for table in tables),
+      )
+
+
+def _line(name, what, model, entries, outcomes=()):
+  widest = max(entries, key=lambda entry: entry["high"] - entry["low"])
+  return Line(
+    name,
+    what,
+    model,
+    estimates.over_trainings([entry["value"] for entry in entries]),
+    (widest["low"], widest["high"]),
+    outcomes,
+  )
+
+
+def text(lines: Sequence[Line], number: int) -> str:
+  """The lines as Markdown: statements first, then numbers."""
+  parts = [
+    f"# Over {number} trainings\n",
+    f"Means of {number} trainings that differ in their seeds, with 95 % t intervals over "
+    "trainings; beside them the widest 95 % interval over images of any training.\n",
+    "| statement | over trainings | over images | outcome | of each training |",
+    "|---|---|---|---|---|",
+  ]
+  for line in lines:
+    if line.outcomes:
+      outcome = line.outcome + (
+        ": the interval over images hides behind the one over trainings"
+        if line.hides
+        else ""
+      )
+      parts.append(
+        f"| {line.what} | {_interval(line.trainings)} | {_pair(line.images)} | {outcome} "
+        f"| {', '.join(line.outcomes)} |"
+      )
+  parts += [
+    "",
+    "| number | module | over trainings | over images |",
+    "|---|---|---|---|",
+  ]
+  parts += [
+    f"| {line.what} | {line.model} | {_interval(line.trainings)} | {_pair(line.images)} |"
+    for line in lines
+    if not line.outcomes
+  ]
+  return "\n".join(parts) + "\n"
+
+
+def _interval(estimate):
+  return f"{estimate.value:.4g} {_pair((estimate.low, estimate.high))}"
+
+
+def _pair(interval):
+  return f"[{interval[0]:.4g}, {interval[1]:.4g}]"

@@ -1,0 +1,72 @@
+"""Several reports as one: intervals over trainings, and what hides behind them."""
+
+import os
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from compare_gan_logits import files
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.experiments import trainings
+
+
+def report(number, value, difference, **run):
+  """A report whose statement is decided by its interval over images."""
+  entry = lambda v, half: {"value": v, "low": v - half, "high": v + half, "n": 9}  # noqa: E731
+  return {
+    "run": {
+      "modules": {"robust": {"path": f"/runs/{number}"}},
+      **{
+        k: run.get(k, 0) for k in ("dataset", "split", "fingerprint", "seed", "limit")
+      },
+    },
+    "experiments": {
+      "comparison": {
+        "summary": {"LPIPS": {"robust": entry(value, 0.01 * (number + 1))}},
+        "verdicts": [
+          {
+            "statement": "Robust is closer",
+            "evidence": entry(difference, 0.05),
+            "evidence_is": "LPIPS",
+            "outcome": "holds" if difference > 0.05 else "does not hold",
+          }
+        ],
+      }
+    },
+  }
+
+
+def test_intervals_and_what_hides_behind_them():
+  """The statement holds for the images of each training, by very different numbers."""
+  values, differences = [0.2, 0.21, 0.25], [0.1, 0.9, 0.2]
+  reports = [report(i, v, d) for i, (v, d) in enumerate(zip(values, differences))]
+  number, statement = trainings.summarise(reports)
+  low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+  np.testing.assert_allclose(
+    [number.trainings.value, number.trainings.low, number.trainings.high],
+    [np.mean(values), low, high],
+  )
+  assert number.images == pytest.approx((0.22, 0.28))  # the third's is the widest
+  assert statement.outcomes == ("holds",) * 3
+  assert (statement.outcome, statement.hides) == ("not decided", True)
+  text = trainings.text([number, statement], 3)
+  assert "not decided: the interval over images hides" in text
+  steady = [report(i, 0.2, 0.5 + i / 100) for i in range(3)]
+  _, statement = trainings.summarise(steady)
+  assert (statement.outcome, statement.hides) == ("holds", False)
+
+
+def test_refusals(tmp_path):
+  for name, made in (("a", report(0, 1, 1)), ("b", report(0, 1, 1))):
+    os.makedirs(tmp_path / name)
+    files.write_json(str(tmp_path / name / "results.json"), made)
+  folders = [str(tmp_path / "a"), str(tmp_path / "b")]
+  with pytest.raises(UserError, match="at least two"):
+    trainings.read(folders[:1])
+  with pytest.raises(UserError, match="are both of /runs/0"):
+    trainings.read(folders)
+  with pytest.raises(UserError, match="no file"):
+    trainings.read([folders[0], str(tmp_path / "none")])
+  with pytest.raises(UserError, match="differ in seed"):
+    trainings.summarise([report(0, 1, 1), report(1, 1, 1, seed=5)])
