@@ -1,4 +1,5 @@
-# Commands to know: make quickstart, make test, make bench, make paper-dry-run. Each
+# Commands to know: make quickstart, make test (all but the long tests), make test-all,
+# make bench, make paper-dry-run. Each
 # makes the environment that it needs in .venv, with the newest Python that this program
 # supports. To choose another:       make quickstart PYTHON=/path/to/python3.11
 # TensorFlow without GPU kernels:    make quickstart TENSORFLOW=./packaging/tensorflow-cpu
@@ -24,7 +25,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3.9
 NO_PYTHON := no Python from 3.9 to 3.13 here: install one (uv python install 3.12, apt-get \
 	install python3.12-venv, brew install python@3.12), or name one: make PYTHON=/path/to/python3.12
 
-.PHONY: quickstart test smoke bench lint types environment paper-dry-run
+.PHONY: quickstart test test-all smoke bench lint types environment paper-dry-run
 # What a pattern makes on the way is kept.
 .SECONDARY:
 
@@ -45,13 +46,19 @@ $(CLASSIFIERS)/robust: ROBUST := --robust
 $(CLASSIFIERS)/%:
 	$(BIN)/python tools/train_classifier.py --dataset embedded --output $@ $(ROBUST) $(NAMED)
 
+# A file's tests share what they train, so a file stays in one process; tests/conftest.py
+# orders the files.
+PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+	$(PYTEST) -m "not long"
+
+test-all: $(VENV)/installed-test
+	$(PYTEST)
 
 # What a second environment is tried with: see .ci/run.
 smoke: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/test_smoke.py tests/test_parity.py \
-		tests/test_tensorflow_compat.py tests/test_devices.py
+	$(PYTEST) tests/test_smoke.py tests/test_parity.py tests/test_tensorflow_compat.py tests/test_devices.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

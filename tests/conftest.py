@@ -4,6 +4,7 @@ COMPARE_GAN_LOGITS_NO_SKIPS makes a skip a failure, but for the reasons in _EXCU
 """
 
 import atexit
+import collections
 import importlib.util
 import os
 import shutil
@@ -38,6 +39,12 @@ def pytest_report_header():
   return None
 
 
+def pytest_collection_modifyitems(items):
+  """Files with long tests come first: at the end no process waits for another's."""
+  long = collections.Counter(i.path for i in items if i.get_closest_marker("long"))
+  items.sort(key=lambda item: -long[item.path])
+
+
 @pytest.fixture(scope="session")
 def server():
   """Runs the real commands, in forks of one process."""
@@ -49,6 +56,7 @@ def server():
 _EXCUSES = (
   "this machine has a GPU",
   "lpips is not installed",
+  "no second environment was named",  # `make smoke` of .ci/run names it
   "Not a test.",  # tf.test.TestCase has a method called test_session
 )
 

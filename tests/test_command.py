@@ -30,6 +30,7 @@ def _wait_for(path, seconds=120):
     time.sleep(0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   "number, code, word",
   [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],

@@ -7,9 +7,8 @@ with four channels, a few steps.
 import csv
 import json
 import os
-import subprocess
-import sys
 
+import forking
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -29,26 +28,18 @@ run_config.save_summary_steps = 2
 """
 
 
-def command(*args, check=True, **kwargs):
+@pytest.fixture(scope="module")
+def command(server, tmp_path_factory):
   """Runs the program as a user does, on one thread, so that sums have one order."""
-  environment = dict(
-    os.environ,
-    PYTHONPATH=ROOT,
-    OMP_NUM_THREADS="1",
-    TF_NUM_INTRAOP_THREADS="1",
-    TF_NUM_INTEROP_THREADS="1",
-  )
-  result = subprocess.run(
-    [sys.executable, "-m", "compare_gan_logits.main", *args],
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=500,
-    **kwargs,
-  )
-  if check:
-    assert result.returncode == 0, result.stderr
-  return result
+  logs = tmp_path_factory.mktemp("logs")
+
+  def run(*args, check=True, cwd=ROOT):
+    result = server.run(logs, forking.MAIN, *args, timeout=500, cwd=cwd)
+    if check:
+      assert result.returncode == 0, result.stderr
+    return result
+
+  return run
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +62,7 @@ def arguments(folder, name, steps, *more):
 
 
 @pytest.fixture(scope="module")
-def whole(folder):
+def whole(command, folder):
   """A run of four steps that is never stopped, with scores."""
   return command(
     *arguments(folder, "whole", 4, "--schedule", "eval_after_train", *EVERY)
@@ -92,7 +83,7 @@ def test_the_program_says_what_it_learns_from(whole, folder):
 
 
 @pytest.mark.long
-def test_a_resumed_run_ends_with_the_same_weights(whole, folder):
+def test_a_resumed_run_ends_with_the_same_weights(command, whole, folder):
   command(*arguments(folder, "parts", 2))
   command(*arguments(folder, "parts", 4))
   expected = weights(folder / "whole" / "model.ckpt-4")
@@ -102,7 +93,7 @@ def test_a_resumed_run_ends_with_the_same_weights(whole, folder):
     np.testing.assert_array_equal(value, resumed[name], err_msg=name)
 
 
-def test_a_finished_run_is_not_trained_again(whole, folder):
+def test_a_finished_run_is_not_trained_again(command, whole, folder):
   again = command(*arguments(folder, "whole", 4))
   assert "is trained: step 4" in again.stderr
 
@@ -216,7 +207,7 @@ def test_inversion_json_says_what_the_module_is(whole, folder):
 
 
 @pytest.mark.long
-def test_without_a_classifier_it_is_a_class_conditional_gan(folder):
+def test_without_a_classifier_it_is_a_class_conditional_gan(command, folder):
   command(
     *arguments(
       folder,
@@ -255,7 +246,7 @@ def test_without_a_classifier_it_is_a_class_conditional_gan(folder):
     (["options.z_dim = 9"], "options.z_dim 9 is not a multiple"),
   ],
 )
-def test_wrong_bindings_end_in_one_sentence(folder, bindings, part):
+def test_wrong_bindings_end_in_one_sentence(command, folder, bindings, part):
   more = [word for binding in bindings for word in ("--gin_bindings", binding)]
   result = command(*arguments(folder, "wrong", 1, *more), check=False)
   assert result.returncode == 1
@@ -279,7 +270,7 @@ def test_wrong_bindings_end_in_one_sentence(folder, bindings, part):
     ),
   ],
 )
-def test_wrong_flags_end_in_one_sentence(tmp_path, args, code, part):
+def test_wrong_flags_end_in_one_sentence(command, tmp_path, args, code, part):
   result = command(*args, check=False, cwd=tmp_path)
   assert result.returncode == code
   assert part in result.stderr and "Traceback" not in result.stderr

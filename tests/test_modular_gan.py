@@ -433,6 +433,7 @@ def descending_gan(micro_batches, d_lr, g_lr):
   )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("network", ["discriminator", "generator"])
 def test_micro_batches_average_the_gradients_of_their_parts(network):
   rates = {
@@ -503,6 +504,7 @@ def test_without_batch_norm_micro_batches_change_nothing():
     )
 
 
+@pytest.mark.long
 def test_an_update_in_parts_is_one_update():
   """One power iteration per update, one step, one move of the average."""
   gin.parse_config("G.spectral_norm = True\nD.spectral_norm = True")

@@ -111,7 +111,7 @@ def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
   ],
 )
 def test_a_wrong_input_ends_in_one_sentence(
-  arguments, words, module_dir, photos, tmp_path
+  arguments, words, module_dir, photos, tmp_path, server
 ):
   note = tmp_path / "note.png"
   note.write_text("no picture")
@@ -120,7 +120,7 @@ def test_a_wrong_input_ends_in_one_sentence(
     arguments = [a.replace(key, place) for a in arguments]
   if "--output" not in arguments:
     arguments += ["--output", str(tmp_path / "out")]
-  done = _run(*arguments)
+  done = server.run(tmp_path / "logs", "reconstruct", *arguments)
   assert done.returncode == 1 and words in done.stderr
   assert len(done.stderr.strip().splitlines()) == 1, done.stderr
   assert not (tmp_path / "out").exists()

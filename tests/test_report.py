@@ -1,9 +1,6 @@
 """The study and its report: resumed, reproducible, and read by a real browser."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,9 +20,6 @@ RNG = np.random.default_rng(0)
 SIZE = 16
 KERNEL = np.linalg.qr(RNG.normal(size=[SIZE * SIZE, 4]))[0]
 NAMES = ("comparison", "class_spread", "brightness_sharpness", "out_of_distribution")
-TOOL = os.path.join(
-  os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "reproduce.py"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -236,11 +230,9 @@ def test_in_a_real_browser(width, browser, finished):
   assert browser.get_log("browser") == []
 
 
-def test_command_lists_and_refuses():
+def test_command_lists_and_refuses(server, tmp_path):
   def run(*arguments):
-    return subprocess.run(
-      [sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=300
-    )
+    return server.run(tmp_path, "reproduce", *arguments)
 
   listed = run("--list")
   assert listed.returncode == 0, listed.stderr

@@ -21,6 +21,8 @@ from compare_gan_logits.inversion import Inverter
 
 
 OTHER_PYTHON = os.environ.get("COMPARE_GAN_LOGITS_OTHER_PYTHON")
+# What tiny.py leaves out of the paper's networks.
+PAPER = "G.spectral_norm = True\nweights.initializer = 'orthogonal'\n"
 LOGITS = np.linspace(-3, 3, 20, dtype=np.float32).reshape(2, 10)
 Z = np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)
 
@@ -65,7 +67,7 @@ def train(python, folder, steps):
 def folder(tmp_path_factory):
   """A run of 20 steps, in two goes, with its module."""
   folder = tmp_path_factory.mktemp("smoke")
-  tiny.write_training(folder, "run_config.save_checkpoints_steps = 10\n")
+  tiny.write_training(folder, f"{PAPER}run_config.save_checkpoints_steps = 10\n")
   for steps in (10, 20):
     train(sys.executable, folder, steps)
     assert tf.train.latest_checkpoint(str(folder / "run")).endswith(f"-{steps}")

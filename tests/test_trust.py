@@ -195,6 +195,7 @@ def refused(server, command, *words):
   assert all(word in last for word in words), last
 
 
+@pytest.mark.long
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(server, folder, whole):
   shutil.copytree(folder / "whole", folder / "flipped")
   for path in (folder / "flipped").glob(f"model.ckpt-{STEPS}.data*"):
@@ -208,6 +209,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(server, folder,
   assert_same_run(folder, "flipped")
 
 
+@pytest.mark.long
 def test_when_all_checkpoints_are_damaged_nothing_is_touched(server, folder, whole):
   shutil.copytree(folder / "whole", folder / "all_damaged")
   for path in (folder / "all_damaged").glob("model.ckpt-*.data*"):
@@ -225,6 +227,7 @@ def test_when_all_checkpoints_are_damaged_nothing_is_touched(server, folder, who
   assert changed == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   "name", ["saved_model.pb", "variables/variables.index", "saved_model/saved_model.pb"]
 )
@@ -243,6 +246,7 @@ def test_a_damaged_module_is_named(folder, whole, name):
     path.write_bytes(content)
 
 
+@pytest.mark.long
 def test_a_damaged_shard_is_named_and_made_again(server, folder, whole):
   shard = sorted((folder / "cache" / "train").glob("*.npy"))[1]
   before = tree(folder / "cache")
@@ -262,6 +266,7 @@ def test_a_damaged_shard_is_named_and_made_again(server, folder, whole):
     assert done.returncode == 0 and tree(folder / "cache") == before
 
 
+@pytest.mark.long
 def test_a_damaged_part_of_a_report_is_made_again(server, folder, whole):
   expected = (folder / "report" / "results.json").read_bytes()
   part = folder / "report" / "noise_resampling" / "result.json"
@@ -271,6 +276,7 @@ def test_a_damaged_part_of_a_report_is_made_again(server, folder, whole):
   assert (folder / "report" / "results.json").read_bytes() == expected
 
 
+@pytest.mark.long
 def test_a_second_training_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way(
   server, folder, whole
 ):
@@ -308,6 +314,7 @@ def mounted(path, options):
     subprocess.run(["umount", str(path)], check=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   "options, words", [("size=256k", "space"), ("ro", "read-only")]
 )

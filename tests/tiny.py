@@ -25,6 +25,9 @@ options.z_dim = 8
 options.disc_iters = 1
 ModularGAN.ema_start_step = 0
 run_config.save_checkpoints_steps = 2
+# Half of the operations of a step, which take longer to build here than to run.
+G.spectral_norm = False
+weights.initializer = 'normal'
 export.standing_images = 64
 export.standing_batch_size = 32
 evaluation.num_images = 50
