@@ -4,6 +4,7 @@ And between two of them: what one TensorFlow makes, another takes. The variable
 COMPARE_GAN_LOGITS_OTHER_PYTHON names the interpreter of the other environment.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -88,6 +89,27 @@ def test_both_formats_of_the_module_give_the_same_images(folder):
   np.testing.assert_allclose(again, images, atol=1e-5)
 
 
+_KERAS_3 = """
+import sys
+import keras
+import numpy as np
+inputs = dict(np.load(sys.argv[2]))
+np.save(sys.argv[3], keras.layers.TFSMLayer(sys.argv[1])(inputs))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+  importlib.util.find_spec("tf_keras") is None, reason="keras is not Keras 3 here"
+)
+def test_keras_3_takes_the_saved_model(folder, tmp_path):
+  """In a process of its own, as the program itself chooses Keras 2."""
+  module = folder / "run" / "module"
+  made = generate(sys.executable, _KERAS_3, module / "saved_model", tmp_path)
+  expected = Inverter.load(str(module)).generate(LOGITS, Z)
+  np.testing.assert_allclose(made, expected, atol=1e-5)
+
+
 @pytest.mark.long
 def test_pictures_are_reconstructed_and_an_experiment_is_made(folder, tmp_path):
   pictures = tmp_path / "pictures"
@@ -128,11 +150,11 @@ np.save(sys.argv[3], Inverter.load(sys.argv[1]).generate(inputs["logits"], input
 """
 
 
-def generate(python, module, folder):
-  """Images that a module gives in another environment."""
+def generate(python, program, module, folder):
+  """Images that a module gives to a program in another process."""
   np.savez(folder / "inputs.npz", logits=LOGITS, z=Z)
   code, out = folder / "generate.py", folder / "images.npy"
-  code.write_text(_GENERATE)
+  code.write_text(program)
   subprocess.run(
     [python, code, module, folder / "inputs.npz", out],
     env=environment(),
@@ -155,7 +177,9 @@ def test_a_checkpoint_and_a_module_are_taken_by_the_other_tensorflow(
   train(maker, tmp_path, 2)
   module = tmp_path / "run" / "module"
   np.testing.assert_allclose(
-    generate(taker, module, tmp_path), generate(maker, module, tmp_path), atol=1e-5
+    generate(taker, _GENERATE, module, tmp_path),
+    generate(maker, _GENERATE, module, tmp_path),
+    atol=1e-5,
   )
   train(taker, tmp_path, 4)
   assert tf.train.latest_checkpoint(str(tmp_path / "run")).endswith("-4")
