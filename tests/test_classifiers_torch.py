@@ -185,6 +185,11 @@ def test_a_network_without_a_size_is_tried(tmp_path):
   assert free.spec.preprocessing.size is None
   assert free.spec.preprocessing.colors == 1
   assert free.predict(IMAGES[..., :1]).shape == (6, 4)
+  with pytest.raises(UserError, match="bind classifier.size"):
+    classifiers.load(handle + "any_size", output="0")
+  assert classifiers.load(handle + "any_size", output="0", pool=2).num_logits == 16
+  bound = classifiers.load(handle + "any_size", output="0", size=12)
+  assert bound.feature_shape == (10, 10, 4)
   fixed = classifiers.load(handle + "only_28", colors=1)
   assert fixed.spec.preprocessing.size == 28
   assert fixed.predict(IMAGES).shape == (6, 10)

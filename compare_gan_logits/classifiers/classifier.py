@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -131,12 +132,20 @@ class Classifier:
   def _unflattened(self, images):
     """What the model gives, pooled where that is wanted, [b, ...]."""
     images = tf.convert_to_tensor(images)
-    outputs = self._bound.call(self.preprocessed(images))
+    outputs = self._unpooled(images)
     if self.no_gradient:
       outputs = foreign.without_gradient(outputs, images, self.no_gradient)
-    if self.spec.pool is not None:
-      outputs = _pooled(outputs, self.spec.pool, self.spec.name)
-    return outputs
+    if self.spec.pool is None:
+      return outputs
+    if outputs.shape.rank == 4 and None in outputs.shape.as_list()[1:]:
+      image = np.zeros([1, *images.shape.as_list()[1:]], np.float32)
+      shape = self._run("map", self._unpooled, image, 1).shape
+      outputs.set_shape([None, *shape[1:]])
+    return _pooled(outputs, self.spec.pool, self.spec.name)
+
+  def _unpooled(self, images):
+    """What the model gives, [b, ...], of a shape that only running may tell."""
+    return self._bound.call(self.preprocessed(images))
 
   def predict(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """Images [n, h, w, c] in [0, 1] (numpy) -> logits float32 [n, num_logits]."""
@@ -194,7 +203,22 @@ class Classifier:
       return tuple(shape[1:])
     wanted = self.spec.preprocessing
     size = wanted.size or 64
-    image = np.zeros([1, size, size, wanted.colors], np.float32)
+    shape = other = self._shape_at(size)
+    free = wanted.size is None or wanted.resize == "none"
+    if free and len(shape) == 3 and self.spec.pool is None:
+      with contextlib.suppress(tf.errors.OpError, ValueError):  # It takes one size.
+        other = self._shape_at(2 * size)
+    if other != shape:
+      raise UserError(
+        f"{self.spec.name} gives a feature map whose size is another for images of "
+        "another size; bind classifier.size, to which images are resized, or "
+        "classifier.pool, over whose cells the map is averaged"
+      )
+    return shape
+
+  def _shape_at(self, size):
+    """Shape of the output for one image of that size, by running it."""
+    image = np.zeros([1, size, size, self.spec.preprocessing.colors], np.float32)
     return self._run("outputs", self._unflattened, image, 1).shape[1:]
 
   def _digest(self):
