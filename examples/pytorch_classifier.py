@@ -11,7 +11,6 @@ which is printed at the end, opens the explorer.
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 
@@ -80,7 +79,8 @@ def train(steps, weights):
 
 def run(*arguments):
   """One of the program's commands."""
-  print(f"\n$ compare-gan-logits {shlex.join(arguments)}", flush=True)
+  shown = (f'"{part}"' if "'" in part else part for part in arguments)
+  print("\n$ compare-gan-logits " + " ".join(shown), flush=True)
   command = [sys.executable, "-m", "compare_gan_logits.cli.dispatch", *arguments]
   subprocess.run(command, check=True)
 
