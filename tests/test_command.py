@@ -1,5 +1,6 @@
 """How commands end: on Ctrl-C, on SIGTERM, when nobody reads, when nothing can be said."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import tiny
 
 from compare_gan_logits import errors
+from compare_gan_logits.cli import dispatch
 
 
 TOOLS = os.path.join(forking.ROOT, "tools")
@@ -88,6 +90,15 @@ def _start(*args, **streams):
     env=dict(os.environ, PYTHONPATH=forking.ROOT),
     **streams,
   )
+
+
+def test_help_describes_every_command():
+  said = dispatch.usage()
+  assert [line.split()[0] for line in said.splitlines() if line.startswith("  ")] == [
+    *dispatch.COMMANDS
+  ]
+  for module, _ in dispatch.COMMANDS.values():
+    assert importlib.util.find_spec(module)
 
 
 def test_help_lists_a_command_s_flags_as_they_are_typed():

@@ -520,7 +520,10 @@ def _run(*arguments):
 
 @pytest.mark.parametrize(
   "arguments, words",
-  [(("what",), "unexpected argument 'what'"), (("--open", "gone.json"), "cannot read gone.json")],
+  [
+    (("what",), "unexpected argument 'what'"),
+    (("--open", "gone.json"), "cannot read gone.json"),
+  ],
 )
 def test_wrong_commands_end_in_one_sentence(arguments, words):
   done = _run(*arguments)

@@ -8,29 +8,48 @@ from compare_gan_logits import errors
 from compare_gan_logits.cli import command
 
 
-# Command -> module with `command_line`.
+# Command -> module with `command_line`, and what --help says of it.
 COMMANDS = {
-  "train": "compare_gan_logits.main",
-  "data": "compare_gan_logits.cli.data",
-  "reconstruct": "compare_gan_logits.cli.reconstruct",
-  "reproduce": "compare_gan_logits.cli.reproduce",
-  "explore": "compare_gan_logits.cli.explore",
-  "cache-logits": "compare_gan_logits.cli.cache_logits",
-  "train-classifier": "compare_gan_logits.cli.train_classifier",
-  "two-afc": "compare_gan_logits.cli.two_afc",
-  "questions": "compare_gan_logits.cli.questions",
-  "trainings": "compare_gan_logits.cli.trainings",
-}
-# What --help says of each; the modules themselves take seconds to import.
-_SUMMARIES = {
-  "train": "train an inverter of a classifier's logits (also: evaluate, export)",
-  "data": "show what the program finds in a folder of images",
-  "reconstruct": "reconstruct image files from their logits",
-  "reproduce": "run the paper's experiments and write a report",
-  "explore": "open a local web page to edit an image or its logits",
-  "cache-logits": "write the logits of a data set to disk",
-  "train-classifier": "train a small classifier, ordinarily or adversarially",
-  "two-afc": "prepare, run and analyse the paper's human study",
+  "train": (
+    "compare_gan_logits.main",
+    "train an inverter of a classifier's logits (also: evaluate, export)",
+  ),
+  "data": (
+    "compare_gan_logits.cli.data",
+    "show what the program finds in a folder of images",
+  ),
+  "reconstruct": (
+    "compare_gan_logits.cli.reconstruct",
+    "reconstruct image files from their logits",
+  ),
+  "reproduce": (
+    "compare_gan_logits.cli.reproduce",
+    "run the paper's experiments and write a report",
+  ),
+  "explore": (
+    "compare_gan_logits.cli.explore",
+    "open a local web page to edit an image or its logits",
+  ),
+  "cache-logits": (
+    "compare_gan_logits.cli.cache_logits",
+    "write the logits of a data set to disk",
+  ),
+  "train-classifier": (
+    "compare_gan_logits.cli.train_classifier",
+    "train a small classifier, ordinarily or adversarially",
+  ),
+  "two-afc": (
+    "compare_gan_logits.cli.two_afc",
+    "prepare, run and analyse the paper's human study",
+  ),
+  "questions": (
+    "compare_gan_logits.cli.questions",
+    "answer the paper's open questions in small",
+  ),
+  "trainings": (
+    "compare_gan_logits.cli.trainings",
+    "compare reports of several trainings",
+  ),
 }
 
 
@@ -44,7 +63,7 @@ def main() -> None:
     print(compare_gan_logits.__version__)
   elif name in COMMANDS:
     sys.argv[:2] = [f"compare-gan-logits {name}"]
-    importlib.import_module(COMMANDS[name]).command_line()
+    importlib.import_module(COMMANDS[name][0]).command_line()
   else:
     print(
       f"error: no command {name!r}; {errors.nearest(name, COMMANDS)}", file=sys.stderr
@@ -54,7 +73,7 @@ def main() -> None:
 
 def usage() -> str:
   """What `compare-gan-logits --help` prints."""
-  lines = [f"  {name:18}{_SUMMARIES[name]}" for name in COMMANDS]
+  lines = [f"  {name:18}{summary}" for name, (_, summary) in COMMANDS.items()]
   return "\n".join(
     [
       "usage: compare-gan-logits COMMAND [--flag=value ...]",

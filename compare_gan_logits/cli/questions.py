@@ -1,9 +1,9 @@
-"""Answers the paper's open questions in small: trains, measures and writes the answers.
+"""Answers the paper's open questions at a small scale: trains, measures, writes answers.
 
-Intervals are over trainings with different seeds. Killed, the same command goes on with
-the training that was running; answers.md has what is answered so far at any time, and
---show writes it anew without training. Sizes by gin, e.g.
---gin_bindings='questions.seeds = (0,)'.
+Intervals are over trainings with different seeds. The same command resumes a killed run
+with the training that was running. answers.md always has what is answered so far;
+--show writes it again without training. Gin binds the sizes, for example
+--gin_bindings 'questions.seeds = (0,)'.
 
   compare-gan-logits questions --output runs/questions
   compare-gan-logits questions --only invertibility --output runs/questions
@@ -18,10 +18,14 @@ from compare_gan_logits.cli import command
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/questions", "Folder to write.")
 flags.DEFINE_list("only", [], "Questions to answer, separated by commas.")
-flags.DEFINE_bool("show", False, "Write the answers from what is finished, and stop.")
+flags.DEFINE_bool(
+  "show", False, "Write the answers from what is finished, without training."
+)
 flags.DEFINE_bool("list", False, "List the questions and stop.")
-flags.DEFINE_multi_string("gin_config", [], "gin files; default: questions.gin.")
-flags.DEFINE_multi_string("gin_bindings", [], "gin bindings.")
+flags.DEFINE_multi_string(
+  "gin_config", [], "Path of a gin file; may be repeated. Default: questions.gin."
+)
+flags.DEFINE_multi_string("gin_bindings", [], "One gin binding; may be repeated.")
 
 
 def _define_flags():

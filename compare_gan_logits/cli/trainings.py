@@ -1,6 +1,6 @@
-"""Puts the reports of several trainings together, with intervals over trainings.
+r"""Compares the reports of several trainings, with intervals over trainings.
 
-Each report is one of `reproduce`, on the same images and with the same labels, of
+Each report was made by `reproduce`, on the same images and with the same labels, from
 modules that were trained with another seed.
 
   compare-gan-logits trainings --report report_0 --report report_1 --report report_2 \
@@ -15,7 +15,9 @@ from compare_gan_logits.cli import command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-  "report", [], "Folder of a report of `reproduce`. Once for each training."
+  "report",
+  [],
+  "Folder of a report of `reproduce`; give the flag once for each training.",
 )
 flags.DEFINE_string("output", "trainings.md", "File to write, in Markdown.")
 
