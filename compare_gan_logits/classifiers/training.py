@@ -408,7 +408,7 @@ class _Trainer:
       )
     outputs = outputs_fn(images)
     if self._extras.mix:
-      losses = tf.nn.softmax_cross_entropy_with_logits(
+      losses = tf.nn.softmax_cross_entropy_with_logits_v2(
         labels=self._targets, logits=outputs["logits"]
       )
     else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
   return found
 
 
-def summarise(reports: Sequence[dict[str, Any]]) -> list[Line]:
+def summarise(reports: Sequence[Mapping[str, Any]]) -> list[Line]:
   """Numbers and statements that all reports have, in the first report's order.
 
   Args:

@@ -149,8 +149,8 @@ def _draw(picture, path):
   band = "95 % interval over trainings"
   if isinstance(picture, part_lib.Points):
     series = {
-      label: tuple((e.value, e.low, e.high) for e in pair)
-      for label, pair in picture.series.items()
+      label: ((x.value, x.low, x.high), (y.value, y.low, y.high))
+      for label, (x, y) in picture.series.items()
     }
     figures.points(path, series, picture.x_label, picture.y_label, band)
   else:
