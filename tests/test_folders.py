@@ -99,7 +99,7 @@ def test_validation_alone_serves_experiments(tmp_path):
   write_set(tmp_path, ("val",))
   dataset = load(tmp_path)
   assert dataset.num_examples("validation") == 4
-  with pytest.raises(UserError, match="no pictures for train"):
+  with pytest.raises(UserError, match="no pictures for the split train"):
     dataset.num_examples("train")
 
 

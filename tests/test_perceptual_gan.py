@@ -95,7 +95,7 @@ def test_smaller_pictures(resolution):
 
 
 def test_other_sizes_are_refused():
-  with pytest.raises(UserError, match="no 48 px"):
+  with pytest.raises(UserError, match="no networks for 48 px"):
     dosovitskiy_brox.Generator(image_shape=(48, 48, 3))(
       tf.zeros([1, 1]), tf.zeros([1, 9]), is_training=False
     )
