@@ -199,7 +199,7 @@ def test_a_cache_that_does_not_fit_is_refused(classifier, dataset, tmp_path):
     logit_cache.open(str(tmp_path), other, dataset, "validation")
   with pytest.raises(UserError, match="made with shards 2, not 4"):
     logit_cache.write(classifier, dataset, "validation", str(tmp_path), 4)
-  with pytest.raises(UserError, match="made with fingerprint"):
+  with pytest.raises(UserError, match="made of other images, with fingerprint"):
     logit_cache.open(
       str(tmp_path), classifier, datasets.get_dataset("embedded", seed=3), "validation"
     )

@@ -277,9 +277,10 @@ def _compare(wanted, found, folder):
   for name, value in wanted.items():
     # The same images may be called otherwise now; the fingerprint tells.
     if found.get(name) != value and name != "dataset":
+      images = "of other images, " if name == "fingerprint" else ""
       raise UserError(
-        f"the cache {folder} was made with {name} {found.get(name)!r}, not {value!r}; "
-        "bind classifier.cache_dir to another folder, and fill it with "
+        f"the cache {folder} was made {images}with {name} {found.get(name)!r}, not "
+        f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
         "compare-gan-logits cache-logits"
       )
 
