@@ -34,6 +34,7 @@ from compare_gan_logits.metrics import eval_task
 from compare_gan_logits.metrics import fid_score
 from compare_gan_logits.metrics import fractal_dimension  # noqa: F401
 from compare_gan_logits.metrics import frechet
+from compare_gan_logits.metrics import gilbo  # noqa: F401
 from compare_gan_logits.metrics import inception
 from compare_gan_logits.metrics import inception_score
 from compare_gan_logits.metrics import inversion_tasks
@@ -216,23 +217,22 @@ def _inverts_logits(module_spec):
 def _real_images(dataset, number, seed):
   """EvalDataSample of all evaluation images, or of some that are drawn by seed."""
   if number == dataset.eval_test_samples:
-    return eval_utils.EvalDataSample(eval_utils.get_real_images(dataset, number))
-  return eval_utils.EvalDataSample(
-    eval_utils.to_rgb_bytes(_chosen_images(dataset, number, seed))
-  )
+    return eval_utils.get_real_sample(dataset, number)
+  images, labels = _chosen_examples(dataset, number, seed)
+  return eval_utils.EvalDataSample(eval_utils.to_rgb_bytes(images), labels)
 
 
-def _chosen_images(dataset, number, seed):
-  """Images [n, h, w, c] in [0, 1] of the validation split, at most `number`."""
+def _chosen_examples(dataset, number, seed):
+  """Images [n, h, w, c] in [0, 1] of the validation split, at most `number`; labels."""
   total = dataset.num_examples("validation")
   chosen = np.random.default_rng(seed).permutation(total)[:number]
-  return dataset.arrays("validation", indices=np.sort(chosen))[0]
+  return dataset.arrays("validation", indices=np.sort(chosen))[:2]
 
 
 def _reconstructions(module_dir, dataset, number, num_runs, seed):
   """(EvalDataSample of originals, one of their reconstructions for each run)."""
   inverter = inversion.Inverter.load(module_dir)
-  images = _chosen_images(dataset, number, seed)
+  images, _ = _chosen_examples(dataset, number, seed)
   logits = inverter.logits(images)
   with tf.Graph().as_default(), tf.Session() as session:
     tf.set_random_seed(_SEED)
@@ -250,11 +250,13 @@ def _samples(module_spec, dataset, number, num_runs):
   """EvalDataSamples of `number` images with random noise and random classes."""
   with tf.Graph().as_default(), tf.Session() as session:
     tf.set_random_seed(_SEED)
-    images = _generated(module_spec, dataset)
+    images, labels = _generated(module_spec, dataset)
     session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
     _fill_standing_statistics(session, images, module_spec)
     samples = [
-      eval_utils.sample_fake_dataset(session, images, math.ceil(number / _BATCH_SIZE))
+      eval_utils.sample_fake_dataset(
+        session, images, math.ceil(number / _BATCH_SIZE), labels
+      )
       for _ in range(num_runs)
     ]
   for sample in samples:
@@ -263,7 +265,7 @@ def _samples(module_spec, dataset, number, num_runs):
 
 
 def _generated(module_spec, dataset):
-  """Images [64, h, w, c] of a module in the current graph."""
+  """Images [64, h, w, c] of a module in the current graph; their classes, or None."""
   try:
     module = hub.Module(module_spec, name="gen_module", tags=_TAGS)
   except (RuntimeError, OSError, tf.errors.OpError, ValueError) as error:
@@ -277,7 +279,7 @@ def _generated(module_spec, dataset):
     inputs["labels"] = tf.random.uniform(
       [_BATCH_SIZE], maxval=dataset.num_classes, dtype=tf.int32
     )
-  return module(inputs, as_dict=True)["generated"]
+  return module(inputs, as_dict=True)["generated"], inputs.get("labels")
 
 
 def _fill_standing_statistics(session, images, module_spec):

@@ -66,15 +66,18 @@ class EvalDataSample:
 
   Args:
     images: [n, h, w, 3] in [0, 255].
+    labels: int [n], their classes, or None.
 
   Attributes:
     images: as given, or None once they have been discarded.
+    labels: as given.
     activations: [n, d], the pooled features, or None.
     logits: [n, classes], or None.
   """
 
-  def __init__(self, images: np.ndarray):
+  def __init__(self, images: np.ndarray, labels: np.ndarray | None = None):
     self.images: np.ndarray | None = images
+    self.labels = labels
     self.activations: np.ndarray | None = None
     self.logits: np.ndarray | None = None
 
@@ -87,7 +90,7 @@ class EvalDataSample:
 
   def set_num_examples(self, num_examples: int) -> None:
     """Drops all examples after the first `num_examples`."""
-    for name in ("images", "activations", "logits"):
+    for name in ("images", "labels", "activations", "logits"):
       values = getattr(self, name)
       if values is not None:
         setattr(self, name, values[:num_examples])
@@ -117,26 +120,43 @@ def get_real_images(
   Raises:
     ValueError: there are fewer, and failure_on_insufficient_examples is on.
   """
-  parts, found = [], 0
+  return _real_examples(dataset, num_examples, split, failure_on_insufficient_examples)[
+    0
+  ]
+
+
+def get_real_sample(dataset: Any, num_examples: int) -> EvalDataSample:
+  """The images of get_real_images, with their labels."""
+  return EvalDataSample(*_real_examples(dataset, num_examples, None, True))
+
+
+def _real_examples(dataset, num_examples, split, failure_on_insufficient_examples):
+  """(images as get_real_images gives them, labels [n, ...])."""
+  parts, labels, found = [], [], 0
   with tf.Graph().as_default(), tf.Session() as session:
     examples = dataset.eval_input_fn(split=split).batch(_BATCH_SIZE)
-    images, _ = examples.make_one_shot_iterator().get_next()
+    following = examples.make_one_shot_iterator().get_next()
     while found < num_examples:
       try:
-        parts.append(to_rgb_bytes(session.run(images)))
+        images, labels_of_part = session.run(following)
       except tf.errors.OutOfRangeError:
         break
-      found += len(parts[-1])
+      parts.append(to_rgb_bytes(images))
+      labels.append(labels_of_part)
+      found += len(images)
   if not parts or (found < num_examples and failure_on_insufficient_examples):
     raise UserError(
       f"dataset {dataset.name} has {found} images in its "
       f"{split or 'evaluation'} split, and {num_examples} were asked for"
     )
-  return np.concatenate(parts)[:num_examples]
+  return np.concatenate(parts)[:num_examples], np.concatenate(labels)[:num_examples]
 
 
 def sample_fake_dataset(
-  sess: tf.Session, generator: tf.Tensor, num_batches: int
+  sess: tf.Session,
+  generator: tf.Tensor,
+  num_batches: int,
+  labels: tf.Tensor | None = None,
 ) -> EvalDataSample:
   """Runs a generator.
 
@@ -144,20 +164,24 @@ def sample_fake_dataset(
     sess: session with the weights.
     generator: images [batch, h, w, c] in [0, 1], which depend on random numbers.
     num_batches: how often it is run.
+    labels: int [batch], the classes of the images, or None.
 
   Raises:
     NanFoundError: a value is no number.
   """
-  parts = []
+  parts, classes = [], []
   for batch in range(num_batches):
-    images = sess.run(generator)
+    images, of_batch = sess.run([generator, [] if labels is None else labels])
+    classes.append(of_batch)
     if np.isnan(images).any():
       raise NanFoundError(
         f"generated images contain NaN (batch {batch + 1}); evaluate an earlier "
         "checkpoint"
       )
     parts.append(to_rgb_bytes(images))
-  return EvalDataSample(np.concatenate(parts))
+  return EvalDataSample(
+    np.concatenate(parts), None if labels is None else np.concatenate(classes)
+  )
 
 
 def to_rgb_bytes(images: np.ndarray) -> np.ndarray:

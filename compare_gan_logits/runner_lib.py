@@ -430,6 +430,8 @@ class Run:
   ) -> None:
     """Scores the checkpoints that have no score yet.
 
+    Damaged ones are passed over, with a word about it.
+
     Args:
       averaging_runs: samples of each module that are scored.
       every_steps: only checkpoints whose step this divides; None or less than 1: all.
@@ -438,6 +440,10 @@ class Run:
     tasks = eval_gan_lib.default_tasks(self.classifier)
     found = False
     for path in self.task_manager.unevaluated_checkpoints(timeout, every_steps):
+      trouble = checkpoints.problem(path)
+      if trouble is not None:
+        print(f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr)
+        continue
       found = True
       self._evaluate(path, tasks, averaging_runs)
     if not found and not self.task_manager.get_checkpoints_with_results():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -73,7 +72,7 @@ class TaskManager:
     """Prefixes of the checkpoints without scores, in the order of their steps.
 
     Looks again every ten seconds until training is done, or until there was nothing for
-    `timeout` seconds. Damaged checkpoints are left out, with a message.
+    `timeout` seconds. Whether a checkpoint is sound is not looked at.
 
     Args:
       timeout: 0 looks once.
@@ -88,20 +87,12 @@ class TaskManager:
         if path in seen | self.get_checkpoints_with_results():
           continue
         seen.add(path)
-        if _is_wanted(step, eval_every_steps) and self._is_sound(path):
+        if _is_wanted(step, eval_every_steps):
           yield path
           deadline = time.monotonic() + timeout
       if is_last_look:
         return
       time.sleep(min(_POLL_SECONDS, timeout))
-
-  def _is_sound(self, path):
-    trouble = checkpoints.problem(path)
-    if trouble is not None:
-      print(
-        f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr, flush=True
-      )
-    return trouble is None
 
 
 def _is_wanted(step, every):

@@ -29,7 +29,8 @@ class Noise(eval_task.EvalTask):
 
 
 def write_module(path, accumulates=False):
-  """A generator of (z[:, 0] + 1) / 2 everywhere, a discriminator of one grey level."""
+  """A generator of (z[:, 0] + 1) / 2 everywhere, a discriminator of one grey level,
+  which takes images of even classes for their negatives."""
 
   def generator():
     z = tf.placeholder(tf.float32, [64, 3])
@@ -48,8 +49,12 @@ def write_module(path, accumulates=False):
 
   def discriminator():
     images = tf.placeholder(tf.float32, [64, 28, 28, 1])
-    prediction = tf.reduce_mean(images, [1, 2])
-    hub.add_signature(inputs={"images": images}, outputs={"prediction": prediction})
+    labels = tf.placeholder(tf.int32, [64])
+    level = tf.reduce_mean(images, [1, 2])
+    prediction = tf.where(tf.equal(labels % 2, 0), 1 - level, level)
+    hub.add_signature(
+      inputs={"images": images, "labels": labels}, outputs={"prediction": prediction}
+    )
 
   def small():
     z = tf.placeholder(tf.float32, [8, 3])
@@ -112,10 +117,12 @@ class EvaluationTest(test_utils.CompareGanTestCase):
       jacobian_conditioning.GeneratorConditionNumberTask(),
     ]
     found = self.evaluate(tasks, 1)
-    fake = eval_gan_lib._samples(self.folder, _Digits(), 100, 1)[0].images
-    share = np.mean(fake.mean((1, 2, 3)) < 127.5)
+    (fake,) = eval_gan_lib._samples(self.folder, _Digits(), 100, 1)
+    assert len(np.unique(fake.labels)) > 5
+    dark = fake.images.mean((1, 2, 3)) < 127.5
+    share = np.mean(dark == (fake.labels % 2 == 1))
     assert found["fake_accuracy_mean"] == pytest.approx(share, abs=0.02)
-    assert found["real_accuracy_mean"] == pytest.approx(
+    assert found["real_accuracy_mean"] == pytest.approx(  # made-up images have class 1
       np.mean(_real().mean((1, 2, 3)) >= 127.5), abs=0.02
     )
     assert found["log_condition_number_mean"] == pytest.approx(np.log(16), rel=1e-4)

@@ -3,14 +3,18 @@
 import json
 import os
 
+import gin
+import gin.tf.external_configurables
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from scipy import stats
 
 from compare_gan_logits import eval_utils
 from compare_gan_logits.metrics import eval_task
 from compare_gan_logits.metrics import fid_score
 from compare_gan_logits.metrics import fractal_dimension
+from compare_gan_logits.metrics import gilbo
 from compare_gan_logits.metrics import image_similarity
 from compare_gan_logits.metrics import inception_score
 from compare_gan_logits.metrics import jacobian_conditioning
@@ -200,6 +204,50 @@ def test_jacobian_of_a_graph():
     fx = tf.square(x @ tf.constant(normal(10, 2, 4), tf.float32))
     found = run(jacobian_conditioning.compute_jacobian(x, fx))
   np.testing.assert_allclose(found, GOLDEN["jacobian_conditioning"][key], rtol=1e-5)
+
+
+@pytest.mark.parametrize("prior", [gilbo.NormalPrior(2.0), gilbo.UniformPrior(-1, 3)])
+def test_gilbo_of_densities(prior):
+  """The encoder's answer at the start is a normal or a uniform distribution."""
+  z = np.float32([[0.5, 1.0], [2.0, -0.5]])
+  with tf.Graph().as_default(), tf.Session() as session:
+    ratio = prior.log_ratio(tf.constant(z), tf.zeros([2, 3]))
+    for name in ("a", "b", "deviation"):
+      for variable in tf.global_variables():
+        if variable.op.name == f"{name}/bias":
+          session.run(variable.initializer)
+          variable.load(np.log(np.expm1([1.0, 3.0])), session)
+        elif variable.op.name.endswith("kernel") or variable.op.name == "mean/bias":
+          session.run(variable.initializer)
+    found = session.run(ratio)
+  if isinstance(prior, gilbo.UniformPrior):
+    encoder = stats.beta([1, 3], [1, 3], loc=-1, scale=4).logpdf(z)
+    expected = encoder - stats.uniform(-1, 4).logpdf(z)
+  else:
+    expected = stats.norm(0, [2, 6]).logpdf(z) - stats.norm(0, 2).logpdf(z)
+  np.testing.assert_allclose(found, expected.sum(1), rtol=1e-4, atol=1e-5)
+
+
+def test_gilbo_approaches_the_mutual_information_from_below():
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.set_random_seed(1)
+    z = tf.random.normal([64, 2])
+    seen = (z + tf.random.normal([64, 2])) / 8 + 0.5
+    images = tf.ones([1, 4, 4, 1]) * seen[:, tf.newaxis, tf.newaxis]
+    found = gilbo.compute_gilbo(session, z, images, gilbo.NormalPrior(), 300, 3e-3)
+  # Of two values with noise of the same variance: log(1 + 1) / 2 each.
+  assert 0.8 * np.log(2) < found < 1.05 * np.log(2)
+
+
+def test_gilbo_takes_the_noise_that_gin_binds():
+  gin.clear_config()
+  assert gilbo.bound_prior() == gilbo.UniformPrior(-1, 1)
+  gin.parse_config("eval_z.distribution_fn = @tf.random.normal\neval_z.stddev = 3.0")
+  assert gilbo.bound_prior() == gilbo.NormalPrior(3.0)
+  gin.parse_config("eval_z.distribution_fn = @tf.random.gamma")
+  with pytest.raises(ValueError, match="density"):
+    gilbo.bound_prior()
+  gin.clear_config()
 
 
 def test_a_task_of_ones_own_names_its_scores():

@@ -14,6 +14,7 @@ from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.architectures import resnet_biggan
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.gans import update_lib
 
 
 CONFIG = """
@@ -481,7 +482,7 @@ def test_without_batch_norm_micro_batches_change_nothing():
   results = []
   for number in (1, 4):
     data = {"images": x, "generated": fakes, "sampled_y": y}
-    parts = modular_gan._split(data, y, number)
+    parts = update_lib.split(data, y, number)
 
     def loss(data, labels):
       gan.create_loss(data, labels, {})
@@ -489,7 +490,7 @@ def test_without_batch_norm_micro_batches_change_nothing():
 
     with network_pass.network_pass():
       results.append(
-        modular_gan.mean_gradients(optimizer, loss, parts, gan.discriminator)
+        update_lib.mean_gradients(optimizer, loss, parts, gan.discriminator)
       )
   with helpers.session() as session:
     session.run(tf.global_variables_initializer())

@@ -232,15 +232,24 @@ def test_the_table_of_scores(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
+  gin.clear_config()
   paths = [checkpoint(tmp_path, step) for step in (1, 2)]
   with open(paths[0] + ".data-00000-of-00001", "wb") as f:
     f.write(b"x")
   manager = runner_lib.TaskManager(str(tmp_path))
-  assert list(manager.unevaluated_checkpoints()) == paths[1:]
-  assert "is damaged" in capsys.readouterr().err
+  assert list(manager.unevaluated_checkpoints()) == paths
   manager.mark_training_done()
   assert (tmp_path / "TRAIN_DONE").read_text() == ""
-  assert list(manager.unevaluated_checkpoints(timeout=100)) == paths[1:]
+  assert list(manager.unevaluated_checkpoints(timeout=100)) == paths
+  run_config = runner_lib.make_run_config(settings(), str(tmp_path))
+  run_ = runner_lib.Run(
+    datasets.get_dataset("fake:5@32"), None, options(), run_config, manager
+  )
+  scored = []
+  run_._evaluate = lambda path, *_: scored.append(path)
+  run_.evaluate()
+  assert scored == paths[1:]
+  assert f"{paths[0]} is damaged" in capsys.readouterr().err
   assert manager.model_dir == str(tmp_path)
   manager.add_eval_result(paths[1], {}, 0.0)
   manager.report_progress("10%")

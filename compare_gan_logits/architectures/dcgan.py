@@ -43,6 +43,8 @@ class Generator(abstract_arch.AbstractGenerator):
 class Discriminator(abstract_arch.AbstractDiscriminator):
   """Four 5x5 convolutions of stride 2, then a linear layer."""
 
+  scores_images_apart = True
+
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

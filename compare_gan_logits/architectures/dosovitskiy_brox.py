@@ -100,6 +100,8 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
     **kwargs: of abstract_arch.AbstractDiscriminator.
   """
 
+  scores_images_apart = True
+
   def __init__(self, ch: int = 32, **kwargs):
     super().__init__(**kwargs)
     self._ch = ch

@@ -61,11 +61,6 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
   The norms are arch_ops.batch_norm, whatever D.batch_norm_fn says.
   """
 
-  @property
-  def has_batch_statistics(self) -> bool:
-    """Always: see the class."""
-    return True
-
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -61,6 +61,8 @@ class Discriminator(resnet_ops.ResNetDiscriminator):
   are called `B_<i>_up` all the same.
   """
 
+  scores_images_apart = True
+
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

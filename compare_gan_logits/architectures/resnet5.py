@@ -70,6 +70,8 @@ class Discriminator(resnet_ops.ResNetDiscriminator):
     **kwargs: of abstract_arch.AbstractDiscriminator.
   """
 
+  scores_images_apart = True
+
   def __init__(
     self, ch: int = 64, channels: Sequence[int] = (1, 2, 4, 4, 8, 8), **kwargs
   ):

@@ -6,6 +6,8 @@ paper: Tables 3 and 4, eq. 2 and eq. 3.
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -125,6 +127,8 @@ class Generator(resnet_ops.ResNetGenerator):
     **kwargs: of abstract_arch.AbstractGenerator.
   """
 
+  _block_class = BigGanResNetBlock
+
   def __init__(
     self,
     ch: int = 96,
@@ -150,22 +154,10 @@ class Generator(resnet_ops.ResNetGenerator):
     self._embed_bias = embed_bias
     self._shortcut_norm = shortcut_norm
 
-  def _resnet_block(
-    self, name: str, in_channels: int, out_channels: int, scale: str
-  ) -> resnet_ops.ResNetBlock:
-    resnet_ops.check_scale(scale, "up", "generator")
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    options = super()._block_options(in_channels, out_channels)
     # Not handed over where False, so that gin may bind it for the blocks.
-    options = {"shortcut_norm": True} if self._shortcut_norm else {}
-    return BigGanResNetBlock(
-      name=name,
-      in_channels=in_channels,
-      out_channels=out_channels,
-      scale=scale,
-      is_gen_block=True,
-      spectral_norm=self._spectral_norm,
-      batch_norm=self.batch_norm,
-      **options,
-    )
+    return {**options, "shortcut_norm": True} if self._shortcut_norm else options
 
   def apply(self, z: tf.Tensor, y: tf.Tensor | None, is_training: bool) -> tf.Tensor:
     """[batch, z_dim], [batch, n] or None -> images [batch, h, w, c] in [0, 1].
@@ -228,6 +220,9 @@ class Discriminator(resnet_ops.ResNetDiscriminator):
     **kwargs: of abstract_arch.AbstractDiscriminator.
   """
 
+  _block_class = BigGanResNetBlock
+  scores_images_apart = True
+
   def __init__(
     self,
     ch: int = 96,
@@ -242,21 +237,9 @@ class Discriminator(resnet_ops.ResNetDiscriminator):
     own = _one_of(project_y=project_y, project_labels=project_labels)
     self._project_y = self._project_y if own is None else own
 
-  def _resnet_block(
-    self, name: str, in_channels: int, out_channels: int, scale: str
-  ) -> resnet_ops.ResNetBlock:
-    resnet_ops.check_scale(scale, "down", "discriminator")
-    return BigGanResNetBlock(
-      name=name,
-      in_channels=in_channels,
-      out_channels=out_channels,
-      scale=scale,
-      is_gen_block=False,
-      add_shortcut=in_channels != out_channels,
-      layer_norm=self._layer_norm,
-      spectral_norm=self._spectral_norm,
-      batch_norm=self.batch_norm,
-    )
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    options = super()._block_options(in_channels, out_channels)
+    return {**options, "add_shortcut": in_channels != out_channels}
 
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool

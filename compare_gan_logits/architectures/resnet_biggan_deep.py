@@ -5,13 +5,12 @@ The shortcuts have no weights of their own, except for channels that are added.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import resnet_ops
 from compare_gan_logits.architectures import scaled_convolutions
@@ -48,49 +47,12 @@ def _channels(table: dict[int, list[int]], resolution: int, ch: int) -> list[int
 
 
 @gin.configurable
-class BigGanDeepResNetBlock:
+class BigGanDeepResNetBlock(resnet_ops.ResidualBlock):
   """Four normalised convolutions, 1x1, 3x3, 3x3 and 1x1, of a quarter of the width.
 
-  Args:
-    name: variable scope, "B1" and so on.
-    in_channels: channels of the input.
-    out_channels: channels of the output.
-    scale: "up" doubles the size in front of the first 3x3 convolution, "down" halves
-      it in front of the last convolution, "none" keeps it.
-    spectral_norm: normalise the kernels.
-    batch_norm: function of (inputs, z=, y=, is_training=, name=), or None.
-
-  Raises:
-    UserError: another scale.
+  The first 3x3 convolution doubles the size; the last one halves it. Its arguments are
+  those of resnet_ops.ResidualBlock.
   """
-
-  def __init__(
-    self,
-    name: str,
-    in_channels: int,
-    out_channels: int,
-    scale: str,
-    spectral_norm: bool = False,
-    batch_norm: Callable[..., tf.Tensor] | None = None,
-  ):
-    if scale not in ("up", "down", "none"):
-      raise UserError(f"a block's scale is up, down or none, not {scale!r}")
-    self._name = name
-    self._in_channels = in_channels
-    self._out_channels = out_channels
-    self._scale = scale
-    self._spectral_norm = spectral_norm
-    self._batch_norm = batch_norm
-
-  def __call__(
-    self,
-    inputs: tf.Tensor,
-    z: tf.Tensor | None,
-    y: tf.Tensor | None,
-    is_training: bool,
-  ) -> tf.Tensor:
-    """[batch, h, w, in_channels] -> [batch, h', w', out_channels]."""
-    return self.apply(inputs=inputs, z=z, y=y, is_training=is_training)
 
   def apply(
     self,
@@ -99,16 +61,8 @@ class BigGanDeepResNetBlock:
     y: tf.Tensor | None,
     is_training: bool,
   ) -> tf.Tensor:
-    """Builds the block; a subclass may override it.
-
-    Raises:
-      UserError: the inputs have another number of channels.
-    """
-    if inputs.shape.as_list()[-1] != self._in_channels:
-      raise UserError(
-        f"block {self._name} expects {self._in_channels} channels, "
-        f"not {inputs.shape.as_list()[-1]}"
-      )
+    """Builds the block; see resnet_ops.ResidualBlock.apply."""
+    self._check_channels(inputs)
     width = max(self._in_channels, self._out_channels) // 4
     up, down = (s if self._scale == s else "none" for s in ("up", "down"))
     with tf.variable_scope(self._name):
@@ -155,7 +109,7 @@ class BigGanDeepResNetBlock:
 
 
 @gin.configurable
-class Generator(abstract_arch.AbstractGenerator):
+class Generator(resnet_ops.ResNetGenerator):
   """Noise and embedded condition together feed the first layer and every norm.
 
   Args:
@@ -166,6 +120,8 @@ class Generator(abstract_arch.AbstractGenerator):
       all but the colors are dropped.
     **kwargs: of abstract_arch.AbstractGenerator.
   """
+
+  _block_class = BigGanDeepResNetBlock
 
   def __init__(
     self,
@@ -181,19 +137,8 @@ class Generator(abstract_arch.AbstractGenerator):
     self._embed_y_dim = embed_y_dim
     self._fast_conv_to_rgb = experimental_fast_conv_to_rgb
 
-  def _resnet_block(
-    self, name: str, in_channels: int, out_channels: int, scale: str
-  ) -> BigGanDeepResNetBlock:
-    """The block of this network; a subclass may return one of its own."""
-    resnet_ops.check_scale(scale, "up", "generator")
-    return BigGanDeepResNetBlock(
-      name=name,
-      in_channels=in_channels,
-      out_channels=out_channels,
-      scale=scale,
-      spectral_norm=self._spectral_norm,
-      batch_norm=self.batch_norm,
-    )
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    return {}
 
   def apply(self, z: tf.Tensor, y: tf.Tensor | None, is_training: bool) -> tf.Tensor:
     """[batch, z_dim], [batch, n] or None -> images [batch, h, w, c] in [0, 1].
@@ -237,7 +182,7 @@ class Generator(abstract_arch.AbstractGenerator):
 
 
 @gin.configurable
-class Discriminator(abstract_arch.AbstractDiscriminator):
+class Discriminator(resnet_ops.ResNetDiscriminator):
   """Blocks that halve the size in turn with blocks that keep it; sum pooling.
 
   Args:
@@ -248,6 +193,9 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
       says, and else True.
     **kwargs: of abstract_arch.AbstractDiscriminator.
   """
+
+  _block_class = BigGanDeepResNetBlock
+  scores_images_apart = True
 
   def __init__(
     self,
@@ -261,19 +209,8 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
     self._ch = ch
     self._project_y = self._project_y if project_y is None else project_y
 
-  def _resnet_block(
-    self, name: str, in_channels: int, out_channels: int, scale: str
-  ) -> BigGanDeepResNetBlock:
-    """The block of this network; a subclass may return one of its own."""
-    resnet_ops.check_scale(scale, "down", "discriminator")
-    return BigGanDeepResNetBlock(
-      name=name,
-      in_channels=in_channels,
-      out_channels=out_channels,
-      scale=scale,
-      spectral_norm=self._spectral_norm,
-      batch_norm=self.batch_norm,
-    )
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    return {}
 
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool

@@ -88,6 +88,8 @@ class Discriminator(resnet_ops.ResNetDiscriminator):
     **kwargs: of abstract_arch.AbstractDiscriminator.
   """
 
+  scores_images_apart = True
+
   def __init__(self, project_y: bool | None = None, **kwargs):
     super().__init__(**kwargs)
     self._project_y = self._project_y if project_y is None else project_y

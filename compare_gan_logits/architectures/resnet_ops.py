@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -77,20 +79,81 @@ def hierarchical_noise(
   return seed, shares, [tf.concat([share, y], axis=1) for share in shares]
 
 
-class ResNetBlock:
-  """norm, relu, conv1, norm, relu, conv2, plus a 3x3 convolution of the input.
+class ResidualBlock(abc.ABC):
+  """What residual blocks share: where they stand, how wide they are, how they scale.
 
   Args:
     name: variable scope, "B1" and so on.
     in_channels: channels of the input.
-    out_channels: channels of the output (conv1 changes them).
-    scale: "up" (conv1 and the shortcut double the size), "down" (conv2 and the shortcut
-      halve it) or "none".
+    out_channels: channels of the output.
+    scale: "up" doubles the size, "down" halves it, "none" keeps it.
+    spectral_norm: normalise the kernels.
+    batch_norm: function of (inputs, z=, y=, is_training=, name=), or None.
+
+  Raises:
+    UserError: another scale.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    in_channels: int,
+    out_channels: int,
+    scale: str,
+    spectral_norm: bool = False,
+    batch_norm: Callable[..., tf.Tensor] | None = None,
+  ):
+    if scale not in ("up", "down", "none"):
+      raise UserError(f"a block's scale is up, down or none, not {scale!r}")
+    self._name = name
+    self._in_channels = in_channels
+    self._out_channels = out_channels
+    self._scale = scale
+    self._spectral_norm = spectral_norm
+    self._batch_norm = batch_norm
+
+  def __call__(
+    self,
+    inputs: tf.Tensor,
+    z: tf.Tensor | None,
+    y: tf.Tensor | None,
+    is_training: bool,
+  ) -> tf.Tensor:
+    """[batch, h, w, in_channels] -> [batch, h', w', out_channels]."""
+    return self.apply(inputs=inputs, z=z, y=y, is_training=is_training)
+
+  @abc.abstractmethod
+  def apply(
+    self,
+    inputs: tf.Tensor,
+    z: tf.Tensor | None,
+    y: tf.Tensor | None,
+    is_training: bool,
+  ) -> tf.Tensor:
+    """Builds the block; a subclass may override it.
+
+    Raises:
+      UserError: the inputs have another number of channels.
+    """
+
+  def _check_channels(self, inputs: tf.Tensor) -> None:
+    if inputs.shape.as_list()[-1] != self._in_channels:
+      raise UserError(
+        f"block {self._name} expects {self._in_channels} channels, "
+        f"not {inputs.shape.as_list()[-1]}"
+      )
+
+
+class ResNetBlock(ResidualBlock):
+  """norm, relu, conv1, norm, relu, conv2, plus a 3x3 convolution of the input.
+
+  Args:
+    name, in_channels, out_channels, scale: as in ResidualBlock; conv1 and the shortcut
+      double the size, conv2 and the shortcut halve it.
     is_gen_block: whether the block is a generator's, which may go up, or a
       discriminator's, which may go down.
     layer_norm: a layer norm `ln1`, `ln2` behind each norm.
-    spectral_norm: normalise the kernels.
-    batch_norm: function of (inputs, z=, y=, is_training=, name=), or None.
+    spectral_norm, batch_norm: as in ResidualBlock.
 
   Raises:
     UserError: another scale.
@@ -107,28 +170,11 @@ class ResNetBlock:
     spectral_norm: bool = False,
     batch_norm: Callable[..., tf.Tensor] | None = None,
   ):
-    if scale not in ("up", "down", "none"):
-      raise UserError(f"a block's scale is up, down or none, not {scale!r}")
-    self._name = name
-    self._in_channels = in_channels
-    self._out_channels = out_channels
-    self._scale = scale
+    super().__init__(name, in_channels, out_channels, scale, spectral_norm, batch_norm)
     # compare_gan's names for where the scaling is done.
     self._scale1 = scale if is_gen_block else "none"
     self._scale2 = "none" if is_gen_block else scale
     self._layer_norm = layer_norm
-    self._spectral_norm = spectral_norm
-    self._batch_norm = batch_norm
-
-  def __call__(
-    self,
-    inputs: tf.Tensor,
-    z: tf.Tensor | None,
-    y: tf.Tensor | None,
-    is_training: bool,
-  ) -> tf.Tensor:
-    """[batch, h, w, in_channels] -> [batch, h', w', out_channels]."""
-    return self.apply(inputs=inputs, z=z, y=y, is_training=is_training)
 
   def apply(
     self,
@@ -230,51 +276,62 @@ class ResNetBlock:
     )
     return tf.nn.avg_pool2d(outputs, 2, 2, "SAME") if scale == "down" else outputs
 
-  def _check_channels(self, inputs: tf.Tensor) -> None:
-    if inputs.shape.as_list()[-1] != self._in_channels:
+
+class _NetworkOfBlocks:
+  """A network of residual blocks, which go in one direction or keep the size."""
+
+  _block_class: type[ResidualBlock] = ResNetBlock
+  _direction: str
+  # Of abstract_arch's networks:
+  batch_norm: Callable[..., tf.Tensor]
+  _spectral_norm: bool
+
+  def _resnet_block(
+    self, name: str, in_channels: int, out_channels: int, scale: str
+  ) -> ResidualBlock:
+    """The block of this network; a subclass may return one of its own.
+
+    Raises:
+      UserError: a scale in the other direction.
+    """
+    if scale not in (self._direction, "none"):
       raise UserError(
-        f"block {self._name} expects {self._in_channels} channels, "
-        f"not {inputs.shape.as_list()[-1]}"
+        f"a block of {type(self).__name__} has scale {self._direction} or none, "
+        f"not {scale!r}"
       )
+    return self._block_class(
+      name=name,
+      in_channels=in_channels,
+      out_channels=out_channels,
+      scale=scale,
+      spectral_norm=self._spectral_norm,
+      batch_norm=self.batch_norm,
+      **self._block_options(in_channels, out_channels),
+    )
+
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    """Further arguments of _block_class."""
+    raise NotImplementedError
 
 
-class ResNetGenerator(abstract_arch.AbstractGenerator):
+class ResNetGenerator(_NetworkOfBlocks, abstract_arch.AbstractGenerator):
   """A generator of residual blocks."""
 
-  def _resnet_block(
-    self, name: str, in_channels: int, out_channels: int, scale: str
-  ) -> ResNetBlock:
-    """The block of this network; a subclass may return one of its own."""
-    check_scale(scale, "up", "generator")
-    return ResNetBlock(
-      name=name,
-      in_channels=in_channels,
-      out_channels=out_channels,
-      scale=scale,
-      is_gen_block=True,
-      spectral_norm=self._spectral_norm,
-      batch_norm=self.batch_norm,
-    )
+  _direction = "up"
+
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    del in_channels, out_channels
+    return {"is_gen_block": True}
 
 
-class ResNetDiscriminator(abstract_arch.AbstractDiscriminator):
+class ResNetDiscriminator(_NetworkOfBlocks, abstract_arch.AbstractDiscriminator):
   """A discriminator of residual blocks."""
 
-  def _resnet_block(
-    self, name: str, in_channels: int, out_channels: int, scale: str
-  ) -> ResNetBlock:
-    """The block of this network; a subclass may return one of its own."""
-    check_scale(scale, "down", "discriminator")
-    return ResNetBlock(
-      name=name,
-      in_channels=in_channels,
-      out_channels=out_channels,
-      scale=scale,
-      is_gen_block=False,
-      layer_norm=self._layer_norm,
-      spectral_norm=self._spectral_norm,
-      batch_norm=self.batch_norm,
-    )
+  _direction = "down"
+
+  def _block_options(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+    del in_channels, out_channels
+    return {"is_gen_block": False, "layer_norm": self._layer_norm}
 
   def _mean_pooled_scores(
     self, net: tf.Tensor, y: tf.Tensor | None, **kwargs
@@ -290,9 +347,3 @@ class ResNetDiscriminator(abstract_arch.AbstractDiscriminator):
     score = arch_ops.linear(features, 1, "disc_final_fc", use_sn=self._spectral_norm)
     score = self._project(score, features, y, **kwargs)
     return tf.sigmoid(score), score, features
-
-
-def check_scale(scale: str, direction: str, network: str) -> None:
-  """Raises UserError unless a block goes in its network's direction or nowhere."""
-  if scale not in (direction, "none"):
-    raise UserError(f"a {network}'s block has scale {direction} or none, not {scale!r}")

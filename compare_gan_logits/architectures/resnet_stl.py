@@ -48,6 +48,8 @@ class Generator(resnet_ops.ResNetGenerator):
 class Discriminator(resnet_ops.ResNetDiscriminator):
   """Five blocks, of which four halve the size; mean pooling, a linear layer."""
 
+  scores_images_apart = True
+
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -51,10 +51,7 @@ class Generator(abstract_arch.AbstractGenerator):
 class Discriminator(abstract_arch.AbstractDiscriminator):
   """Seven convolutions, three of them of stride 2, and a linear layer; no norms."""
 
-  @property
-  def has_batch_statistics(self) -> bool:
-    """Never: see the class."""
-    return False
+  scores_images_apart = True
 
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool

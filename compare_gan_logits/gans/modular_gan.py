@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -22,20 +21,22 @@ import gin
 import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
-from compare_gan_logits import utils
 from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.architectures import registry
 from compare_gan_logits.architectures import scaled_convolutions
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
-from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import consts
 from compare_gan_logits.gans import health
+from compare_gan_logits.gans import input_lib
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import module_spec
 from compare_gan_logits.gans import penalty_lib
+from compare_gan_logits.gans import update_lib
 from compare_gan_logits.gans import utils as gan_utils
+from compare_gan_logits.gans.input_lib import z_generator
+from compare_gan_logits.gans.update_lib import Features
 from compare_gan_logits.tpu import tpu_ops
 from compare_gan_logits.tpu import tpu_random
 from compare_gan_logits.tpu import tpu_summaries
@@ -43,49 +44,11 @@ from compare_gan_logits.tpu import tpu_summaries
 
 _PAIRS_SHOWN = 8  # in the summary of originals beside reconstructions
 
-Features = dict[str, tf.Tensor]
-
-
-@gin.configurable("z", denylist=["shape", "name", "seed"])
-def z_generator(
-  shape: Sequence[int],
-  distribution_fn: Callable[..., tf.Tensor] = tf.random.uniform,
-  minval: float = -1.0,
-  maxval: float = 1.0,
-  stddev: float = 1.0,
-  name: str | None = None,
-  seed: tf.Tensor | None = None,
-) -> tf.Tensor:
-  """The generator's noise, uniform in [-1, 1] by default.
-
-  Args:
-    shape: of the result.
-    distribution_fn: tf.random.normal, tf.random.uniform, their stateless forms or
-      any function of a shape; it gets those of the other arguments that it declares.
-    minval, maxval, stddev: of the distribution.
-    name: of the op.
-    seed: integer tensor [2]. With it, a distribution of TensorFlow is drawn without
-      state, so that a resumed run draws what it would have. A function without a
-      `seed` is called for each row of `shape`, and draws as it will.
-  """
-  arguments = {"minval": minval, "maxval": maxval, "stddev": stddev, "name": name}
-  if seed is None:
-    return utils.call_with_accepted_args(distribution_fn, shape=shape, **arguments)
-  stateless = tpu_random.stateless_counterpart(distribution_fn)
-  if "seed" in inspect.signature(stateless).parameters:
-    return utils.call_with_accepted_args(stateless, shape=shape, seed=seed, **arguments)
-  rows, *row_shape = shape
-  return tf.map_fn(
-    lambda _: utils.call_with_accepted_args(
-      distribution_fn, shape=row_shape, **arguments
-    ),
-    tf.range(rows),
-    dtype=tf.float32,
-  )
+__all__ = ["Features", "ModularGAN", "z_generator"]
 
 
 @gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
-class ModularGAN(abstract_gan.AbstractGAN):
+class ModularGAN(input_lib.FedGAN):
   """A conditional or unconditional GAN.
 
   Args:
@@ -237,16 +200,6 @@ class ModularGAN(abstract_gan.AbstractGAN):
     return self._z_dim
 
   @property
-  def conditional(self) -> bool:
-    """Whether a network may be told a condition."""
-    return self._conditional
-
-  @property
-  def condition_name(self) -> str:
-    """What a condition is: the "logits" of a classifier, or class "labels"."""
-    return "labels" if self._classifier is None else "logits"
-
-  @property
   def conditioning(self) -> str:
     """What the generator is told: "logits", "labels" or "none"."""
     return self.condition_name if self._g_conditional else "none"
@@ -255,13 +208,6 @@ class ModularGAN(abstract_gan.AbstractGAN):
   def discriminator_is_conditional(self) -> bool:
     """Whether the discriminator is told the condition."""
     return self._d_conditional
-
-  @property
-  def condition_size(self) -> int:
-    """Length of the condition: the number of logits, or of classes."""
-    if self._classifier is not None:
-      return self._classifier.num_logits
-    return self._dataset.num_classes
 
   @property
   def feature_shape(self) -> tuple[int, int, int] | None:
@@ -331,142 +277,6 @@ class ModularGAN(abstract_gan.AbstractGAN):
     del params, mode  # the module is the same for all
     return module_spec.create(self)
 
-  # Inputs --------------------------------------------------------------------
-
-  @property
-  def num_sub_steps(self) -> int:
-    """Updates of one training step, the generator's included."""
-    return self._disc_iters + 1
-
-  def input_fn(
-    self,
-    params: dict[str, Any],
-    mode: str = tf.estimator.ModeKeys.TRAIN,
-    start_step: int = 0,
-    logits: Any = None,
-    shard: int = 0,
-    num_shards: int = 1,
-    replicas: int = 1,
-  ) -> tf.data.Dataset:
-    """(features, labels) of whole training steps.
-
-    The images of a step are one batch, in an order that does not depend on replicas.
-    A worker reads every num_shards-th of them and deals them out to its replicas in
-    turn: so each replica's sub-batch is a part of the whole one's. Noise and labels of
-    generated images are functions of the seed, the step and the place in the batch.
-
-    Args:
-      params: dict with batch_size, the images of a whole step of one replica, n; and
-        perhaps seed, instead of the dataset's.
-      mode: tf.estimator.ModeKeys.TRAIN.
-      start_step: training step to go on from; the images before it are passed over.
-      logits: cached logits [num examples, n] or None.
-      shard, num_shards: which part of the data this worker reads.
-      replicas: of this worker; there is an element for each of them, in turn.
-
-    Returns:
-      tf.data.Dataset of ({"images" [n, h, w, c], "z" [n, z_dim], "_RANDOM_OFFSET"
-      int32 [n], the place of an image in the run, "sampled_labels" int32 [n] where a
-      class is the condition, "logits" where they are cached}, labels [n]).
-    """
-    _check_training(mode)
-    own = params["batch_size"]
-    seed = params.get("seed", self._dataset.seed)
-    whole = own * replicas * num_shards  # images of a step
-    dataset = self._dataset.train(
-      own * replicas,
-      start=start_step * own * replicas,
-      shard=shard,
-      num_shards=num_shards,
-      with_logits=logits,
-    )
-
-    def add_noise(step, element):
-      rows = shard + num_shards * tf.range(own * replicas, dtype=tf.int64)
-      z_seed = tpu_random.step_seed(seed, "z", step)
-      features = {
-        "images": element["image"],
-        "z": tf.gather(self.z_generator([whole, self._z_dim], seed=z_seed), rows),
-        tpu_random.RANDOM_OFFSET: _offset(step * whole + rows),
-      }
-      if logits is not None:
-        features["logits"] = element["logits"]
-      if self._conditional and self._classifier is None:
-        features["sampled_labels"] = element["label"]
-        if not self._fit_label_distribution:
-          label_seed = tpu_random.step_seed(seed, "labels", step)
-          labels = self.label_generator([whole], seed=label_seed)
-          features["sampled_labels"] = tf.gather(labels, rows)
-      return features, element["label"]
-
-    def deal(value):
-      shape = [own, replicas, *value.shape[1:]]
-      return tf.transpose(tf.reshape(value, shape), [1, 0, *range(2, len(shape))])
-
-    steps = tf.data.Dataset.range(start_step, 2**63 - 1)
-    dataset = tf.data.Dataset.zip((steps, dataset)).map(add_noise)
-    if replicas > 1:
-      dataset = dataset.map(
-        lambda *pair: tf.nest.map_structure(deal, pair),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-      ).unbatch()
-    return dataset.prefetch(2 * replicas)
-
-  def z_generator(
-    self, shape: Sequence[int], name: str | None = None, seed: tf.Tensor | None = None
-  ) -> tf.Tensor:
-    """Noise of a whole step, by gin's `z`; see the function of this name."""
-    return z_generator(shape, name=name, seed=seed)
-
-  def label_generator(
-    self, shape: Sequence[int], name: str | None = None, seed: tf.Tensor | None = None
-  ) -> tf.Tensor:
-    """Labels of generated images, int32, uniform over the classes.
-
-    Args:
-      shape: of the result.
-      name: of the op.
-      seed: integer tensor [2] or None, for numbers without state or with it.
-
-    Raises:
-      UserError: this is no conditional GAN.
-    """
-    self._check_conditional("label_generator")
-    classes = self._dataset.num_classes
-    if seed is None:
-      return tf.random.uniform(shape, 0, classes, dtype=tf.int32, name=name)
-    return tf.random.stateless_uniform(
-      shape, seed, 0, classes, dtype=tf.int32, name=name
-    )
-
-  def condition(self, features: Features) -> tf.Tensor:
-    """The condition of real images: logits, or one-hot labels. No gradient.
-
-    Args:
-      features: "images", "labels" and, where they are cached, "logits".
-    """
-    if self._classifier is None:
-      return tf.one_hot(features["labels"], self.condition_size)
-    if "logits" in features:
-      return features["logits"]
-    return tf.stop_gradient(self._classifier(features["images"]))
-
-  def _get_one_hot_labels(self, labels: tf.Tensor) -> tf.Tensor:
-    """The condition [batch, n] of labels: int [batch], or vectors, which stay.
-
-    Raises:
-      UserError: this is no conditional GAN.
-    """
-    self._check_conditional("_get_one_hot_labels")
-    if labels.dtype.is_floating:  # logits, or a distribution over classes
-      return labels
-    return tf.one_hot(labels, self._dataset.num_classes)
-
-  def _check_conditional(self, what):
-    if not self._conditional:
-      raise UserError(f"{what} needs labels; bind ModularGAN.conditional = True")
-
   # One training step ---------------------------------------------------------
 
   def model_fn(
@@ -477,7 +287,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
     The loss of the estimator is that of the first discriminator update; it is not
     finite if any loss of the step, on any replica, is not.
     """
-    _check_training(mode)
+    input_lib.check_training(mode)
     if tpu_ops.in_strategy():
       # Replicas are built in turn: one shall not see the other's losses.
       return copy.copy(self)._model_fn(features, labels, params)
@@ -510,20 +320,6 @@ class ModularGAN(abstract_gan.AbstractGAN):
       host_call=host_call,
     )
 
-  def _with_conditions(self, features, labels):
-    """Adds "sampled_y", and puts a classifier's logits in the labels' place.
-
-    Logits belong to an image, so generated images take those of the real ones.
-    """
-    features = dict(features)
-    if self._classifier is not None:
-      labels = self.condition(features)
-      features.pop("logits", None)
-      features["sampled_y"] = labels
-    elif self._conditional:
-      features["sampled_y"] = self._get_one_hot_labels(features["sampled_labels"])
-    return features, labels
-
   def train_step(
     self,
     features: Features,
@@ -553,7 +349,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
     d_optimizer = self.get_disc_optimizer(use_tpu)
     g_optimizer = self.get_gen_optimizer(use_tpu)
     global_step = tf.train.get_or_create_global_step()
-    global_step_disc = _get_or_create_global_step_disc()
+    global_step_disc = update_lib.get_or_create_global_step_disc()
     *d_steps, g_step = self._sub_steps(features, labels)
 
     # All images are made from the weights at the start of the step, in one pass of
@@ -628,7 +424,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
       return self.d_loss
 
     parts = self._parts(features, labels)
-    return _update(optimizer, loss, parts, self.discriminator, step)
+    return update_lib.apply_update(optimizer, loss, parts, self.discriminator, step)
 
   def _train_generator(
     self,
@@ -646,7 +442,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
       return self.g_loss
 
     parts = self._parts(features, labels)
-    loss = _update(optimizer, loss, parts, self.generator, step)
+    loss = update_lib.apply_update(optimizer, loss, parts, self.generator, step)
     features.setdefault("generated", parts[-1][0]["generated"])
     return loss
 
@@ -726,7 +522,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
   def _sub_steps(self, features, labels):
     """[(features, labels)] of each update."""
-    return _split(features, labels, self.num_sub_steps)
+    return update_lib.split(features, labels, self.num_sub_steps)
 
   def _parts(self, features, labels):
     """[(features, labels)] of the micro-batches of a sub-step."""
@@ -736,7 +532,7 @@ class ModularGAN(abstract_gan.AbstractGAN):
         f"ModularGAN.micro_batches {self._micro_batches} does not divide a replica's "
         f"batch of {batch_size}; change it or options.batch_size"
       )
-    return _split(features, labels, self._micro_batches)
+    return update_lib.split(features, labels, self._micro_batches)
 
   def _generated(self, features):
     """Images of noise and condition; those that "generated" has already, if any."""
@@ -772,11 +568,11 @@ class ModularGAN(abstract_gan.AbstractGAN):
 
   def get_disc_optimizer(self, use_tpu: bool = True) -> tf.train.Optimizer:
     """The discriminator's; on a TPU it sums gradients over the cores."""
-    return _optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
+    return update_lib.make_optimizer(self._d_optimizer_fn, self._d_lr, "d_opt", use_tpu)
 
   def get_gen_optimizer(self, use_tpu: bool = True) -> tf.train.Optimizer:
     """The generator's; as get_disc_optimizer."""
-    return _optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
+    return update_lib.make_optimizer(self._g_optimizer_fn, self._g_lr, "g_opt", use_tpu)
 
   def ema(self, step: tf.Tensor | None = None) -> tf.train.ExponentialMovingAverage:
     """The moving average of the generator's weights.
@@ -836,98 +632,3 @@ class ModularGAN(abstract_gan.AbstractGAN):
     health.publish(found)
     for name, value in found.items():
       summaries.scalar(f"health/{name}", value)
-
-
-def _check_training(mode):
-  if mode != tf.estimator.ModeKeys.TRAIN:
-    raise UserError(f"a GAN is built for training, not for mode {mode!r}")
-
-
-def _offset(positions):
-  """Numbers from 1 that int32 can hold."""
-  return tf.cast(1 + positions % (2**31 - 2), tf.int32)
-
-
-def _get_or_create_global_step_disc():
-  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-    return tf.get_variable(
-      "global_step_disc",
-      [],
-      tf.int32,
-      tf.zeros_initializer(),
-      trainable=False,
-      use_resource=True,
-      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
-
-
-def _optimizer(optimizer_fn, learning_rate, name, use_tpu):
-  optimizer = optimizer_fn(learning_rate, name=name)
-  return tf.tpu.CrossShardOptimizer(optimizer) if use_tpu else optimizer
-
-
-def _parts(value, number):
-  """Equal parts of a batch, in order; no GPU splits integers, but all slice them."""
-  if not value.dtype.is_integer:
-    return tf.split(value, number)
-  size = int(value.shape[0]) // number
-  return [value[i * size : (i + 1) * size] for i in range(number)]
-
-
-def _split(features, labels, number):
-  """[(features, labels)] of `number` parts of equal size, one after the other."""
-  if number == 1:
-    return [(dict(features), labels)]
-  parts = {name: _parts(value, number) for name, value in features.items()}
-  return [
-    ({name: values[i] for name, values in parts.items()}, part)
-    for i, part in enumerate(_parts(labels, number))
-  ]
-
-
-def _update(optimizer, loss_of, parts, network, step):
-  """Lets an optimizer update a network; returns the loss, there after the update."""
-  gradients, loss = mean_gradients(optimizer, loss_of, parts, network)
-  # Of layers that move their averages outside of a network pass.
-  others = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-  with tf.control_dependencies(others):
-    update = optimizer.apply_gradients(gradients, step)
-  with tf.control_dependencies([update]):
-    return tf.identity(loss)
-
-
-def mean_gradients(
-  optimizer: tf.train.Optimizer,
-  loss_of: Callable[[Features, tf.Tensor], tf.Tensor],
-  parts: Sequence[tuple[Features, tf.Tensor]],
-  network: Any,
-) -> tuple[list[tuple[tf.Tensor, tf.Variable]], tf.Tensor]:
-  """The mean over micro-batches of the gradients of their loss.
-
-  One micro-batch is done before the next one begins, so that memory holds the
-  activations of one.
-
-  Args:
-    optimizer: computes the gradients.
-    loss_of: function of a micro-batch's features and labels.
-    parts: micro-batches of one size.
-    network: whose weights to differentiate by, once the losses have made them.
-
-  Returns:
-    ([(gradient, weight)], the mean loss).
-  """
-  sums, losses = None, []
-  for part in parts:
-    with tf.control_dependencies([g for g in sums or [] if g is not None]):
-      losses.append(loss_of(*part))
-      weights = network.trainable_variables
-      gradients = [g for g, _ in optimizer.compute_gradients(losses[-1], weights)]
-      sums = (
-        gradients
-        if sums is None
-        else [total if g is None else total + g for total, g in zip(sums, gradients)]
-      )
-  if len(parts) > 1:
-    sums = [None if total is None else total / len(parts) for total in sums]
-    losses = [tf.add_n(losses) / len(parts)]
-  return list(zip(sums, weights)), losses[0]

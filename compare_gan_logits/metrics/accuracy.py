@@ -25,8 +25,9 @@ class AccuracyTask(eval_task.EvalTask):
   """Accuracy of the module's discriminator at a probability of 1/2.
 
   "real_accuracy" is the share of evaluation images that it calls real, "fake_accuracy"
-  that of generated images that it does not. A discriminator conditioned on logits gets
-  those of the real images, for their reconstructions as well.
+  that of generated images that it does not. A discriminator conditioned on classes gets
+  those of the images, one conditioned on logits those of the real images, for their
+  reconstructions as well.
   """
 
   _LABEL = "accuracy"
@@ -42,21 +43,34 @@ class AccuracyTask(eval_task.EvalTask):
     """As EvalTask.run_on_module.
 
     Raises:
-      UserError: the discriminator is conditioned on classes, which are not known here.
+      UserError: the discriminator is conditioned on classes, and the images have none.
     """
-    real, fake = (x.images for x in (real_dset, fake_dset))
-    condition = {}
-    if os.path.exists(os.path.join(module_dir, module_format.FILE)):
-      inverter = inversion.Inverter.load(module_dir)
-      if inverter.info["conditioning"] == "logits":
-        images = eval_utils.from_rgb_bytes(real)
-        condition = {"logits": inverter.logits(images)}
-    real_probability = discriminator_probability(module_dir, real, condition)
-    fake_probability = discriminator_probability(module_dir, fake, condition)
+    logits = _logits(module_dir, real_dset.images)
+    probabilities = []
+    for sample in (real_dset, fake_dset):
+      condition = {"labels": sample.labels, "logits": logits}
+      probabilities.append(
+        discriminator_probability(
+          module_dir,
+          sample.images,
+          {name: value for name, value in condition.items() if value is not None},
+        )
+      )
+    real_probability, fake_probability = probabilities
     return {
       "real_accuracy": float(np.mean(real_probability >= 0.5)),
       "fake_accuracy": float(np.mean(fake_probability < 0.5)),
     }
+
+
+def _logits(module_dir, images):
+  """The logits of images, for a module that is conditioned on them, or None."""
+  if not os.path.exists(os.path.join(module_dir, module_format.FILE)):
+    return None
+  inverter = inversion.Inverter.load(module_dir)
+  if inverter.info["conditioning"] != "logits":
+    return None
+  return inverter.logits(eval_utils.from_rgb_bytes(images))
 
 
 def discriminator_probability(
@@ -73,7 +87,7 @@ def discriminator_probability(
     float32 [n].
 
   Raises:
-    UserError: the discriminator takes another condition.
+    UserError: the discriminator takes what is not there.
   """
   with tf.Graph().as_default(), tf.Session() as session:
     module = hub.Module(module_dir, tags={"disc", f"bs{_BATCH_SIZE}"})
@@ -83,9 +97,8 @@ def discriminator_probability(
     feeds.update({k: v for k, v in (condition or {}).items() if k in taken})
     if set(feeds) != set(taken):
       raise UserError(
-        f"the discriminator of {module_dir} takes {', '.join(sorted(taken))}; "
-        "AccuracyTask supports unconditional discriminators and those conditioned on "
-        "logits"
+        f"the discriminator of {module_dir} takes {', '.join(sorted(taken))}, and only "
+        f"{', '.join(sorted(feeds))} are known of these images"
       )
     inputs = {k: tf.placeholder(i.dtype, i.get_shape()) for k, i in taken.items()}
     output = module(inputs, as_dict=True)["prediction"]
