@@ -4,9 +4,12 @@ A wrong input raises UserError; the commands print its text as one line
 (cli/command.py). Library users catch it as the ValueError that it is.
 """
 
+from __future__ import annotations
+
 import difflib
 import errno
 import re
+from collections.abc import Iterable
 
 
 _FULL = "free some space and give the same command again"
@@ -36,7 +39,7 @@ class UnknownNameError(UserError, NotImplementedError):
   """A name, such as that of an architecture, that nothing is registered under."""
 
 
-def nearest(name, valid):
+def nearest(name: object, valid: Iterable[str]) -> str:
   """A hint for a misspelt `name`: the closest of `valid`, and the whole list."""
   valid = sorted(valid)
   close = difflib.get_close_matches(str(name), valid, n=1)
@@ -44,12 +47,12 @@ def nearest(name, valid):
   return f"{hint}known: {', '.join(valid)}"
 
 
-def sentence(error):
+def sentence(error: BaseException) -> str:
   """An error's text in one line, without the call stack that gin appends."""
   return " ".join(str(error).split("\n  In call to configurable")[0].split())
 
 
-def explain(error):
+def explain(error: BaseException) -> str:
   """Any error as one sentence; of an unexpected one, its type and first line."""
   if isinstance(error, UserError):
     return sentence(error)
@@ -81,15 +84,15 @@ def explain(error):
   )
 
 
-def explain_os_error(error, path=None):
+def explain_os_error(error: OSError, path: str | None = None) -> str:
   """What the operating system refused, the file and the remedy, in one sentence."""
   place = error.filename or path
   reason = error.strerror or _first_line(str(error))
-  remedy = _REMEDIES.get(error.errno, "check it and run the same command again")
+  remedy = _REMEDIES.get(error.errno or 0, "check it and run the same command again")
   return f"{place}: {reason}; {remedy}" if place else f"{reason}; {remedy}"
 
 
-def _first_line(text):
+def _first_line(text: str) -> str:
   """The line that says what happened; TensorFlow's list of places precedes it."""
   lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
   if lines and lines[0] == "Graph execution error:":

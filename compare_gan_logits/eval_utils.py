@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import inception
 from compare_gan_logits.tpu import tpu_random
@@ -33,28 +31,10 @@ def z_generator(
   name: str | None = None,
   seed: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """The noise of evaluations.
-
-  Args:
-    shape: of the noise, [batch, z_dim].
-    distribution_fn: tf.random.uniform, tf.random.normal, their stateless forms or any
-      function of a shape; it is called with those of the other arguments it takes.
-    minval, maxval: of a uniform distribution.
-    stddev: of a normal one.
-    name: of the op.
-    seed: integer tensor [2]: the same seed gives the same noise. None: each run of the
-      op gives other noise.
-  """
-  if seed is not None:
-    distribution_fn = tpu_random.stateless_counterpart(distribution_fn)
-  else:
-    parameter = inspect.signature(distribution_fn).parameters.get("seed")
-    if parameter is not None and parameter.default is inspect.Parameter.empty:
-      seed = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
-  given = {"minval": minval, "maxval": maxval, "stddev": stddev, "name": name}
-  if seed is not None:
-    given["seed"] = seed
-  return utils.call_with_accepted_args(distribution_fn, shape=shape, **given)
+  """The noise of evaluations, as gans.input_lib.z_generator; see tpu_random.draw."""
+  return tpu_random.draw(
+    shape, distribution_fn, seed, minval=minval, maxval=maxval, stddev=stddev, name=name
+  )
 
 
 class NanFoundError(Exception):

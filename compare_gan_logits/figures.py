@@ -8,14 +8,20 @@ from __future__ import annotations
 import math
 import os
 import textwrap
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from compare_gan_logits import files
+
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 
 _DPI = 200  # print quality at the sizes below
@@ -132,7 +138,7 @@ def grid(
   _save(figure, path)
 
 
-def _wrapped(label, inches):
+def _wrapped(label: Any, inches: float) -> str:
   """The label on as many lines as its words need within a width."""
   letters = max(1, int(inches / _LETTER_INCHES))
   return "\n".join(
@@ -141,7 +147,7 @@ def _wrapped(label, inches):
   )
 
 
-def _lines(labels):
+def _lines(labels: Iterable[Any]) -> int:
   return max(str(label).count("\n") + 1 for label in labels)
 
 
@@ -245,7 +251,7 @@ def points(
   _save(figure, path)
 
 
-def _figure(width, height, layout=None):
+def _figure(width: float, height: float, layout: Any = None) -> Figure:
   # Without pyplot: no global state, no display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
@@ -255,7 +261,7 @@ def _figure(width, height, layout=None):
   return figure
 
 
-def _save(figure, path):
+def _save(figure: Figure, path: Any) -> None:
   if hasattr(path, "write"):
     figure.savefig(path, metadata=_METADATA, format="png")
     return

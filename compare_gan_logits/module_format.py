@@ -34,6 +34,7 @@ import datetime
 import math
 import os
 from typing import Any
+from typing import cast
 
 from compare_gan_logits import files
 from compare_gan_logits.classifiers import hub
@@ -133,6 +134,7 @@ def _wrong_fields(info: Any) -> list[str]:
   """Names of the fields that are missing, of another type, or impossible."""
   if not isinstance(info, dict):
     return ["no object"]
+  info = cast("dict[str, Any]", info)
   wrong = [name for name, kind in FIELDS.items() if type(info.get(name)) is not kind]
   wrong += [
     name
@@ -153,7 +155,8 @@ def _wrong_fields(info: Any) -> list[str]:
     wrong.append("feature_shape")
   if not _is_classifier(info.get("classifier")):
     wrong.append("classifier")
-  if not all(isinstance(d, str) for d in (info.get("files") or {}).values()):
+  digests = cast("dict[str, Any]", info.get("files") or {})
+  if not all(isinstance(digest, str) for digest in digests.values()):
     wrong.append("files")
   return wrong
 
@@ -183,7 +186,7 @@ def _is_role(facts: Any) -> bool:
   if not isinstance(facts, (dict, type(None))):
     return False
   try:
-    Role.of(facts)
+    Role.of(cast("dict[str, Any] | None", facts))
   except (UserError, TypeError):
     return False
   return True

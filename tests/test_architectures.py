@@ -196,6 +196,22 @@ def test_a_norm_of_one_s_own_gets_what_it_takes():
     np.testing.assert_array_equal(session.run(outputs), [2])
 
 
+def test_a_discriminator_of_one_s_own_is_taken_to_see_the_whole_batch():
+  class Renamed(resnet_cifar.Discriminator):
+    pass
+
+  class Rebuilt(resnet_cifar.Discriminator):
+    def apply(self, x, y, is_training):
+      return super().apply(x - tf.reduce_mean(x, 0), y, is_training)
+
+  class Known(Rebuilt):
+    scores_images_apart = True
+
+  found = [c().has_batch_statistics for c in (Renamed, Rebuilt, Known)]
+  assert found == [False, True, False]
+  assert Known(batch_norm_fn=arch_ops.batch_norm).has_batch_statistics
+
+
 def test_a_head_with_the_network_s_name_in_its_own_is_trained_with_it():
   discriminator = registry.get("dummy_arch").Discriminator()
   discriminator(tf.zeros([2, 4, 4, 1]), None, is_training=True)

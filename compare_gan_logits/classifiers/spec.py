@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 from typing import Union
 
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
@@ -49,7 +50,7 @@ class Role:
       )
 
   @classmethod
-  def of(cls, value: Role | Mapping | str | None) -> Role | None:
+  def of(cls, value: Role | Mapping[str, Any] | str | None) -> Role | None:
     """The role that a name ("robust") or a mapping ({"kind": "robust", ...}) means."""
     if value is None or isinstance(value, cls):
       return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 
 import gin
 
@@ -33,7 +34,7 @@ def _set(name, tfds_name, resolution, colors, num_classes, pad_to=None):
 
 
 # Name -> function of a seed. Sets of your own may be added.
-DATASETS = {
+DATASETS: dict[str, Callable[..., ImageDataset]] = {
   "mnist": _set("mnist", "mnist", 28, 1, 10),
   "fashion-mnist": _set("fashion-mnist", "fashion_mnist", 28, 1, 10),
   "cifar10": _set("cifar10", "cifar10", 32, 3, 10),

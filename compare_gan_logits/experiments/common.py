@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import gin
 import numpy as np
+import numpy.typing as npt
 
 from compare_gan_logits import figures
 from compare_gan_logits.experiments.estimates import Estimate
@@ -98,8 +99,8 @@ class Result:
   measures: tuple[Measure, ...] = ()
   verdicts: tuple[Verdict, ...] = ()
   pictures: tuple[Grid | Curves, ...] = ()
-  arrays: dict[str, Any] = dataclasses.field(default_factory=dict)
-  costs: dict[str, float] = dataclasses.field(default_factory=dict)
+  arrays: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+  costs: dict[str, float] = dataclasses.field(default_factory=dict[str, float])
   notes: tuple[str, ...] = ()
 
   def summary(self) -> dict[str, dict[str, Any]]:
@@ -142,7 +143,7 @@ def generator(seed: int, key: str) -> np.random.Generator:
   return np.random.default_rng([seed, zlib.crc32(key.encode())])
 
 
-def stacked(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def stacked(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
   """{name: {label: array}} -> {"name/label": array}, as an npz holds it."""
   return {
     f"{name}/{label}": np.asarray(value)
@@ -154,7 +155,7 @@ def stacked(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
 def blocks(name: str, caption: str, stacks: Sequence[Sequence[Any]]) -> Grid:
   """A Grid of one near-square block for each list of images, side by side."""
   shaped = [figures.near_square(list(images)) for images in stacks]
-  rows = []
+  rows: list[list[Any]] = []
   for row in range(len(shaped[0])):
     line: list[Any] = []
     for block in shaped:

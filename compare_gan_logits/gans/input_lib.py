@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import gin
 import tensorflow.compat.v1 as tf
 
-from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans.update_lib import Features
@@ -27,31 +25,9 @@ def z_generator(
   name: str | None = None,
   seed: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """The generator's noise, uniform in [-1, 1] by default.
-
-  Args:
-    shape: of the result.
-    distribution_fn: tf.random.normal, tf.random.uniform, their stateless forms or
-      any function of a shape; it gets those of the other arguments that it declares.
-    minval, maxval, stddev: of the distribution.
-    name: of the op.
-    seed: integer tensor [2]. With it, a distribution of TensorFlow is drawn without
-      state, so that a resumed run draws what it would have. A function without a
-      `seed` is called for each row of `shape`, and draws as it will.
-  """
-  arguments = {"minval": minval, "maxval": maxval, "stddev": stddev, "name": name}
-  if seed is None:
-    return utils.call_with_accepted_args(distribution_fn, shape=shape, **arguments)
-  stateless = tpu_random.stateless_counterpart(distribution_fn)
-  if "seed" in inspect.signature(stateless).parameters:
-    return utils.call_with_accepted_args(stateless, shape=shape, seed=seed, **arguments)
-  rows, *row_shape = shape
-  return tf.map_fn(
-    lambda _: utils.call_with_accepted_args(
-      distribution_fn, shape=row_shape, **arguments
-    ),
-    tf.range(rows),
-    dtype=tf.float32,
+  """The generator's noise, uniform in [-1, 1] by default; see tpu_random.draw."""
+  return tpu_random.draw(
+    shape, distribution_fn, seed, minval=minval, maxval=maxval, stddev=stddev, name=name
   )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
 def rate(classes_a: Any, classes_b: Any) -> float:
@@ -16,4 +17,5 @@ def rate(classes_a: Any, classes_b: Any) -> float:
   Returns:
     float in [0, 1].
   """
-  return float(np.mean(np.asarray(classes_a) == np.asarray(classes_b)))
+  equal: npt.NDArray[np.bool_] = np.equal(classes_a, classes_b)
+  return float(np.mean(equal))

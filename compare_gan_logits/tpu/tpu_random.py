@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
+import inspect
 import zlib
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow.compat.v1 as tf
+
+from compare_gan_logits import utils
 
 
 RANDOM_OFFSET = "_RANDOM_OFFSET"  # the feature with the number of an example
@@ -116,3 +119,43 @@ def step_seed(seed: int, name: str, step: Any) -> tf.Tensor:
   salt = (seed + zlib.crc32(name.encode())) % (2**31)
   step = tf.cast(step % (2**31 - 1), tf.int32)
   return tf.stack([tf.constant(salt, tf.int32), step])
+
+
+def draw(
+  shape: Sequence[int],
+  distribution_fn: Callable[..., tf.Tensor],
+  seed: tf.Tensor | None = None,
+  **arguments: Any,
+) -> tf.Tensor:
+  """Noise of a distribution that gin binds.
+
+  Args:
+    shape: of the result.
+    distribution_fn: tf.random.uniform, tf.random.normal, their stateless forms or any
+      function of a shape; it gets those of `arguments` that it declares.
+    seed: integer tensor [2]. With it, a distribution of TensorFlow is drawn without
+      state, so that the same seed gives the same numbers. A function without a `seed`
+      is called for each row of `shape`, and draws as it will. Without it, each run of
+      the op gives other numbers.
+    **arguments: minval, maxval, stddev, name.
+  """
+
+  def seed_of(function):
+    return inspect.signature(function).parameters.get("seed")
+
+  if seed is None:
+    parameter = seed_of(distribution_fn)
+    if parameter is not None and parameter.default is inspect.Parameter.empty:
+      arguments["seed"] = tf.random.uniform([2], maxval=_MAX_SEED, dtype=tf.int32)
+    return utils.call_with_accepted_args(distribution_fn, shape=shape, **arguments)
+  stateless = stateless_counterpart(distribution_fn)
+  if seed_of(stateless):
+    return utils.call_with_accepted_args(stateless, shape=shape, seed=seed, **arguments)
+  rows, *row_shape = shape
+  return tf.map_fn(
+    lambda _: utils.call_with_accepted_args(
+      distribution_fn, shape=row_shape, **arguments
+    ),
+    tf.range(rows),
+    dtype=tf.float32,
+  )
