@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.gans import ops
@@ -44,6 +45,29 @@ FORMULA_RECORDINGS = [
   "sndcgan32_dragan",
 ]
 NUM_SUMS = 3  # in front of the entries
+# The recorded program reads these biases of the discriminator once per step: its
+# generator's update sees them as they were before the discriminator's. (Off a TPU its
+# variables are TensorFlow 1's own, whose reads and updates have no order of their own.)
+# The replay reads them so as well, to compare all else. With it g_loss of resnet_cifar32
+# agrees within 4e-7 and the generator's gradients within 6e-4 of their largest entry;
+# without it within 3e-4 and 2e-2.
+READ_ONCE = {"resnet_cifar32": r"discriminator/B[34]/same_conv(2|_shortcut)/bias"}
+# (g_loss, absolute; gradients, by each variable's largest entry) where they differ by more
+# than G_LOSS and GRADIENTS allow. "The own spread" is that of this program's float32 and
+# float64, which has the same causes.
+G_LOSS, GRADIENTS = 5e-5, 1e-3
+LOOSER = {
+  # The gradient of B4/same_conv2/bias is zero but for rounding, of which Adam makes a
+  # step: the own spread of g_loss is 3.9e-4.
+  "biggan32_ln_two_attentions": (1e-3, GRADIENTS),
+  # Wasserstein and DRAGAN: derivatives of derivatives jump where a leaky relu has its
+  # kink. The own spread of the second is 3.7e-4 and 3.2e-2. The first has two updates.
+  "dcgan32_wgangp": (2.5e-3, 2.5e-2),
+  "sndcgan32_dragan": (1e-3, 4e-2),
+  # Kinks of relus: one of 16,384 units that changes sides moves all gradients below it.
+  "resnet5_64": (G_LOSS, 3e-3),
+  "resnet_stl48": (3e-4, 3e-3),
+}
 
 
 def load(name):
@@ -132,6 +156,22 @@ def forward_passes(gan, recording):
   return outputs
 
 
+def reading_once(pattern):
+  """An arch_ops._add_bias for which biases of that name have one value in the graph."""
+  add_bias, values = arch_ops._add_bias, {}
+
+  def add(outputs, start=0.0):
+    name = f"{tf.get_variable_scope().name}/bias"
+    if pattern is None or not re.fullmatch(pattern, name):
+      return add_bias(outputs, start)
+    if name not in values:
+      shape, initializer = [outputs.shape[-1]], tf.constant_initializer(start)
+      values[name] = arch_ops.variable("bias", shape, initializer).read_value()
+    return tf.nn.bias_add(outputs, values[name])
+
+  return add
+
+
 @pytest.fixture(scope="module", params=RECORDINGS + FORMULA_RECORDINGS)
 def replay(request):
   """(recording, meta, forward passes, losses, variables before and after each step)."""
@@ -147,7 +187,11 @@ def replay(request):
       )
     ]
     x, z, y = inputs
-    with mock.patch.object(ops, "random_uniform", recorded_uniform(recording)):
+    add_bias = reading_once(READ_ONCE.get(request.param))
+    with (
+      mock.patch.object(ops, "random_uniform", recorded_uniform(recording)),
+      mock.patch.object(arch_ops, "_add_bias", add_bias),
+    ):
       step, losses = gan.train_step({"images": x, "z": z, "sampled_y": y}, y)
     forward = forward_passes(gan, recording)
     variables = {v.op.name: v for v in tf.global_variables()}
@@ -184,14 +228,14 @@ def test_outputs(replay, part, output):
 
 
 def test_losses(replay):
-  recording, _, _, losses, _ = replay
+  recording, meta, _, losses, _ = replay
   for t, loss in enumerate(losses):
     recorded = float(recording[f"step{t}/d_loss_0"])
     assert loss["d_loss_0"] == pytest.approx(recorded, rel=1e-4)
     if f"step{t}/g_loss" in recording.files:
       recorded = float(recording[f"step{t}/g_loss"])
-      # After a discriminator update, in which Adam moves by the sign of rounding too.
-      assert loss["g_loss"] == pytest.approx(recorded, rel=1e-2, abs=3e-3)
+      tolerance, _ = LOOSER.get(meta["name"], (G_LOSS, None))
+      assert loss["g_loss"] == pytest.approx(recorded, rel=1e-4, abs=tolerance)
 
 
 def statistics(value):
@@ -251,9 +295,12 @@ def check_sums_and_entries(recording, meta, before, after):
       continue  # a gradient of zero but for rounding, which Adam makes steps of
     compared += 1
     found = statistics(after[name] - (before[name] if part[0] == "d" else 0))
-    # Adam's first step is a sign: where rounding decides it, later gradients differ.
-    first = network == "discriminator" and meta["disc_iters"] == 1
-    tolerance = 5e-3 if name == weight or first else 5e-2
+    # Adam's first step is a sign, which rounding decides where the gradient is small.
+    _, tolerance = LOOSER.get(meta["name"], (None, GRADIENTS))
+    if name == weight:
+      tolerance = 5e-3
+    elif network == "discriminator" and meta["disc_iters"] == 1:
+      tolerance = min(tolerance, 5e-3)  # from the same weights
     tolerance = tolerance * np.abs(after[name]).max() + 1e-4 * largest.get(network, 0)
     errors = np.abs(found - recording[key])
     assert errors[NUM_SUMS:].max() <= tolerance, key

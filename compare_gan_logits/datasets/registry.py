@@ -34,7 +34,7 @@ def _set(name, tfds_name, resolution, colors, num_classes, pad_to=None):
 
 
 # Name -> function of a seed. Sets of your own may be added.
-DATASETS: dict[str, Callable[..., ImageDataset]] = {
+DATASETS: dict[str, Callable[..., reference.ImageDatasetV2]] = {
   "mnist": _set("mnist", "mnist", 28, 1, 10),
   "fashion-mnist": _set("fashion-mnist", "fashion_mnist", 28, 1, 10),
   "cifar10": _set("cifar10", "cifar10", 32, 3, 10),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import gin
 import numpy as np
@@ -142,7 +143,7 @@ def bound_prior() -> UniformPrior | NormalPrior:
       continue
   function = bound["distribution_fn"]
   function = getattr(function, "scoped_configurable_fn", function)  # gin's reference
-  kind = tpu_random.stateless_counterpart(function)
+  kind: Any = tpu_random.stateless_counterpart(function)
   while hasattr(kind, "__wrapped__"):
     kind = kind.__wrapped__
   if kind.__name__ == "stateless_random_uniform":
