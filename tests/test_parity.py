@@ -45,17 +45,20 @@ FORMULA_RECORDINGS = [
   "sndcgan32_dragan",
 ]
 NUM_SUMS = 3  # in front of the entries
-# The recorded program reads these biases of the discriminator once per step: its
-# generator's update sees them as they were before the discriminator's. (Off a TPU its
-# variables are TensorFlow 1's own, whose reads and updates have no order of their own.)
-# The replay reads them so as well, to compare all else. With it g_loss of resnet_cifar32
-# agrees within 4e-7 and the generator's gradients within 6e-4 of their largest entry;
-# without it within 3e-4 and 2e-2.
-READ_ONCE = {"resnet_cifar32": r"discriminator/B[34]/same_conv(2|_shortcut)/bias"}
+# Off a TPU the recorded program's generator update sees these biases of the
+# discriminator, those of two convolutions whose sum is a block's output, as they were
+# before the discriminator's update: its variables are TensorFlow 1's own, whose reads
+# have no order. The replay reads them so as well, to compare all else. Without it g_loss
+# differs by 2.4e-4 and 2.0e-4 in the place of 4e-7 and 6e-7, and the generator's
+# gradients by 1.6e-2 and 2.3e-3 of their largest entry in the place of 6e-4 and 2e-5.
+READ_ONCE = {
+  "resnet_cifar32": r"discriminator/B[34]/same_conv(2|_shortcut)/bias",
+  "resnet_stl48": r"discriminator/B4/same_conv(2|_shortcut)/bias",
+}
 # (g_loss, absolute; gradients, by each variable's largest entry) where they differ by more
 # than G_LOSS and GRADIENTS allow. "The own spread" is that of this program's float32 and
 # float64, which has the same causes.
-G_LOSS, GRADIENTS = 5e-5, 1e-3
+G_LOSS, GRADIENTS = 1e-5, 1e-3
 LOOSER = {
   # The gradient of B4/same_conv2/bias is zero but for rounding, of which Adam makes a
   # step: the own spread of g_loss is 3.9e-4.
@@ -66,7 +69,6 @@ LOOSER = {
   "sndcgan32_dragan": (1e-3, 4e-2),
   # Kinks of relus: one of 16,384 units that changes sides moves all gradients below it.
   "resnet5_64": (G_LOSS, 3e-3),
-  "resnet_stl48": (3e-4, 3e-3),
 }
 
 

@@ -136,6 +136,7 @@ def split(
     y: [batch, n], which is a vector already; [batch, h, w, n], whose vector are the
       means over the positions; or None.
   """
-  if y is None or y.shape.rank != 4:
+  shape = getattr(y, "shape", None)  # of an array as well
+  if y is None or shape is None or tf.TensorShape(shape).rank != 4:
     return y, None
   return tf.reduce_mean(y, axis=[1, 2]), y
