@@ -100,9 +100,10 @@ def _make(way: str, seed: int, workshop: Workshop) -> dict[str, Any]:
 
 
 def _inputs(found):
-  """Names of what was given to decoders, in their order."""
+  """Names of what was given to decoders, from the least to the most."""
   numbers = next(iter(next(iter(found.values())).values()))
-  return [name.rpartition(": ")[0] for name in numbers if name.endswith(": error")]
+  names = (COLOUR, *reductions(np.zeros([1, 2])), *LAYERS)
+  return [name for name in names if f"{name}: error" in numbers]
 
 
 def answer(found: part_lib.Found, settings: Settings) -> part_lib.Answer:
