@@ -65,10 +65,13 @@ LOOSER = {
   "biggan32_ln_two_attentions": (1e-3, GRADIENTS),
   # Wasserstein and DRAGAN: derivatives of derivatives jump where a leaky relu has its
   # kink. The own spread of the second is 3.7e-4 and 3.2e-2. The first has two updates.
-  "dcgan32_wgangp": (2.5e-3, 2.5e-2),
-  "sndcgan32_dragan": (1e-3, 4e-2),
+  "dcgan32_wgangp": (2.5e-3, 3e-2),
+  "sndcgan32_dragan": (1e-3, 5e-2),
   # Kinks of relus: one of 16,384 units that changes sides moves all gradients below it.
-  "resnet5_64": (G_LOSS, 3e-3),
+  "resnet5_64": (G_LOSS, 5e-3),
+  "resnet_cifar32": (G_LOSS, 3e-3),
+  # Two updates of the discriminator in front of the loss.
+  "biggan_deep32_ch4": (3e-3, GRADIENTS),
 }
 
 
