@@ -165,7 +165,7 @@ def _kind(value):
   for kind, words in (
     (bool, "True or False"),
     (numbers.Real, "a number"),
-    (str, "a text in quotes"),
+    (str, "a string in quotes"),
   ):
     if isinstance(value, kind):
       return words

@@ -355,7 +355,7 @@ CASES = (
     "classifier_cache_dir_number",
     "classifier.cache_dir=5",
     "classifier.cache_dir",
-    "text in quotes",
+    "string in quotes",
   ),
   _main("classifier_size_negative", "classifier.size=-1", "classifier.size", "from 1"),
   _main(

@@ -154,7 +154,7 @@ def test_padding_for_an_architecture_is_told(capsys):
   datasets.pad_for(dataset, "infogan_arch")
   assert dataset.resolution == 28
   datasets.pad_for(dataset, "resnet_biggan_arch")
-  assert dataset.resolution == 32 and "black border" in capsys.readouterr().out
+  assert dataset.resolution == 32 and "padded to 32 px" in capsys.readouterr().out
   assert dataset.name == "mnist@32"
   assert datasets.get_dataset("mnist@32").image_shape == (32, 32, 1)
 
