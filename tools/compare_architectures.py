@@ -45,15 +45,19 @@ def main(argv):
     raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   rows = [_scores(architecture) for architecture in _ARCHITECTURES]
   print(
-    f"LPIPS (AlexNet) and PSNR of {FLAGS.images} validation images, one training of "
+    f"LPIPS (AlexNet), PSNR and class kept of {FLAGS.images} validation images, one training of "
     f"{FLAGS.minutes:g} minutes each"
   )
-  print("| architecture | parameters G + D, millions | steps/s | LPIPS | PSNR, dB |")
-  print("|---|---|---|---|---|")
+  print(
+    "| architecture | parameters G + D, millions | steps/s | LPIPS | PSNR, dB "
+    "| class kept |"
+  )
+  print("|---|---|---|---|---|---|")
   for row in sorted(rows, key=lambda row: row["lpips"]):
     print(
       f"| `{row['architecture']}` | {row['parameters'] / 1e6:.2f} | "
-      f"{row['steps_per_second']:.2f} | {row['lpips']:.3f} | {row['psnr']:.1f} |"
+      f"{row['steps_per_second']:.2f} | {row['lpips']:.3f} | {row['psnr']:.1f} | "
+      f"{row['class_kept']:.1%} |"
     )
 
 
@@ -73,7 +77,10 @@ def _scores(architecture):
   inverter = inversion.Inverter.load(os.path.join(folder, "module"))
   dataset = datasets.get_dataset("embedded")
   images = dataset.arrays("validation", limit=FLAGS.images)[0]
-  pictures = inverter.reconstruct(images, seed=0)
+  pictures = inverter.reconstruct(images, seed=0)[:, 0]
+  kept = inverter.logits(pictures).argmax(axis=1) == inverter.logits(images).argmax(
+    axis=1
+  )
   step, prefix = checkpoints.of_run(folder)[-1]
   scores = {
     "architecture": architecture,
@@ -81,6 +88,7 @@ def _scores(architecture):
     "steps_per_second": step / hooks.TrainingTime.read(folder),
     "lpips": float(np.mean(lpips.distance(images, pictures))),
     "psnr": float(np.mean(similarity.psnr(images, pictures))),
+    "class_kept": float(np.mean(kept)),
   }
   files.write_json(path, scores)
   return scores
