@@ -260,7 +260,7 @@ def test_a_damaged_shard_is_named_and_made_again(server, folder, whole):
       ),
       str(shard),
       "damaged",
-      "cache_logits",
+      "cache-logits",
     )
     done = server.run(*cache(folder, "cache"))
     assert done.returncode == 0 and tree(folder / "cache") == before
