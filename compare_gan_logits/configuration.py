@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import numbers
 import os
+import re
 import sys
 import tokenize
 from collections.abc import Iterator
@@ -136,6 +137,8 @@ def _check_values():
     defaults = _defaults(selector)
     for parameter, value in bound.items():
       wanted = _wanted(selector, parameter, value, defaults.get(parameter))
+      if not wanted and _is_ours(selector):
+        wanted = _by_annotation(selector, parameter, value)
       if wanted:
         raise UserError(
           f"gin binds {selector.split('.')[-1]}.{parameter} = {value!r}; it "
@@ -152,12 +155,24 @@ def _wanted(selector, parameter, value, default):
     return f"{wanted}, such as {default!r}"
   allowed = _range(parameter, default) if _is_ours(selector) else None
   several = isinstance(value, (list, tuple))
+  if kind and isinstance(default, tuple) and parameter not in ("mean", "std"):
+    return "a list" + (f", such as {default!r}" if default else " in brackets")
   if allowed is None or not (kind or several):
     return None  # anything, or a reference that gin resolves later
   if several and not isinstance(default, tuple) and parameter not in ("mean", "std"):
     return allowed.words
   fine = all(allowed.holds(number) for number in (value if several else (value,)))
   return None if fine else allowed.words
+
+
+def _by_annotation(selector, parameter, value):
+  """As _wanted, of a parameter that is None or of one plain type by its annotation."""
+  with contextlib.suppress(ValueError):  # some built-in functions do not tell
+    known = _parameters(selector).get(parameter)
+    allowed = known and _ANNOTATIONS.get(str(known.annotation))
+    if allowed and _kind(value) not in (None, allowed):
+      return allowed
+  return None
 
 
 def _kind(value):
@@ -170,6 +185,14 @@ def _kind(value):
     if isinstance(value, kind):
       return words
   return None
+
+
+_ANNOTATIONS = {
+  "bool | None": _kind(True),
+  "str | None": _kind(""),
+  "int | None": _kind(1),
+  "float | None": _kind(1.0),
+}
 
 
 class _Range(NamedTuple):
@@ -213,6 +236,10 @@ _RANGES = {
   "training_minutes": _AMOUNT,
   "lamba": _AMOUNT,
   "ema_decay": _SHARE,
+  "more_ema_decays": _SHARE,
+  "exported_decay": _SHARE,
+  "start": _SHARE,
+  "unreadable_share": _SHARE,
   "low": _FINITE,
   "high": _FINITE,
   "mean": _FINITE,
@@ -289,6 +316,12 @@ def explain_gin_error(error):
       "gin: a file includes itself, a macro is its own value, or a value is nested "
       "too deeply; see gin_configs/ for how it is written"
     )
+  unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+  caller = re.search(r"In call to configurable '(\w+)'", str(error))
+  if unknown and caller:  # A class that hands the rest on to its base takes any name.
+    name, parameter = caller[1], unknown[1]
+    known = _parameters(gin.config._REGISTRY.get_match(name).selector)
+    return f"gin: {name} has no {parameter!r}; {errors.nearest(parameter, known)}"
   message = str(error).split("\n\n")[0].split("\n  In call to")[0]
   message = message.replace("\n", " ").strip()
   quoted = message.split("'")

@@ -26,6 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _OF_PYTORCH = [
+  "test_bad_input_torch.py",
   "test_classifiers_real.py",
   "test_classifiers_torch.py",
   "test_pytorch_example.py",

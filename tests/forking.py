@@ -7,6 +7,7 @@ good as a new process.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -27,11 +28,18 @@ MAIN = "compare_gan_logits.main"
 
 
 class Server:
-  """Starts forks; use as a context."""
+  """Starts forks; use as a context.
+
+  Args:
+    *modules: names of further modules that every fork has imported.
+  """
+
+  def __init__(self, *modules):
+    self._modules = modules
 
   def __enter__(self):
     self._process = subprocess.Popen(
-      [sys.executable, os.path.abspath(__file__)],
+      [sys.executable, os.path.abspath(__file__), *self._modules],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
@@ -48,7 +56,7 @@ class Server:
 
     Args:
       folder: made if need be.
-      tool: name of a file of tools/, or MAIN.
+      tool: name of a file of tools/, or of a module of the package.
       *args: its arguments.
       cwd: its working folder.
       environment: dict of variables that it has beside the server's.
@@ -127,8 +135,8 @@ def _child(request):
   code = 1
   try:
     sys.argv = [request["tool"], *request["args"]]
-    if request["tool"] == MAIN:
-      runpy.run_module(MAIN, run_name="__main__")
+    if "." in request["tool"]:
+      runpy.run_module(request["tool"], run_name="__main__")
     else:
       runpy.run_path(
         os.path.join(ROOT, "tools", request["tool"] + ".py"), run_name="__main__"
@@ -173,6 +181,8 @@ def _serve():
   from compare_gan_logits.experiments import EXPERIMENTS  # noqa: F401
   from compare_gan_logits.gans import perceptual_gan  # noqa: F401
 
+  for name in sys.argv[1:]:
+    importlib.import_module(name)
   for line in sys.stdin:
     print(_reaper(json.loads(line)), flush=True)
 

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import socket
-from typing import NamedTuple
 
 import forking
 import numpy as np
@@ -16,38 +15,19 @@ import pytest
 import tiny
 from PIL import Image
 from tensorflow import keras
+from wrong_input import MAIN
+from wrong_input import WRONG_FLAG
+from wrong_input import Case
+from wrong_input import check
+from wrong_input import training as _main
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
 
 
-MAIN = forking.MAIN
 SIZE = 16
 LOGITS = 4
-# A program's own error is 1, a flag that does not parse 2, as in Unix's own commands.
-WRONG, WRONG_FLAG = 1, 2
-
-
-class Case(NamedTuple):
-  """One wrong command, and what its sentence must say."""
-
-  name: str
-  tool: str
-  args: str
-  words: tuple
-  code: int = WRONG
-
-
-def _main(name, bindings, *words, flags=""):
-  """A case of the main program: quickstart.gin with bindings, split at ';'."""
-  args = "--gin_config {gin} --model_dir {out} " + flags
-  args += " --gin_bindings classifier.handle='embedded_standard'"
-  for binding in bindings.split(";"):
-    args += f" --gin_bindings {binding.strip().replace(' ', '')}"
-  return Case(name, MAIN, args, words)
-
-
 _RECONSTRUCT = "--images {photos}/good.png --output {out} --module "
 _PHOTO = "--module {module} --output {out} --images "
 _TWO = "--module {module} --module {module}"
@@ -1117,17 +1097,6 @@ def port():
     yield listener.getsockname()[1]
 
 
-def _tree(folder):
-  """{path: (size, time)} of everything below a folder, but for locks."""
-  found = {}
-  for top, folders, names in os.walk(folder):
-    for name in folders + [n for n in names if not n.endswith(".lock")]:
-      status = os.lstat(os.path.join(top, name))
-      kept = (status.st_size, status.st_mtime_ns) if name in names else None
-      found[os.path.join(top, name)] = kept
-  return found
-
-
 # --------------------------------------------------------------------------------
 
 
@@ -1148,20 +1117,7 @@ def test_the_table_is_whole():
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_one_sentence_with_the_remedy(case, world, server, port, tmp_path):
-  places = dict(world, port=port, out=tmp_path / "out")
-  before = _tree(world["world"])
-  done = server.run(
-    tmp_path / "streams", case.tool, *case.args.format(**places).split(), timeout=120
-  )
-  assert "Traceback" not in done.stdout + done.stderr
-  assert done.returncode == case.code, done
-  assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-  assert "(unexpected)" not in done.stderr, done.stderr
-  for words in case.words:
-    assert words.format(**places) in done.stderr
-  assert _tree(world["world"]) == before
-  left = {os.path.basename(path) for path in _tree(tmp_path / "out")}
-  assert left <= set(), "half written"
+  check(case, dict(world, port=port), server, tmp_path)
 
 
 def test_debug_shows_the_traceback(world, server, tmp_path):

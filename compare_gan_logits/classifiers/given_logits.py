@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import functools
 import os
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,7 +54,7 @@ def read(path: str, names: Sequence[str] | None, total: int) -> np.ndarray:
       f"{path} is not a file of logits: it must be .npy, .npz (with an array 'logits') "
       "or .csv"
     ) from error
-  except (OSError, EOFError, ValueError) as error:
+  except (OSError, EOFError, ValueError, csv.Error, zipfile.BadZipFile) as error:
     raise UserError(f"{path} holds no logits ({error}); write it again") from error
   logits = np.asarray(logits)
   if logits.ndim != 2 or logits.dtype.kind not in "fiu" or not logits.size:
@@ -73,6 +74,10 @@ def read(path: str, names: Sequence[str] | None, total: int) -> np.ndarray:
         "them in order"
       )
     return logits
+  if len(keys) != len(logits):
+    raise UserError(
+      f"{path} has {len(keys)} names for {len(logits)} rows of logits; write it again"
+    )
   return logits[_rows(path, [str(key) for key in keys], names, total)]
 
 
@@ -121,9 +126,10 @@ def _rows(path, keys, names, total):
     found = [places.get(name) for name in wanted]
     if None not in found:
       return found
-    missing = wanted[found.index(None)]
+    unnamed = wanted[found.index(None)]
     if len(set(found)) > 1:
-      raise UserError(f"{path} has no row for {missing}; --list prints all images")
+      raise UserError(f"{path} has no row for {unnamed}; --list prints all images")
+    missing = missing or unnamed
   raise UserError(
     f"{path} has rows for {keys[0]} and others, none of which the data set has; its "
     f"first image is {missing}; --list prints all"

@@ -260,6 +260,11 @@ def from_gin(
   given = {k: v for k, v in overrides.items() if v is not None}
   classifier = _load_named(handle, digest, given)
   classifier.cache_dir = cache_dir
+  if class_names is not None and not classifier.named:
+    raise UserError(
+      f"classifier.class_names has {len(class_names)} names, and "
+      f"{classifier.spec.name} {classifier.num_logits} logits; bind one for each"
+    )
   return classifier
 
 

@@ -155,6 +155,8 @@ def write_given(
     "dtype": "float16" if half else "float32",
   }
   with files.locked(folder, "caching"):
+    if files.is_file(os.path.join(folder, _MANIFEST)):
+      _compare(manifest, files.read_json(os.path.join(folder, _MANIFEST)), folder)
     if not files.is_file(os.path.join(folder, _KEYS)):
       with files.atomic_path(os.path.join(folder, _KEYS)) as temporary:
         np.save(temporary, _keys(dataset, split))

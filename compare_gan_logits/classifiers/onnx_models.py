@@ -52,6 +52,11 @@ class OnnxModel(Model):
     output = hub.choose_output(spec.name, spec.output, signature)
     hub.check_extra_inputs(spec, signature, image)
     shape = signature.inputs[image]
+    if shape is not None and len(shape) != 4:
+      raise UserError(
+        f"{spec.name} takes no images at {image!r}, whose shape is {list(shape)}; bind "
+        "classifier.input_name to an input of images, or export the network with one"
+      )
     dtype = self._type(spec, image)
     first = hub.is_channels_first(spec.layout, shape)
     extra = {

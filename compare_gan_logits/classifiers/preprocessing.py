@@ -68,6 +68,13 @@ class Preprocessing:
           f"give one or {self.colors}"
         )
       object.__setattr__(self, name, value)
+    if 0 in self.std:
+      raise UserError("classifier.std has a 0, and nothing can be divided by that")
+    if self.low == self.high:
+      raise UserError(
+        f"classifier.low and classifier.high are both {self.low}, which makes every "
+        "image the same; bind the range that the classifier was trained with"
+      )
 
   def apply(self, images: tf.Tensor) -> tf.Tensor:
     """Images [b, h, w, c] in [0, 1] -> [b, size, size, colors] for the classifier.

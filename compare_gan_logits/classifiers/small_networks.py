@@ -98,7 +98,14 @@ def vit(
     blocks: of attention and network.
     heads: of the attention; divides width.
     grid: patches a side; divides s.
+
+  Raises:
+    UserError: a size is not divided.
   """
+  if width % heads:
+    raise UserError(
+      f"vit.width {width} is not a multiple of vit.heads {heads}; change one of them"
+    )
   x = patch_embedding(images, width, grid)
   start = tf.get_variable("class_token", [1, 1, width], initializer=_small())
   x = tf.concat([tf.tile(start, [tf.shape(x)[0], 1, 1]), x], axis=1)

@@ -120,9 +120,14 @@ class Spec:
     if not isinstance(self.preprocessing, Preprocessing):
       raise TypeError(f"preprocessing is {self.preprocessing!r}")
     if self.class_names is not None:
-      if isinstance(self.class_names, str):
+      if not isinstance(self.class_names, (list, tuple)):
         raise UserError("classifier.class_names is a list of names, one for each logit")
       object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
+    if not isinstance(self.extra_inputs, Mapping):
+      raise UserError(
+        f"classifier.extra_inputs is {self.extra_inputs!r}; it must be like "
+        "{'name of the input': 0.0}"
+      )
     if self.pool is not None and (type(self.pool) is not int or self.pool < 1):
       raise UserError(
         f"classifier.pool is {self.pool!r}; it must be a positive integer, the cells of "

@@ -16,6 +16,7 @@ import inspect
 import os
 import pickle
 import threading
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -371,9 +372,11 @@ def _from_library(handle, pretrained):
       import timm
     else:
       from torchvision import models
-  except ImportError as error:
+  except (ImportError, RuntimeError) as error:  # torchvision's of another PyTorch
     raise UserError(
-      f"{handle} is a network of {library} ({error}): pip install {library}"
+      f"{handle} is a network of {library}, which cannot be imported "
+      f"({sentence(error)}): pip install {library}, of the release that goes with this "
+      "PyTorch"
     ) from error
   try:
     if library == "timm":
@@ -405,6 +408,8 @@ def _of_torchvision(weights):
 def _program(torch, file):
   """The network of an exported program, with the shape of its input."""
   try:
+    if not zipfile.is_zipfile(file):  # PyTorch would print a traceback of its own.
+      raise ValueError("it is incomplete, or of another format")
     program = torch.export.load(file)
   except Exception as error:  # It documents none.
     raise UserError(

@@ -61,6 +61,15 @@ def main(argv):
     raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
   if not FLAGS.output and not FLAGS.list:
     raise errors.UserError("--output is missing: the folder to write")
+  if not FLAGS.worker < FLAGS.num_workers <= FLAGS.shards:
+    raise errors.UserError(
+      f"worker {FLAGS.worker} of {FLAGS.num_workers} with {FLAGS.shards} shards: workers "
+      "are 0 to --num_workers - 1, and there are no more workers than --shards"
+    )
+  if FLAGS.logits and FLAGS.num_workers > 1:
+    raise errors.UserError(
+      "--num_workers is for a classifier; leave it out of --logits"
+    )
   from compare_gan_logits import datasets
   from compare_gan_logits import main as program
   from compare_gan_logits.classifiers import logit_cache

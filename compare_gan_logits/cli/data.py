@@ -9,6 +9,7 @@ PNG.
 """
 
 import collections
+import os
 import time
 
 import numpy as np
@@ -35,6 +36,12 @@ def main(argv):
     raise errors.UserError("name one folder, such as: compare-gan-logits data photos/")
   from compare_gan_logits import figures
   from compare_gan_logits.datasets import folders
+
+  ending = os.path.splitext(FLAGS.output)[1].lower()
+  if ending not in (".png", ".jpg", ".jpeg"):
+    raise errors.UserError(
+      f"--output {FLAGS.output} is no .png or .jpg; name a picture, such as data.png"
+    )
 
   name = argv[1] if _has_size(argv[1]) else f"{argv[1]}@{FLAGS.size}"
   dataset = folders.folder(

@@ -25,6 +25,7 @@ from compare_gan_logits.datasets.listing import Listing
 from compare_gan_logits.datasets.listing import composed
 from compare_gan_logits.datasets.listing import printable
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import sentence
 
 
 # How splits are called, in small letters.
@@ -112,6 +113,11 @@ def recognise(listing: Listing, labels: str | None = None) -> Layout:
   roles = _assign(splits, listing, notes)
   for role, found in roles.items():
     roles[role] = _label(found, listing, labels, notes)
+  if labels and not any(p.label for found in roles.values() for p in found):
+    raise UserError(
+      f"dataset.labels {labels!r} names none of the pictures, such as "
+      f"{printable(pictures[0].file.name)}; its lines are a file and its class"
+    )
   if set(roles) <= {"train"}:
     roles = _hold_out(roles["train"], splits, notes)
   ordered = {
@@ -357,8 +363,14 @@ def _labels_table(listing, path):
   chosen = inside if os.path.isfile(inside) else os.path.expanduser(path)
   if not os.path.isfile(chosen):
     raise UserError(f"dataset.labels {path!r}: no such file, here or in {listing.root}")
-  with open(chosen, encoding="utf-8-sig", errors="replace", newline="") as f:
-    table = _read_csv(f.read(), "")
+  try:
+    with open(chosen, encoding="utf-8-sig", errors="replace", newline="") as f:
+      table = _read_csv(f.read(), "")
+  except csv.Error as error:
+    raise UserError(
+      f"dataset.labels {path!r} is no table ({error}); below a line 'file,label' its "
+      "lines are a file and its class"
+    ) from None
   if not table:
     raise UserError(
       f"dataset.labels {path!r} lists no files and classes; below a line 'file,label' "
@@ -439,9 +451,13 @@ def _metadata(pictures, listing):
     for line in _text(file).splitlines():
       label = _json_label(line)
       if label:
-        table[posixpath.normpath(folder + json.loads(line).get("file_name", ""))] = (
-          composed(label)
-        )
+        named = json.loads(line).get("file_name", "")
+        if not isinstance(named, str):
+          raise UserError(
+            f"{printable(file.name)} has a file_name that is no text, {named!r}; correct "
+            "or remove it"
+          )
+        table[posixpath.normpath(folder + named)] = composed(label)
   return table if _any_named(pictures, table) else {}
 
 
@@ -464,12 +480,18 @@ def _devkit(pictures, listing):
     return {}
   from scipy import io as scipy_io
 
-  rows = scipy_io.loadmat(io.BytesIO(synsets[0].read()), squeeze_me=True)["synsets"]
-  wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
-  table = {
-    f"ILSVRC2012_val_{i + 1:08d}": wnids[int(number)]
-    for i, number in enumerate(_text(truth[0]).split())
-  }
+  try:
+    rows = scipy_io.loadmat(io.BytesIO(synsets[0].read()), squeeze_me=True)["synsets"]
+    wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
+    table = {
+      f"ILSVRC2012_val_{i + 1:08d}": wnids[int(number)]
+      for i, number in enumerate(_text(truth[0]).split())
+    }
+  except Exception as error:  # scipy's have no base of their own
+    raise UserError(
+      f"ImageNet's development kit is damaged ({printable(synsets[0].name)} or "
+      f"{printable(truth[0].name)}: {sentence(error)}); copy it again, or remove it"
+    ) from None
   return table if _any_named(pictures, table) else {}
 
 

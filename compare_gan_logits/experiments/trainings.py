@@ -68,6 +68,11 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
   found = [files.read_json(os.path.join(folder, RESULTS)) for folder in folders]
   seen: dict[str, str] = {}
   for folder, report in zip(folders, found):
+    if not _is_report(report):
+      raise UserError(
+        f"{os.path.join(folder, RESULTS)} is damaged; make the report again with "
+        "compare-gan-logits reproduce"
+      )
     for label, module in report["run"]["modules"].items():
       path = module["path"]
       if path in seen:
@@ -77,6 +82,20 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
         )
       seen[path] = folder
   return found
+
+
+def _is_report(content: Any) -> bool:
+  """Whether the content of a results.json has what the comparison reads first."""
+  try:
+    facts = {"dataset", "split", "fingerprint", "seed", "limit"}
+    modules = content["run"]["modules"].values()
+    return (
+      facts <= set(content["run"])
+      and all(isinstance(module["path"], str) for module in modules)
+      and isinstance(content["experiments"], dict)
+    )
+  except (AttributeError, KeyError, TypeError):
+    return False
 
 
 def summarise(reports: Sequence[Mapping[str, Any]]) -> list[Line]:

@@ -6,6 +6,10 @@ import dataclasses
 
 import gin
 
+from compare_gan_logits.classifiers import small_networks
+from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import nearest
+
 
 @gin.configurable("questions")
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +53,20 @@ class Settings:
   few_examples: int = 1200
   mixing_alpha: float = 1.0
   networks: tuple = ("cnn", "resnet", "mixer", "vit")
+
+  def __post_init__(self) -> None:
+    for name in ("seeds", "epsilons", "invertible_weights", "networks"):
+      if not getattr(self, name):
+        raise UserError(f"questions.{name} is empty; bind at least one value")
+    if self.shown_epsilon not in self.epsilons:
+      raise UserError(
+        f"questions.shown_epsilon is {self.shown_epsilon}; it must be one of "
+        f"questions.epsilons, {self.epsilons}"
+      )
+    for name in set(self.networks) - set(small_networks.KINDS):
+      raise UserError(
+        f"questions.networks: {name!r}: {nearest(str(name), small_networks.KINDS)}"
+      )
 
   @property
   def shown(self) -> int:
