@@ -78,6 +78,7 @@ def relative_error(value, expected):
   return np.linalg.norm(value - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.long
 def test_scores_and_gradients_of_the_networks_are_float32_s_to_a_few_percent():
   gan = make_gan()
   results = []
@@ -95,6 +96,7 @@ def test_scores_and_gradients_of_the_networks_are_float32_s_to_a_few_percent():
   assert 1e-5 < relative_error(*whole) < 2**-4
 
 
+@pytest.mark.long
 def test_weights_slots_vectors_moments_and_losses_of_a_step_stay_float32():
   gin.bind_parameter("compute.dtype", "bfloat16")
   gan = make_gan()

@@ -71,5 +71,5 @@ def test_all_five_are_there_and_say_where_they_come_from():
   for name in NARROW:
     with open(os.path.join(folder, f"{name}.gin"), encoding="utf-8") as f:
       head = f.read().split("\n\n")[0]
-    assert "arXiv:" in head and "compare-gan-logits train" in head
-    assert "# Needs:" in head
+    assert "arXiv:" in head and "# Needs:" in head
+    assert f" --gin_config compare_gan/{name}.gin" in head

@@ -79,6 +79,7 @@ def tensorflow_s_count(gan, batch):
     return tf.profiler.profile(graph, options=options).total_float_ops
 
 
+@pytest.mark.long
 def test_the_count_equals_tensorflow_s_at_another_batch(gan, step):
   # TensorFlow also counts the values of losses, which are waited for and not read.
   assert sum(step.flops(24).values()) == pytest.approx(
@@ -106,6 +107,7 @@ def test_forward_convolutions_of_the_plain_formulation_are_the_closed_form(gan):
   )
 
 
+@pytest.mark.long
 def test_variables_are_weights_two_moments_of_adam_and_an_average(step):
   generator, discriminator = (
     step.parameters[name] for name in ("generator", "discriminator")
@@ -116,6 +118,7 @@ def test_variables_are_weights_two_moments_of_adam_and_an_average(step):
   assert step.gradients == (4 * discriminator, 4 * generator)
 
 
+@pytest.mark.long
 def test_all_reduces_of_moments_and_gradients(step, collectives):
   """One a norm and pass; seven norms of G; two passes forwards, one backwards."""
   assert len(step.moments) == 7 * 3

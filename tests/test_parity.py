@@ -44,6 +44,13 @@ FORMULA_RECORDINGS = [
   "resnet_stl48",
   "sndcgan32_dragan",
 ]
+# Graphs that take half a minute to build, or that differ from another in one setting.
+LONG_RECORDINGS = [
+  "biggan64_ch4",
+  "biggan_deep32_ch4",
+  "h_movingavg_ns",
+  "h_noembed_flatz",
+]
 NUM_SUMS = 3  # in front of the entries
 # Off a TPU the recorded program's generator update sees these biases of the
 # discriminator, those of two convolutions whose sum is a block's output, as they were
@@ -177,7 +184,13 @@ def reading_once(pattern):
   return add
 
 
-@pytest.fixture(scope="module", params=RECORDINGS + FORMULA_RECORDINGS)
+def _marked(name):
+  return pytest.param(name, marks=pytest.mark.long if name in LONG_RECORDINGS else ())
+
+
+@pytest.fixture(
+  scope="module", params=[_marked(n) for n in RECORDINGS + FORMULA_RECORDINGS]
+)
 def replay(request):
   """(recording, meta, forward passes, losses, variables before and after each step)."""
   recording, meta = load(request.param)
@@ -313,6 +326,7 @@ def check_sums_and_entries(recording, meta, before, after):
   assert compared > 30
 
 
+@pytest.mark.long
 def test_moving_averages_after_a_step():
   """The reference updates them once per generator call, in an order left to chance:
   each is the average for one of the orders of the three calls."""
