@@ -68,6 +68,11 @@ PLAN = (
   "options.disc_iters = 1",
   "--gin_bindings",
   "options.batch_size = 64",
+  # Graphs that take half the time to build.
+  "--gin_bindings",
+  "G.spectral_norm = False",
+  "--gin_bindings",
+  "weights.initializer = 'normal'",
 )
 
 
