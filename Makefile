@@ -39,7 +39,8 @@ quickstart: $(VENV)/installed
 
 # Neither training fills two cores, so the two run side by side. Each line of their output
 # begins with the name of the classifier.
-NAMED = 2>&1 | awk '{ print "$*: " $$0; fflush() }'
+# The shell reads them: some awks wait for a full buffer.
+NAMED = 2>&1 | while IFS= read -r line; do echo "$*: $$line"; done
 $(OUT)/%/module: $(CLASSIFIERS)/%
 	$(BIN)/python -m compare_gan_logits.main --gin_config gin_configs/quickstart.gin \
 		--gin_bindings "classifier.handle = '$<'" --model_dir $(OUT)/$* $(NAMED)
