@@ -389,6 +389,12 @@ CASES = (
     ("vti",),
   ),
   Case(
+    "questions_dataset",
+    "questions",
+    "--output {out} --gin_bindings questions.dataset='embeded'",
+    ("did you mean 'embedded'",),
+  ),
+  Case(
     "questions_config", "questions", "--output {out} --gin_config no.gin", ("no.gin",)
   ),
   Case("questions_output", "questions", "--output {files}/good.png", ("good.png",)),

@@ -43,6 +43,7 @@ _SCORES = "scores.json"
 def main(argv):
   if len(argv) > 1:
     raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+  files.check_writable(FLAGS.output)
   rows = [_scores(architecture) for architecture in _ARCHITECTURES]
   print(
     f"LPIPS (AlexNet), PSNR and class kept of {FLAGS.images} validation images, one training of "

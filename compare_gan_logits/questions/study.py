@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from compare_gan_logits import datasets
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import questions
@@ -47,8 +48,9 @@ def run(
     {name: Answer} of the questions of which at least one part is there.
 
   Raises:
-    UserError: a part was made with other settings.
+    UserError: a part was made with other settings; or there is no such dataset.
   """
+  datasets.get_dataset(settings.dataset)  # refuses one before anything is written
   files.check_writable(folder)
   if not trains:
     return _write(folder, settings, names)
