@@ -364,6 +364,11 @@ def write_json(path: str, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def as_json(value: Any) -> Any:
+  """The value as JSON gives it back: lists for tuples, text for the keys of a dict."""
+  return json.loads(json.dumps(value))
+
+
 def read_json(path: str) -> Any:
   """Reads a JSON file.
 

@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import checkpoints
 from compare_gan_logits import files
+from compare_gan_logits import peers
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import health
 
@@ -361,10 +362,7 @@ class LostWorker(tf.train.SessionRunHook):
   def after_create_session(self, session, coord):
     self._sessions += 1
     if self._sessions > 1:
-      raise UserError(
-        "another worker has ended or cannot be reached; start all workers "
-        "again with the same commands, which go on from the last checkpoint"
-      )
+      raise UserError(peers.lost_sentence("another worker"))
 
 
 class WeightGuard(tf.train.CheckpointSaverListener):

@@ -71,11 +71,18 @@ def _answers(address):
   return True
 
 
+def lost_sentence(worker: str) -> str:
+  """That a worker is lost, and the remedy."""
+  return (
+    f"{worker} has ended or cannot be reached; start all workers again with the same "
+    "commands, which go on from the last checkpoint"
+  )
+
+
 def leave(address: str) -> None:
   """Ends this process with a sentence: its main thread may wait inside TensorFlow."""
   print(
-    f"error: the worker at {address} has ended or cannot be reached; start all workers "
-    "again with the same commands, which go on from the last checkpoint",
+    f"error: {lost_sentence(f'the worker at {address}')}",
     file=sys.stderr,
     flush=True,
   )

@@ -135,7 +135,7 @@ def _child(request):
   code = 1
   try:
     sys.argv = [request["tool"], *request["args"]]
-    if "." in request["tool"]:
+    if "." in os.path.basename(request["tool"]):
       runpy.run_module(request["tool"], run_name="__main__")
     else:
       runpy.run_path(

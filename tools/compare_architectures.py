@@ -72,6 +72,7 @@ def _scores(architecture):
   # Imported late: the trainings are processes of their own.
   from compare_gan_logits import datasets
   from compare_gan_logits import inversion
+  from compare_gan_logits.metrics import agreement
   from compare_gan_logits.metrics import lpips
   from compare_gan_logits.metrics import similarity
 
@@ -79,9 +80,7 @@ def _scores(architecture):
   dataset = datasets.get_dataset("embedded")
   images = dataset.arrays("validation", limit=FLAGS.images)[0]
   pictures = inverter.reconstruct(images, seed=0)[:, 0]
-  kept = inverter.logits(pictures).argmax(axis=1) == inverter.logits(images).argmax(
-    axis=1
-  )
+  classes = (inverter.logits(x).argmax(axis=1) for x in (images, pictures))
   step, prefix = checkpoints.of_run(folder)[-1]
   scores = {
     "architecture": architecture,
@@ -89,7 +88,7 @@ def _scores(architecture):
     "steps_per_second": step / hooks.TrainingTime.read(folder),
     "lpips": float(np.mean(lpips.distance(images, pictures))),
     "psnr": float(np.mean(similarity.psnr(images, pictures))),
-    "class_kept": float(np.mean(kept)),
+    "class_kept": agreement.rate(*classes),
   }
   files.write_json(path, scores)
   return scores

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import files
 from compare_gan_logits.classifiers import foreign
 from compare_gan_logits.classifiers.preprocessing import Preprocessing
 from compare_gan_logits.classifiers.sources import Model
@@ -183,7 +184,7 @@ class Classifier:
         before, path, after = path_in(facts[field])
         if os.path.isabs(path):
           facts[name] = before + os.path.relpath(path, folder) + after
-    return json.loads(json.dumps(facts))
+    return files.as_json(facts)
 
   def _count_logits(self, outputs):
     column = self.spec.drop_column

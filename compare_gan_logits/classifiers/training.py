@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import shutil
 import time
@@ -260,7 +259,7 @@ def train(
     settings["network"] = network  # The records of earlier runs have none.
   if extras:
     settings["extras"] = extras.name
-  settings = json.loads(json.dumps(settings))  # As a checkpoint's record reads.
+  settings = files.as_json(settings)  # As a checkpoint's record reads.
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
     trainer = _Trainer(

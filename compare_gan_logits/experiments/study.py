@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -62,7 +61,7 @@ def run(
   for number, name in enumerate(names, 1):
     experiment = experiments.get(name)
     settings = experiments.settings_of(experiment, limit)
-    identity = _plain({**setting, "settings": dataclasses.asdict(settings)})
+    identity = files.as_json({**setting, "settings": dataclasses.asdict(settings)})
     place = os.path.join(folder, name)
     found = _finished(place, identity)
     if found is None:
@@ -209,10 +208,10 @@ def _write(place, experiment, result, identity, seconds):
     # JSON sorts keys; tables are shown in the order of the experiment.
     found["order"] = list(result.summary())
     found["headlines"] = list(result.headlines().items())
-    files.write_json(os.path.join(folder, RESULT), _plain(found))
+    files.write_json(os.path.join(folder, RESULT), files.as_json(found))
     costs = {"total, s": seconds, **result.costs}
     files.write_json(os.path.join(folder, COSTS), costs)
-  return {**_plain(found), "costs": costs}
+  return {**files.as_json(found), "costs": costs}
 
 
 def _draw(picture, folder):
@@ -238,8 +237,3 @@ def _draw(picture, folder):
       log_x=picture.log_x,
     )
   return name
-
-
-def _plain(value):
-  """The value as JSON gives it back."""
-  return json.loads(json.dumps(value))

@@ -14,6 +14,8 @@ from compare_gan_logits import inversion
 from compare_gan_logits.questions import parts as part_lib
 from compare_gan_logits.questions import robustness
 from compare_gan_logits.questions import workshop as workshop_lib
+from compare_gan_logits.questions.parts import ADVERSARIAL
+from compare_gan_logits.questions.parts import ORDINARY
 from compare_gan_logits.questions.settings import Settings
 from compare_gan_logits.questions.workshop import Workshop
 
@@ -33,7 +35,6 @@ DEPENDS_ON = (
   "epsilons",
   "attack_steps",
 )
-ORDINARY, ADVERSARIAL = "ordinary", "adversarial"
 
 
 def parts(settings: Settings) -> list[part_lib.Part]:

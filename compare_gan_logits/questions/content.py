@@ -18,6 +18,8 @@ from compare_gan_logits import classifiers
 from compare_gan_logits.experiments import common
 from compare_gan_logits.questions import parts as part_lib
 from compare_gan_logits.questions import workshop as workshop_lib
+from compare_gan_logits.questions.parts import ADVERSARIAL
+from compare_gan_logits.questions.parts import ORDINARY
 from compare_gan_logits.questions.settings import Settings
 from compare_gan_logits.questions.workshop import Workshop
 
@@ -34,7 +36,6 @@ DEPENDS_ON = (
   "images",
   "perceptual_images",
 )
-ORDINARY, ADVERSARIAL = "ordinary", "adversarial"
 LAYERS = {"last hidden layer": "features", "feature map, 8 x 8": "spatial"}
 COLOUR, ALL = "mean colour", "all logits"
 _KEPT = (1, 2, 5)

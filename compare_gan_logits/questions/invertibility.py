@@ -19,6 +19,8 @@ from compare_gan_logits.experiments import common
 from compare_gan_logits.questions import decoders
 from compare_gan_logits.questions import parts as part_lib
 from compare_gan_logits.questions import robustness
+from compare_gan_logits.questions.parts import ADVERSARIAL
+from compare_gan_logits.questions.parts import ORDINARY
 from compare_gan_logits.questions.settings import Settings
 from compare_gan_logits.questions.workshop import Workshop
 
@@ -28,7 +30,6 @@ QUESTION = (
   "If robust classifiers result in more invertible features, is it also true that "
   "invertible features result in more robust classifiers?"
 )
-ORDINARY, ADVERSARIAL = "ordinary", "adversarial"
 LAYERS = ("logits", "features")
 DEPENDS_ON = (
   "dataset",

@@ -15,6 +15,8 @@ from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments.estimates import Estimate
 
 
+ORDINARY, ADVERSARIAL = "ordinary", "adversarial"  # ways to train a classifier
+
 # {arm: {seed: {name of a number: number or list of numbers}}}
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
 

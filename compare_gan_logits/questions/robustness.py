@@ -11,6 +11,7 @@ from scipy import special
 
 from compare_gan_logits import attacks
 from compare_gan_logits.graph_function import GraphFunction
+from compare_gan_logits.metrics import agreement
 
 
 class Attacked:
@@ -62,7 +63,7 @@ class Attacked:
 
 def accuracy(classifier: Any, images: np.ndarray, labels: np.ndarray) -> float:
   """Share of images [n, h, w, c] that get their label [n], in [0, 1]."""
-  return float(np.mean(classifier.predict(images).argmax(axis=1) == labels))
+  return agreement.rate(classifier.predict(images).argmax(axis=1), labels)
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable
@@ -68,7 +67,7 @@ def run(
           continue
         started = time.time()
         numbers = part.make(workshop)
-        files.write_json(path, {"settings": identity, "numbers": _plain(numbers)})
+        files.write_json(path, {"settings": identity, "numbers": numbers})
         log(f"{title}: {time.time() - started:.0f} s")
         _write(folder, settings, names)
     return _write(folder, settings, names)
@@ -111,11 +110,7 @@ def _identity(question, settings):
   """The settings that the numbers of a question's parts depend on."""
   kept = dataclasses.asdict(settings)
   attack = dataclasses.asdict(training.Attack())  # of adversarial training, by gin
-  return _plain({"attack": attack, **{n: kept[n] for n in question.DEPENDS_ON}})
-
-
-def _plain(value):
-  return json.loads(json.dumps(value))
+  return files.as_json({"attack": attack, **{n: kept[n] for n in question.DEPENDS_ON}})
 
 
 def _write(folder, settings, wanted):
@@ -142,7 +137,7 @@ def _write(folder, settings, wanted):
   )
   files.write_json(
     os.path.join(folder, "answers.json"),
-    {"settings": _plain(dataclasses.asdict(settings)), "questions": _plain(values)},
+    {"settings": dataclasses.asdict(settings), "questions": values},
   )
   return {name: answers[name] for name in wanted if name in answers}
 

@@ -20,6 +20,7 @@ from compare_gan_logits import module_format
 from compare_gan_logits.classifiers import training
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import measures
+from compare_gan_logits.metrics import agreement as agreement_lib
 from compare_gan_logits.metrics import similarity
 from compare_gan_logits.questions import decoders
 from compare_gan_logits.questions.settings import Settings
@@ -274,4 +275,4 @@ def quality(
 def agreement(classifier: Any, originals: np.ndarray, pictures: np.ndarray) -> float:
   """Share of pictures [n, h, w, c] that a classifier gives their original's class."""
   found = [classifier.predict(x).argmax(axis=1) for x in (originals, pictures)]
-  return float(np.mean(found[0] == found[1]))
+  return agreement_lib.rate(*found)
