@@ -65,7 +65,7 @@ test-all: $(VENV)/installed-test
 
 # What a second environment is tried with: see .ci/run.
 smoke: $(VENV)/installed-test
-	$(PYTEST) tests/test_smoke.py tests/test_parity.py tests/test_tensorflow_compat.py tests/test_devices.py
+	$(PYTEST) tests/test_smoke.py tests/test_parity.py tests/test_tensorflow_compat.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

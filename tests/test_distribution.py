@@ -5,6 +5,7 @@ that checkpoints do not depend on the layout.
 """
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -19,6 +20,9 @@ from compare_gan_logits.errors import UserError
 
 
 TRAIN = "../tests/train_only"
+PROCESSES = [
+  int(n) for n in os.environ.get("COMPARE_GAN_LOGITS_PROCESSES", "2").split(",")
+]
 STEPS = 4
 CONFIG = """
 ModularGAN.ema_decay = 0.5
@@ -162,7 +166,7 @@ def test_two_replicas_in_one_process_and_back(server, folder, start, expected):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", PROCESSES)
 def test_several_processes_one_of_them_killed(server, folder, start, expected, number):
   name = f"workers{number}"
   shutil.copytree(start, folder / name)
