@@ -202,8 +202,9 @@ def _sentence(found, settings, trained_so, gains):
   return (
     f"{opening}: of {len(known)} ways of training for invertible outputs, {len(more)} "
     f"raise and {len(less)} lower the accuracy under PGD (epsilon "
-    f"{settings.shown_epsilon:g}) by the interval over trainings ({changes}), where "
-    f"adversarial training changes it by {part_lib.percent(gains[ADVERSARIAL])} points."
+    f"{settings.shown_epsilon:g}) by the interval over trainings. At the heaviest weight "
+    f"the changes are {changes}; adversarial training changes it by "
+    f"{part_lib.percent(gains[ADVERSARIAL])} points."
   )
 
 
