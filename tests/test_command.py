@@ -110,6 +110,7 @@ def test_help_lists_a_command_s_flags_as_they_are_typed():
     stdout=subprocess.PIPE,
   )
   said, _ = started.communicate(timeout=60)
+  assert started.returncode == 0
   assert "compare-gan-logits reconstruct --module runs/robust/module \\\n" in said
   assert "  --images: " in said and "  --samples: " in said
 

@@ -139,3 +139,5 @@ def _parse_flags(argv):
   except flags.Error as error:
     print(f"error: {error}; see --help", file=sys.stderr)
     sys.exit(2)
+  except SystemExit:  # absl ends --help as it ends an error
+    sys.exit(0)
