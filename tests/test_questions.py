@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import types
 
 import gin
@@ -326,3 +328,21 @@ def test_fewer_training_images():
   for wrong in ("embedded:0", "embedded:many", "embedded:12001"):
     with pytest.raises(UserError, match="from 1 to 12000"):
       datasets.get_dataset(wrong)
+
+
+def test_the_command_knows_all_experiments_before_gin_is_locked():
+  """In a process of its own: tests have imported them here."""
+  code = """
+import sys
+from compare_gan_logits import configuration
+from compare_gan_logits.cli import questions
+from compare_gan_logits.questions import QUESTIONS, get
+for name in QUESTIONS:
+  get(name)
+configuration.parse_gin(["questions.gin"], [])
+from compare_gan_logits import experiments
+from compare_gan_logits.questions import several_trainings
+for name in several_trainings.EXPERIMENTS:
+  experiments.get(name)
+"""
+  subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,10 @@ from compare_gan_logits import classifiers
 from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits import report
+from compare_gan_logits.experiments import comparison
 from compare_gan_logits.experiments import data as data_lib
+from compare_gan_logits.experiments import logit_content
+from compare_gan_logits.experiments import memorisation
 from compare_gan_logits.experiments import study
 from compare_gan_logits.experiments import trainings
 from compare_gan_logits.questions import parts as part_lib
@@ -31,7 +34,11 @@ QUESTION = (
   "Brox, differ by more than another training would, what does an independent judge say, "
   "and are training images returned?"
 )
-EXPERIMENTS = ("comparison", "logit_content", "memorisation")
+# Imported above, since gin takes no new names once it has read its files.
+EXPERIMENTS = tuple(
+  module.__name__.rpartition(".")[2]
+  for module in (comparison, logit_content, memorisation)
+)
 DEPENDS_ON = (
   "dataset",
   "classifier_steps",
