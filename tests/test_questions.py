@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 import types
 
 import gin
@@ -330,19 +328,12 @@ def test_fewer_training_images():
       datasets.get_dataset(wrong)
 
 
-def test_the_command_knows_all_experiments_before_gin_is_locked():
-  """In a process of its own: tests have imported them here."""
-  code = """
-import sys
-from compare_gan_logits import configuration
-from compare_gan_logits.cli import questions
-from compare_gan_logits.questions import QUESTIONS, get
-for name in QUESTIONS:
-  get(name)
-configuration.parse_gin(["questions.gin"], [])
-from compare_gan_logits import experiments
-from compare_gan_logits.questions import several_trainings
-for name in several_trainings.EXPERIMENTS:
-  experiments.get(name)
-"""
-  subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize("name", ["invertibility", "several_trainings"])
+def test_the_command_imports_what_gin_configures_before_it_reads_a_file(
+  server, tmp_path, name
+):
+  done = server.run(
+    tmp_path, "questions", "--only", name, "--show", "--output", tmp_path / "answers"
+  )
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / "answers" / "answers.md").is_file()

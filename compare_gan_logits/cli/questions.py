@@ -38,6 +38,8 @@ def main(argv):
   from compare_gan_logits import questions
 
   names = FLAGS.only or questions.QUESTIONS
+  for name in questions.QUESTIONS:  # gin takes no new names once it has read its files
+    questions.get(name)
   chosen = [questions.get(name) for name in names]
   if FLAGS.list:
     for name, question in zip(names, chosen):
