@@ -44,6 +44,7 @@ def examples():
   return types.SimpleNamespace(**names)
 
 
+@pytest.mark.long
 def test_parts_of_one_s_own_train_a_step(examples, tmp_path):
   gin.clear_config()
   gin.parse_config(_CONFIG)

@@ -46,6 +46,7 @@ FORMULA_RECORDINGS = [
 ]
 # Graphs that take half a minute to build, or that differ from another in one setting.
 LONG_RECORDINGS = [
+  "biggan32_normal_init",
   "biggan64_ch4",
   "biggan_deep32_ch4",
   "h_movingavg_ns",

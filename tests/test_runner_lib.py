@@ -130,6 +130,7 @@ class RunnerTest(test_utils.CompareGanTestCase):
     assert os.path.exists(os.path.join(self.folder, "operative_config-2.gin"))
     assert manager.is_training_done()
 
+  @pytest.mark.long
   def test_unseeded_runs_differ_and_go_on_with_their_seed(self):
     name = "generator/fc_noise/kernel"
     other, parts = self._get_empty_model_dir(), self._get_empty_model_dir()
