@@ -187,7 +187,6 @@ CASES = (
   _classifier("h5_cut", "classifier.handle='{files}/cut.h5'", "cut.h5"),
   _classifier("keras_3", "classifier.handle='{files}/three.keras'", "three.keras"),
   _classifier("npz", "classifier.handle='{files}/other.npz'", "other.npz"),
-  _classifier("of_code", "classifier.handle='torch:nowhere'", "torch:"),
   _classifier(
     "cache_of_others",
     "classifier.handle=None;classifier.cache_dir='{filled}'",

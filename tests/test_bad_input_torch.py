@@ -35,6 +35,7 @@ def _weights(name, file, *words, **more):
 CASES = (
   # Functions that return a network.
   _torch("function_not_named", "torch:{files}/networks.py", "torch:file.py:function"),
+  _torch("function_of_no_file", "torch:nowhere", "torch:"),
   _torch("function_unknown", _BUILD + "netwrk", "no function 'netwrk'"),
   _torch("function_is_data", _BUILD + "NUMBER", "no function 'NUMBER'"),
   _torch("function_fails", _BUILD + "fails", "fails() failed", "ZeroDivisionError"),
