@@ -14,6 +14,7 @@ import tiny
 from compare_gan_logits import datasets
 from compare_gan_logits import eval_utils
 from compare_gan_logits import runner_lib
+from compare_gan_logits.architectures import registry
 from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.experiments import data as data_lib
 from compare_gan_logits.inversion import Inverter
@@ -38,10 +39,12 @@ def examples():
   """The names that the examples define."""
   with open(os.path.join(ROOT, "CONTRIBUTING.md"), encoding="utf-8") as f:
     blocks = re.findall(r"```python\n(.*?)```", f.read(), re.DOTALL)
-  names = {"__name__": "contributing"}
+  names, registered = {"__name__": "contributing"}, dict(registry._registered)
   for block in blocks:
     exec(block, names)
-  return types.SimpleNamespace(**names)
+  yield types.SimpleNamespace(**names)
+  registry._registered.clear()
+  registry._registered.update(registered)
 
 
 @pytest.mark.long
