@@ -12,10 +12,10 @@ import socket
 import forking
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 import tiny
 from PIL import Image
 from tensorflow import keras
-from tensorflow.compat.v1 import __version__ as tensorflow_version
 from wrong_input import MAIN
 from wrong_input import WRONG_FLAG
 from wrong_input import Case
@@ -30,7 +30,7 @@ from compare_gan_logits import images as image_lib
 # TensorFlow after 2.15 cannot train on a TPU this way.
 _TPU = (
   ("no TPU 'nowhere'", "--use_tpu")
-  if tensorflow_version.startswith("2.15.")
+  if tf.__version__.startswith("2.15.")
   else ("--use_tpu needs TensorFlow 2.15",)
 )
 SIZE = 16

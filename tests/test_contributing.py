@@ -39,12 +39,12 @@ def examples():
   """The names that the examples define."""
   with open(os.path.join(ROOT, "CONTRIBUTING.md"), encoding="utf-8") as f:
     blocks = re.findall(r"```python\n(.*?)```", f.read(), re.DOTALL)
-  names, registered = {"__name__": "contributing"}, dict(registry._registered)
-  for block in blocks:
-    exec(block, names)
-  yield types.SimpleNamespace(**names)
-  registry._registered.clear()
-  registry._registered.update(registered)
+  names = {"__name__": "contributing"}
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(registry, "_registered", dict(registry._registered))
+    for block in blocks:
+      exec(block, names)
+    yield types.SimpleNamespace(**names)
 
 
 @pytest.mark.long

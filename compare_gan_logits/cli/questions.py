@@ -38,9 +38,9 @@ def main(argv):
   from compare_gan_logits import questions
 
   names = FLAGS.only or questions.QUESTIONS
-  for name in questions.QUESTIONS:  # gin takes no new names once it has read its files
-    questions.get(name)
   chosen = [questions.get(name) for name in names]
+  for name in questions.QUESTIONS:
+    questions.get(name)  # gin takes no new names once it has read its files
   if FLAGS.list:
     for name, question in zip(names, chosen):
       print(f"{name:18} {question.QUESTION}")

@@ -208,10 +208,11 @@ def _write(place, experiment, result, identity, seconds):
     # JSON sorts keys; tables are shown in the order of the experiment.
     found["order"] = list(result.summary())
     found["headlines"] = list(result.headlines().items())
-    files.write_json(os.path.join(folder, RESULT), files.as_json(found))
+    found = files.as_json(found)
+    files.write_json(os.path.join(folder, RESULT), found)
     costs = {"total, s": seconds, **result.costs}
     files.write_json(os.path.join(folder, COSTS), costs)
-  return {**files.as_json(found), "costs": costs}
+  return {**found, "costs": costs}
 
 
 def _draw(picture, folder):

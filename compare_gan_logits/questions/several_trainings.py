@@ -14,13 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import experiments
 from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits import report
-from compare_gan_logits.experiments import comparison
 from compare_gan_logits.experiments import data as data_lib
-from compare_gan_logits.experiments import logit_content
-from compare_gan_logits.experiments import memorisation
 from compare_gan_logits.experiments import study
 from compare_gan_logits.experiments import trainings
 from compare_gan_logits.questions import parts as part_lib
@@ -34,11 +32,9 @@ QUESTION = (
   "Brox, differ by more than another training would, what does an independent judge say, "
   "and are training images returned?"
 )
-# Imported above, since gin takes no new names once it has read its files.
-EXPERIMENTS = tuple(
-  module.__name__.rpartition(".")[2]
-  for module in (comparison, logit_content, memorisation)
-)
+EXPERIMENTS = ("comparison", "logit_content", "memorisation")
+for _name in EXPERIMENTS:
+  experiments.get(_name)  # now: gin takes no new names once it has read its files
 DEPENDS_ON = (
   "dataset",
   "classifier_steps",
