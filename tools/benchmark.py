@@ -237,7 +237,7 @@ def _inference(peak):
       "--output",
       os.path.join(folder, "out"),
     )
-    figures["help_s"] = _command_seconds("tools/reconstruct.py", "--help", expected=1)
+    figures["help_s"] = _command_seconds("tools/reconstruct.py", "--help")
   print(f"\nmodule of {size} px")
   for name, value in figures.items():
     print(f"{name:36}{value:10.3f}")
@@ -299,12 +299,12 @@ def _write_images(images, folder):
     Image.fromarray(image).save(os.path.join(folder, f"{i:03}.png"))
 
 
-def _command_seconds(*arguments, expected=0):
+def _command_seconds(*arguments):
   start = time.perf_counter()
   done = subprocess.run(
     [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
   )
-  if done.returncode != expected:
+  if done.returncode:
     raise errors.UserError(f"{' '.join(arguments)} failed: {done.stderr[-500:]}")
   return time.perf_counter() - start
 

@@ -131,11 +131,32 @@ def _a100(memory, bandwidth):
   )
 
 
+def _hopper(memory, bandwidth):
+  return Device(
+    peak={"float32": 495e12, "bfloat16": 990e12},
+    memory=memory,
+    bandwidth=bandwidth,
+    efficiency=_ASSUMED,
+    link_bandwidth=450 * GB,
+    link_latency=8e-6,
+    node=8,
+    network_bandwidth=50 * GB,
+    network_latency=15e-6,
+    op_overhead=4e-6,
+    fuses=False,
+    source="NVIDIA's H100 SXM and H200 data sheets: TF32 (TensorFlow's default for "
+    "float32) and bfloat16 without sparsity, NVLink 900 GB/s both ways; DGX H100: 8 on "
+    "a node, 400 Gbit/s of network each" + _NVIDIA,
+  )
+
+
 DEVICES = {
   "tpu_v3_core": _tpu_v3(1),
   "tpu_v3_chip": _tpu_v3(2),
   "a100_40gb": _a100(40 * GB, 1555 * GB),
   "a100_80gb": _a100(80 * GB, 2039 * GB),
+  "h100_80gb": _hopper(80 * GB, 3350 * GB),
+  "h200_141gb": _hopper(141 * GB, 4800 * GB),
   "v100_32gb": Device(
     peak={"float32": 15.7e12},
     memory=32 * GB,
