@@ -3,6 +3,10 @@
   python docs/gallery.py
   python docs/gallery.py --module robust=runs/photos/robust/module \
       --module standard=runs/photos/standard/module
+
+or, with --drawn, a page of test images that no one has chosen:
+
+  python docs/gallery.py --drawn 40 --dataset embedded --module runs/quickstart/robust/module
 """
 
 import os
@@ -23,6 +27,10 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
   "output", os.path.dirname(os.path.abspath(__file__)), "Folder to write."
 )
+flags.DEFINE_integer(
+  "drawn", 0, "Test images of --dataset to show, drawn with seed 0.", lower_bound=0
+)
+flags.DEFINE_string("dataset", "embedded", "Of --drawn.")
 # In scikit-image's and matplotlib's wheels; gallery.md names their authors.
 _SKIMAGE = (
   "chelsea.png",
@@ -49,9 +57,28 @@ def main(argv):
     for name, path in (modules or {"photographs": inversion.SHIPPED}).items()
   }
   first = next(iter(inverters.values()))
+  if FLAGS.drawn:
+    _drawn(first)
+    return
   names, photos = _photographs(first)
   _reconstructions(inverters, names, photos)
   _manipulations(first, names, photos)
+
+
+def _drawn(inverter, pairs=5):
+  """Pairs of an image and its reconstruction, row by row."""
+  import numpy as np
+
+  from compare_gan_logits import datasets
+  from compare_gan_logits import figures
+
+  images, _ = datasets.get_dataset(FLAGS.dataset).arrays("validation")
+  chosen = np.random.default_rng(0).choice(len(images), FLAGS.drawn, replace=False)
+  pictures = inverter.reconstruct(images[chosen])[:, 0]
+  cells = [cell for pair in zip(images[chosen], pictures) for cell in pair]
+  rows = [cells[i : i + 2 * pairs] for i in range(0, len(cells), 2 * pairs)]
+  path = os.path.join(FLAGS.output, "gallery_drawn.png")
+  figures.grid(rows, path, column_labels=["original", "inverted"] * pairs)
 
 
 def _photographs(inverter):
