@@ -269,6 +269,16 @@ def test_a_full_pickle_runs_nothing_unless_its_digest_is_named(place, tmp_path):
   np.testing.assert_array_equal(trusted.predict(IMAGES), plain.predict(IMAGES))
 
 
+def test_a_damaged_file_is_refused(place, tmp_path):
+  """Found by tests/fuzz.py: PyTorch's reader pops from its empty stack."""
+  whole = (place / "weights.pt").read_bytes()
+  damaged = tmp_path / "weights.pt"
+  damaged.write_bytes(whole.replace(b"\x80\x02ccollections", b"\x80\x02Qcollections"))
+  assert damaged.read_bytes() != whole
+  with pytest.raises(UserError, match="holds no weights that PyTorch can read"):
+    classifiers.load(f"torch:{place}/network.py:build", weights=str(damaged))
+
+
 def test_a_checkpoint_of_a_training_script(place, tmp_path):
   state = torch.load(place / "weights.pt", weights_only=True)
   path = str(tmp_path / "checkpoint.pth")

@@ -458,7 +458,7 @@ def _read(torch, file, trusted_pickle):
         f"{file} is not the file that classifier.trusted_pickle trusts: its digest is "
         f"{digest}"
       ) from None
-  except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+  except Exception as error:  # of damaged bytes the reader raises errors of any type
     raise UserError(
       f"{file} holds no weights that PyTorch can read ({sentence(error)}); save "
       "model.state_dict() again (of a TorchScript archive, export the network with "
