@@ -455,7 +455,9 @@ class Run:
 
   def _evaluate(self, checkpoint_path, tasks, averaging_runs):
     step = checkpoints.step_of(checkpoint_path)
-    module_dir = os.path.join(self.model_dir, "tfhub", str(step))
+    module_dir = os.path.join(
+      self.model_dir, "tfhub", f"{step}{self.gan.export_suffix}"
+    )
     try:
       if not files.is_file(os.path.join(module_dir, "saved_model.pb")):
         self.export(checkpoint_path, module_dir, with_saved_model=False)

@@ -16,6 +16,7 @@ from compare_gan_logits import runner_lib
 from compare_gan_logits import test_utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
+from compare_gan_logits.gans import fidelity_gan
 from compare_gan_logits.gans import modular_gan
 
 
@@ -109,6 +110,28 @@ class RunnerTest(test_utils.CompareGanTestCase):
     gin.bind_parameter("export.standing_images", 4)
     gin.bind_parameter("module.batch_sizes", [64])
     self.folder = self._get_empty_model_dir()
+
+  def test_each_moving_average_has_scores_of_its_own(self):
+    gin.bind_parameter("ModularGAN.g_use_ema", True)
+    gin.bind_parameter("ModularGAN.ema_start_step", 0)
+    gin.bind_parameter("FidelityGAN.more_ema_decays", (0.5,))
+    gan = {"gan_class": fidelity_gan.FidelityGAN}
+    run(self.folder, "train", gan=gan)
+    weights = []
+    for decay, name in ((None, "2"), (0.5, "2_ema_0.5")):
+      gin.bind_parameter("FidelityGAN.exported_decay", decay)
+      path = os.path.join(self.folder, f"scores_{decay}.csv")
+      manager = runner_lib.TaskManagerWithCsvResults(self.folder, path)
+      run(self.folder, "continuous_eval", gan=gan, manager=manager, eval_every_steps=2)
+      assert len(manager.rows()) == 1
+      variables = os.path.join(self.folder, "tfhub", name, "variables", "variables")
+      (average,) = (
+        variable
+        for variable, _ in tf.train.list_variables(variables)
+        if variable.startswith("generator/fc_noise/kernel/ExponentialMovingAverage")
+      )
+      weights.append(tf.train.load_variable(variables, average))
+    assert np.abs(weights[0] - weights[1]).max() > 0
 
   def test_a_training_its_files_and_its_scores(self):
     manager = run(self.folder, "eval_after_train", eval_every_steps=2)

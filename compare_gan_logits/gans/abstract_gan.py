@@ -61,6 +61,11 @@ class AbstractGAN(abc.ABC):
       mode: tf.estimator.ModeKeys.PREDICT.
     """
 
+  @property
+  def export_suffix(self) -> str:
+    """Of the names of a step's evaluated modules, where settings make several of it."""
+    return ""
+
   @abc.abstractmethod
   def input_fn(self, params: dict[str, Any], mode: str) -> tf.data.Dataset:
     """Batches of (features, labels).

@@ -133,11 +133,20 @@ class FidelityGAN(modular_gan.ModularGAN):
     self._features = [output[2] for output in outputs]
     return outputs
 
+  @property
+  def export_suffix(self) -> str:
+    """ "_ema_0.99" and the like where exported_decay names another average."""
+    return f"_ema_{self._exported_decay}" if self._exports_another else ""
+
+  @property
+  def _exports_another(self):
+    return self._exported_decay not in (None, self._ema_decay)
+
   def ema(self, step: tf.Tensor | None = None) -> tf.train.ExponentialMovingAverage:
     """As ModularGAN's; without a step, the average that is exported."""
-    if step is not None or self._exported_decay in (None, self._ema_decay):
-      return super().ema(step)
-    return self._more_ema(self._exported_decay, step)
+    if step is None and self._exports_another:
+      return self._more_ema(self._exported_decay, step)
+    return super().ema(step)
 
   def _more_ema(self, decay, step):
     started = 1.0 if step is None else tf.cast(step >= self._ema_start_step, tf.float32)
