@@ -234,7 +234,7 @@ def _sentence(found, examples):
     other: part_lib.paired(
       found, _arm(LOGITS, examples), _arm(other, examples), "clean"
     )
-    for other in (NONE, PIXELS)
+    for other in (NONE, PIXELS, SHIFTS)
   }
   if wins[NONE] is None:
     return f"{where}: not measured yet."
@@ -243,7 +243,8 @@ def _sentence(found, examples):
   return (
     f"{where}, decoded mixed logits {verb} the accuracy: "
     f"{part_lib.percent(wins[NONE])} points against no augmentation, "
-    f"{part_lib.percent(wins[PIXELS])} against mixed pixels."
+    f"{part_lib.percent(wins[PIXELS])} against mixed pixels, "
+    f"{part_lib.percent(wins[SHIFTS])} against flips and shifts."
   )
 
 
