@@ -8,7 +8,7 @@ training starts on this machine as well:
   make paper-dry-run                             # or, in an environment of your own:
   python tools/paper_dry_run.py --output runs/paper_dry_run
 
-It takes some minutes on two cores, and 8 GB of memory.
+It takes about ten minutes on two cores, 8 GB of memory and 8 GB of disk.
 """
 
 import os
