@@ -135,7 +135,7 @@ class FidelityGAN(modular_gan.ModularGAN):
 
   @property
   def export_suffix(self) -> str:
-    """ "_ema_0.99" and the like where exported_decay names another average."""
+    """The decay, as in "_ema_0.99", where exported_decay names another average."""
     return f"_ema_{self._exported_decay}" if self._exports_another else ""
 
   @property

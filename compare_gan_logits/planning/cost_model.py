@@ -112,41 +112,46 @@ def _tpu_v3(cores):
   )
 
 
-def _a100(memory, bandwidth):
+def _dgx(peak, memory, bandwidth, nvlink, network, card, links):
+  """One of the eight GPUs of a DGX; `peak` is of TF32 and bfloat16."""
   return Device(
-    peak={"float32": 156e12, "bfloat16": 312e12},
+    peak=dict(zip(("float32", "bfloat16"), peak)),
     memory=memory,
     bandwidth=bandwidth,
     efficiency=_ASSUMED,
-    link_bandwidth=300 * GB,
+    link_bandwidth=nvlink,
     link_latency=8e-6,
     node=8,
-    network_bandwidth=25 * GB,
+    network_bandwidth=network,
     network_latency=15e-6,
     op_overhead=4e-6,
     fuses=False,
-    source="NVIDIA's A100 data sheet: TF32 (TensorFlow's default for float32) and "
-    "bfloat16 without sparsity, NVLink 600 GB/s both ways; DGX A100: 8 on a "
-    "node, 200 Gbit/s of network each" + _NVIDIA,
+    source=f"NVIDIA's data sheet of the {card}: TF32 (TensorFlow's default for float32) "
+    f"and bfloat16 without sparsity, {links}{_NVIDIA}",
+  )
+
+
+def _a100(memory, bandwidth):
+  return _dgx(
+    (156e12, 312e12),
+    memory,
+    bandwidth,
+    300 * GB,
+    25 * GB,
+    "A100",
+    "NVLink 600 GB/s both ways; DGX A100: 200 Gbit/s of network each",
   )
 
 
 def _hopper(memory, bandwidth):
-  return Device(
-    peak={"float32": 495e12, "bfloat16": 990e12},
-    memory=memory,
-    bandwidth=bandwidth,
-    efficiency=_ASSUMED,
-    link_bandwidth=450 * GB,
-    link_latency=8e-6,
-    node=8,
-    network_bandwidth=50 * GB,
-    network_latency=15e-6,
-    op_overhead=4e-6,
-    fuses=False,
-    source="NVIDIA's H100 SXM and H200 data sheets: TF32 (TensorFlow's default for "
-    "float32) and bfloat16 without sparsity, NVLink 900 GB/s both ways; DGX H100: 8 on "
-    "a node, 400 Gbit/s of network each" + _NVIDIA,
+  return _dgx(
+    (495e12, 990e12),
+    memory,
+    bandwidth,
+    450 * GB,
+    50 * GB,
+    "H100 SXM and H200",
+    "NVLink 900 GB/s both ways; DGX H100: 400 Gbit/s of network each",
   )
 
 
