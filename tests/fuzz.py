@@ -233,8 +233,8 @@ def _answered(response):
 
 
 def _path(data):
-  path = data.decode("latin-1").replace(" ", "%20")
-  return path if path.startswith("/") else "/" + path
+  # Two slashes in front would be a host to the test client.
+  return "/" + data.decode("latin-1").replace(" ", "%20").lstrip("/")
 
 
 def _read(path):
