@@ -28,7 +28,10 @@ flags.DEFINE_string(
   "output", os.path.dirname(os.path.abspath(__file__)), "Folder to write."
 )
 flags.DEFINE_integer(
-  "drawn", 0, "Test images of --dataset to show, drawn with seed 0.", lower_bound=0
+  "drawn",
+  0,
+  "Test images of --dataset to show, drawn with seed 0; at most all.",
+  lower_bound=0,
 )
 flags.DEFINE_string("dataset", "embedded", "Of --drawn.")
 # In scikit-image's and matplotlib's wheels; gallery.md names their authors.
@@ -72,10 +75,14 @@ def _drawn(inverter, pairs=5):
   from compare_gan_logits import datasets
   from compare_gan_logits import figures
 
-  images, _ = datasets.get_dataset(FLAGS.dataset).arrays("validation")
-  chosen = np.random.default_rng(0).choice(len(images), FLAGS.drawn, replace=False)
-  pictures = inverter.reconstruct(images[chosen])[:, 0]
-  cells = [cell for pair in zip(images[chosen], pictures) for cell in pair]
+  dataset = datasets.get_dataset(FLAGS.dataset)
+  total = dataset.num_examples("validation")
+  chosen = np.random.default_rng(0).choice(
+    total, min(FLAGS.drawn, total), replace=False
+  )
+  images, _ = dataset.arrays("validation", indices=chosen)
+  pictures = inverter.reconstruct(images)[:, 0]
+  cells = [cell for pair in zip(images, pictures) for cell in pair]
   rows = [cells[i : i + 2 * pairs] for i in range(0, len(cells), 2 * pairs)]
   path = os.path.join(FLAGS.output, "gallery_drawn.png")
   figures.grid(rows, path, column_labels=["original", "inverted"] * pairs)

@@ -70,13 +70,12 @@ def inversion(folder):
   """inversion.json of a module with a classifier."""
   import tiny
 
+  from compare_gan_logits import classifiers
   from compare_gan_logits import inversion as inversion_lib
 
   kernel = np.random.default_rng(0).normal(size=[64, 4])
-  classifier = tiny.write_classifier(os.path.join(folder, "classifier"), kernel)
-  from compare_gan_logits import classifiers
-
-  facts = classifiers.load(classifier).describe()
+  place = tiny.write_classifier(os.path.join(folder, "classifier"), kernel)
+  facts = classifiers.load(place).describe()
   module = tiny.write_module(
     os.path.join(folder, "module"), tiny.linear(np.zeros([4, 64])), classifier=facts
   )
@@ -92,11 +91,9 @@ def inversion(folder):
 def classifier(folder):
   """classifier.json of a classifier that train-classifier writes."""
   from compare_gan_logits import classifiers
+  from compare_gan_logits.classifiers import zoo
 
-  shipped = os.path.join(
-    os.path.dirname(classifiers.__file__), "..", "data", "classifiers"
-  )
-  source = os.path.join(shipped, "embedded_robust")
+  source = os.path.join(zoo.SHIPPED_FOLDER, "embedded_robust")
   place = shutil.copytree(source, os.path.join(folder, "classifier"))
   path = os.path.join(place, "classifier.json")
 

@@ -112,13 +112,13 @@ def _tpu_v3(cores):
   )
 
 
-def _dgx(peak, memory, bandwidth, nvlink, network, card, links):
-  """One of the eight GPUs of a DGX; `peak` is of TF32 and bfloat16."""
+def _dgx(memory, bandwidth, peak, nvlink, network, source, efficiency=_ASSUMED):
+  """One of the eight GPUs of NVIDIA's DGX."""
   return Device(
-    peak=dict(zip(("float32", "bfloat16"), peak)),
+    peak=peak,
     memory=memory,
     bandwidth=bandwidth,
-    efficiency=_ASSUMED,
+    efficiency=efficiency,
     link_bandwidth=nvlink,
     link_latency=8e-6,
     node=8,
@@ -126,56 +126,42 @@ def _dgx(peak, memory, bandwidth, nvlink, network, card, links):
     network_latency=15e-6,
     op_overhead=4e-6,
     fuses=False,
-    source=f"NVIDIA's data sheet of the {card}: TF32 (TensorFlow's default for float32) "
-    f"and bfloat16 without sparsity, {links}{_NVIDIA}",
+    source=source + _NVIDIA,
   )
 
 
-def _a100(memory, bandwidth):
-  return _dgx(
-    (156e12, 312e12),
-    memory,
-    bandwidth,
-    300 * GB,
-    25 * GB,
-    "A100",
-    "NVLink 600 GB/s both ways; DGX A100: 200 Gbit/s of network each",
-  )
-
-
-def _hopper(memory, bandwidth):
-  return _dgx(
-    (495e12, 990e12),
-    memory,
-    bandwidth,
-    450 * GB,
-    50 * GB,
-    "H100 SXM and H200",
-    "NVLink 900 GB/s both ways; DGX H100: 400 Gbit/s of network each",
-  )
-
-
+_A100 = {
+  "peak": {"float32": 156e12, "bfloat16": 312e12},
+  "nvlink": 300 * GB,
+  "network": 25 * GB,
+  "source": "NVIDIA's A100 data sheet: TF32 (TensorFlow's default for float32) and "
+  "bfloat16 without sparsity, NVLink 600 GB/s both ways; DGX A100: 8 on a "
+  "node, 200 Gbit/s of network each",
+}
+_HOPPER = {
+  "peak": {"float32": 495e12, "bfloat16": 990e12},
+  "nvlink": 450 * GB,
+  "network": 50 * GB,
+  "source": "NVIDIA's H100 SXM and H200 data sheets: TF32 (TensorFlow's default for "
+  "float32) and bfloat16 without sparsity, NVLink 900 GB/s both ways; DGX H100: 8 on a "
+  "node, 400 Gbit/s of network each",
+}
 DEVICES = {
   "tpu_v3_core": _tpu_v3(1),
   "tpu_v3_chip": _tpu_v3(2),
-  "a100_40gb": _a100(40 * GB, 1555 * GB),
-  "a100_80gb": _a100(80 * GB, 2039 * GB),
-  "h100_80gb": _hopper(80 * GB, 3350 * GB),
-  "h200_141gb": _hopper(141 * GB, 4800 * GB),
-  "v100_32gb": Device(
+  "a100_40gb": _dgx(40 * GB, 1555 * GB, **_A100),
+  "a100_80gb": _dgx(80 * GB, 2039 * GB, **_A100),
+  "h100_80gb": _dgx(80 * GB, 3350 * GB, **_HOPPER),
+  "h200_141gb": _dgx(141 * GB, 4800 * GB, **_HOPPER),
+  "v100_32gb": _dgx(
+    32 * GB,
+    900 * GB,
     peak={"float32": 15.7e12},
-    memory=32 * GB,
-    bandwidth=900 * GB,
+    nvlink=150 * GB,
+    network=6.25 * GB,
     efficiency=0.5,
-    link_bandwidth=150 * GB,
-    link_latency=8e-6,
-    node=8,
-    network_bandwidth=6.25 * GB,
-    network_latency=15e-6,
-    op_overhead=4e-6,
-    fuses=False,
     source="NVIDIA's V100 SXM2 data sheet: float32 without tensor cores, which take "
-    "float16 alone, NVLink 300 GB/s both ways; DGX-1: 4 x 100 Gbit/s for 8" + _NVIDIA,
+    "float16 alone, NVLink 300 GB/s both ways; DGX-1: 4 x 100 Gbit/s for 8",
   ),
 }
 
