@@ -223,7 +223,7 @@ def points(
     y_label: likewise.
     band: what the intervals are, said in the legend.
   """
-  figure = _figure(5.2, 3.8, layout="constrained")
+  figure = _figure(6.4, 3.6, layout="constrained")
   axes = figure.add_subplot()
   markers = "osD^vPX*"
   for i, (label, (x, y)) in enumerate(series.items()):
@@ -247,7 +247,13 @@ def points(
   axes.set_ylabel(y_label)
   axes.grid(color="0.9", linewidth=0.6)
   axes.spines[["top", "right"]].set_visible(False)
-  axes.legend(fontsize=7, frameon=False, title=f"bars: {band}", title_fontsize=6)
+  figure.legend(
+    loc="outside right upper",  # intervals may lie anywhere in the axes
+    fontsize=7,
+    frameon=False,
+    title=f"bars: {band}",
+    title_fontsize=6,
+  )
   _save(figure, path)
 
 

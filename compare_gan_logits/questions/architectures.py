@@ -127,7 +127,7 @@ def _sentence(found, settings):
   best = min(found, key=lambda arm: part_lib.over_seeds(found, arm, "lpips").value)
   lpips = part_lib.text(part_lib.over_seeds(found, best, "lpips"))
   return (
-    f"Of {len(found)} trained so far, {best} has the lowest mean LPIPS, {lpips}; "
+    f"Of {len(found)} classifiers, {best} has the lowest mean LPIPS, {lpips}; "
     f"adversarial training brings reconstructions closer by the interval over trainings "
     f"for {len(closer)} of {len(gains)} kinds (LPIPS, adversarial minus ordinary: "
     f"{changes})."

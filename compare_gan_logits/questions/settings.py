@@ -39,7 +39,7 @@ class Settings:
   dataset: str = "embedded"
   seeds: tuple = (0, 1, 2)
   classifier_steps: int = 600
-  inverter_config: str = "quickstart.gin"
+  inverter_config: str = "questions_inverter.gin"
   inverter_steps: int = 600
   baseline_config: str = "quickstart_dosovitskiy_brox.gin"
   baseline_steps: int = 215
