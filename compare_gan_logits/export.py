@@ -226,8 +226,9 @@ def _export_saved_model(module_dir, gan, path):
     loaded = tf2.saved_model.load(module_dir, tags=[])
     exported = _Inversion(loaded, inputs)
     signatures = {
-      "serving_default": loaded.signatures["default"],
-      "generator": loaded.signatures["generator"],
-      "discriminator": loaded.signatures["discriminator"],
+      name: loaded.signatures[name]
+      for name in ("generator", "discriminator")
+      if name in loaded.signatures
     }
+    signatures["serving_default"] = loaded.signatures["default"]
     tf2.saved_model.save(exported, path, signatures=signatures)

@@ -1,5 +1,6 @@
 """The TF-Hub module of a ModularGAN: the reference's tags, signatures and values."""
 
+import os
 import types
 
 import gin
@@ -102,3 +103,24 @@ def test_a_discriminator_gives_the_probability_and_its_logit(module):
   np.testing.assert_allclose(found["prediction"], expected, atol=1e-6)
   free = run(path, inputs, {"disc", "bsNone"})
   np.testing.assert_allclose(free["score"], found["score"], rtol=1e-4, atol=1e-5)
+
+
+def test_without_the_discriminator_the_generator_is_all_there_is(module, tmp_path):
+  whole, _ = module
+  gan = make_gan()
+  gin.bind_parameter("module.batch_sizes", (8,))
+  gin.bind_parameter("module.discriminator", False)
+  spec = gan.as_module_spec()
+  assert {frozenset(tags) for tags in spec.get_tags()} == {
+    frozenset(),
+    frozenset({"gen", "bs8"}),
+  }
+  path = str(tmp_path / "module")
+  spec.export(path, checkpoint_path=os.path.join(os.path.dirname(whole), "model.ckpt"))
+  variables = os.path.join(path, "variables", "variables")
+  names = [name for name, _ in tf.train.list_variables(variables)]
+  assert names and all(name.startswith("generator/") for name in names)
+  z, labels = noise_and_labels(8)
+  inputs = {"z": z, "labels": labels}
+  expected = run(whole, inputs)["generated"]
+  np.testing.assert_allclose(run(path, inputs)["generated"], expected, atol=1e-6)

@@ -31,7 +31,9 @@ _AVERAGE = "/ExponentialMovingAverage"
 
 @gin.configurable("module", denylist=["gan"])
 def create(
-  gan: modular_gan.ModularGAN, batch_sizes: Sequence[int | None] = BATCH_SIZES
+  gan: modular_gan.ModularGAN,
+  batch_sizes: Sequence[int | None] = BATCH_SIZES,
+  discriminator: bool = True,
 ) -> hub.ModuleSpec:
   """The module of a GAN; variables have the names of its training checkpoints.
 
@@ -41,11 +43,14 @@ def create(
   Args:
     gan: whose networks it has.
     batch_sizes: sizes n of the tagged graphs, each of which makes the export longer.
+    discriminator: whether the module has the discriminator, as compare_gan's has;
+      nothing of this program reads it, and without it a module is much smaller.
   """
-  untagged = (set(), {"build": functools.partial(_untagged, gan)})
+  untagged = (set(), {"build": functools.partial(_untagged, gan, discriminator)})
+  networks = [("gen", _generator), ("disc", _discriminator)]
   tagged = [
     ({network, f"bs{size}"}, {"build": functools.partial(build, gan, size)})
-    for network, build in (("gen", _generator), ("disc", _discriminator))
+    for network, build in (networks if discriminator else networks[:1])
     for size in batch_sizes
   ]
   return hub.create_module_spec(
@@ -55,14 +60,15 @@ def create(
   )
 
 
-def _untagged(gan):
+def _untagged(gan, discriminator):
   inputs, vectors, generated = _generator(gan, None)
   hub.add_signature(
     "generator",
     inputs={**inputs, **vectors},
     outputs={"generated": generated, "default": generated},
   )
-  _discriminator(gan, None, "discriminator")
+  if discriminator:
+    _discriminator(gan, None, "discriminator")
 
 
 def _generator(gan, batch_size):
