@@ -42,7 +42,7 @@ quickstart: $(VENV)/installed
 # their output begins with the name of the classifier.
 # The shell reads them: some awks wait for a full buffer.
 HALF := $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 )))
-THREADS := OMP_NUM_THREADS=$(HALF) TF_NUM_INTRAOP_THREADS=$(HALF)
+THREADS := OMP_NUM_THREADS=$(HALF) TF_NUM_INTRAOP_THREADS=$(HALF) TF_NUM_INTEROP_THREADS=$(HALF)
 NAMED = 2>&1 | while IFS= read -r line; do echo "$*: $$line"; done
 $(OUT)/%/module: $(CLASSIFIERS)/%
 	$(THREADS) $(BIN)/python -m compare_gan_logits.main --gin_config gin_configs/quickstart.gin \
