@@ -214,7 +214,7 @@ def _export_saved_model(module_dir, gan, path):
   """Loads the TF-Hub module and saves it again in TF2's format.
 
   `hub.load(path)({"z": z, "logits": logits})` and the signatures "generator",
-  "discriminator" and "serving_default" give what the module gives.
+  "serving_default" and, where the module has one, "discriminator" give what it gives.
   """
   sizes = {"z": gan.z_dim}
   if gan.conditioning != "none":

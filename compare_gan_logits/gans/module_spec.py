@@ -9,6 +9,8 @@ probability that an image is real, and `score`, the logit of it. The batch size 
 The untagged graph, of any batch size, has two more signatures, for inversion.py and
 TensorFlow 2: "discriminator" and "generator". Where the condition is a class, the
 latter takes it as a vector [batch, num_classes], so that classes can be mixed.
+
+With `module.discriminator = False` there are only the generator's.
 """
 
 from __future__ import annotations
@@ -47,10 +49,12 @@ def create(
       nothing of this program reads it, and without it a module is much smaller.
   """
   untagged = (set(), {"build": functools.partial(_untagged, gan, discriminator)})
-  networks = [("gen", _generator), ("disc", _discriminator)]
+  networks = {"gen": _generator}
+  if discriminator:
+    networks["disc"] = _discriminator
   tagged = [
     ({network, f"bs{size}"}, {"build": functools.partial(build, gan, size)})
-    for network, build in (networks if discriminator else networks[:1])
+    for network, build in networks.items()
     for size in batch_sizes
   ]
   return hub.create_module_spec(
