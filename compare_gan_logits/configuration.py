@@ -32,7 +32,7 @@ def parse_gin(config_files: Sequence[str], bindings: Sequence[str]) -> None:
     UserError: a file is missing or none of gin's, or binds what does not exist or a
       value of the wrong kind.
   """
-  paths = [_find(path) for path in config_files]
+  paths = [find(path) for path in config_files]
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)  # gin logs each place it looks at in vain
   try:
@@ -70,7 +70,7 @@ def gin_folder() -> str:
   return os.path.join(os.path.dirname(package), "gin_configs")
 
 
-def _find(path, beside=None):
+def find(path: str, beside: str | None = None) -> str:
   """Where a gin file is.
 
   Args:
@@ -97,12 +97,12 @@ def _find(path, beside=None):
 
 @contextlib.contextmanager
 def _finding_includes():
-  """Has gin look for an included file where _find does, for each file in turn."""
+  """Has gin look for an included file where `find` does, for each file in turn."""
   parse_file = gin.config.parse_config_file
   including = []
 
   def parse_found(path, *arguments, **keywords):
-    place = _find(path, including[-1] if including else None)
+    place = find(path, including[-1] if including else None)
     including.append(os.path.dirname(os.path.abspath(place)))
     try:
       return parse_file(place, *arguments, **keywords)
@@ -325,6 +325,10 @@ def explain_gin_error(error):
   message = str(error).split("\n\n")[0].split("\n  In call to")[0]
   message = message.replace("\n", " ").strip()
   quoted = message.split("'")
+  required = re.match(r"([\w.]+) set to `%gin.REQUIRED`", message)
+  if required:
+    name = required[1]
+    return f'the gin file leaves {name} to you: add --gin_bindings "{name} = ..."'
   if "No configurable" in message and len(quoted) > 1:
     # Gin has no public list of what is registered.
     known = {selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items()}

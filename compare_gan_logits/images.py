@@ -38,7 +38,6 @@ _NOT_READ = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _HEIC_ENDINGS = (".heic", ".heif", ".hif")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 # Of an EXIF orientation, the turn that shows the picture upright.
 _TURNS = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -301,23 +300,23 @@ def _plain_png(data):
     kind = data[at + 4 : at + 8]
     if kind == b"IEND":
       break
-    whole = kind == b"IDAT" and end <= len(data)
-    if (
-      whole
-      and zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big")
-      != (
-        data[end - 4 : end]  # Pillow does not look at it.
-      )
-    ):
-      raise ValueError("the checksum of its pixels is wrong")
-    if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+    content = data[at + 8 : end - 4]
+    if kind == b"eXIf" or (kind == b"IDAT" and end > len(data)):
+      # Of a file that is cut off, a part of what there is: with its declared length,
+      # the bytes that follow here would be read as pixels.
+      parts.append(_png_part(kind, content))
+    elif kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+      # Pillow does not look at the checksum of pixels.
+      if kind == b"IDAT" and data[at:end] != _png_part(kind, content):
+        raise ValueError("the checksum of its pixels is wrong")
       parts.append(data[at:end])
-    elif kind == b"eXIf":
-      parts.append(
-        data[at : end - 4] + zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big")
-      )
     at = end
-  return b"".join([*parts, _PNG_END])
+  return b"".join([*parts, _png_part(b"IEND", b"")])
+
+
+def _png_part(kind, content):
+  checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+  return len(content).to_bytes(4, "big") + kind + content + checksum
 
 
 def _decoded(data, size, name):

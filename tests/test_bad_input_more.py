@@ -396,6 +396,31 @@ CASES = (
   Case(
     "questions_config", "questions", "--output {out} --gin_config no.gin", ("no.gin",)
   ),
+  # Gin files of photographs name no folder and no classifier of their own.
+  Case(
+    "photos_without_dataset",
+    MAIN,
+    "--gin_config photos64.gin --model_dir {out}",
+    ("dataset.name",),
+  ),
+  Case(
+    "photos_without_classifier",
+    MAIN,
+    "--gin_config photos.gin --model_dir {out} --gin_bindings dataset.name='embedded'",
+    ("classifier.handle",),
+  ),
+  Case(
+    "questions_inverters",
+    "questions",
+    "--output {out} --gin_bindings questions.inverter_config='no.gin'",
+    ("no.gin",),
+  ),
+  Case(
+    "questions_show",
+    "questions",
+    "--show --output {out}",
+    ("no finished training", "leave --show out"),
+  ),
   Case("questions_output", "questions", "--output {files}/good.png", ("good.png",)),
   # The small classifiers.
   Case(

@@ -88,9 +88,14 @@ def test_paper_gin_is_section_14_2_word_for_word():
 def test_every_configuration_parses_and_has_a_head(name):
   for experiment in experiments.EXPERIMENTS:
     experiments.get(experiment)  # gin knows what is imported
-  main.parse_gin([path(name)], [])
   with open(path(name), encoding="utf-8") as f:
-    head = f.read().split("\n\n")[0]
+    text = f.read()
+  # Of photographs, what is the user's.
+  yours = ["dataset.name = '/photos@32'", "classifier.handle = 'mine'"]
+  if "comparator.handle = %gin.REQUIRED" in text:
+    yours.append("comparator.handle = 'mine'")
+  main.parse_gin([path(name)], yours if name.startswith("photos") else [])
+  head = text.split("\n\n")[0]
   assert head.startswith("# ") and re.search("compare-gan-logits |python |make ", head)
 
 

@@ -103,6 +103,20 @@ def test_a_png_without_its_last_byte_is_whole():
     np.testing.assert_array_equal(read(PLAIN[:-missing]), read(PLAIN))
 
 
+def test_a_png_that_is_cut_off_is_refused_where_pixels_are_missing():
+  """What follows the cut is not taken for pixels, however few are missing."""
+  noise = np.random.default_rng(0).integers(0, 256, [20, 20], np.uint8)
+  data = encoded(Image.fromarray(noise), "PNG")
+  whole, outcomes = read(data), set()
+  for length in range(len(data) // 2, len(data)):
+    try:
+      np.testing.assert_array_equal(read(data[:length]), whole)
+      outcomes.add("whole")
+    except UserError:
+      outcomes.add("refused")
+  assert outcomes == {"whole", "refused"}
+
+
 @pytest.mark.parametrize(
   "top, mean", [(200, 0.4), (256, 0.5), (300, 0.6), (4095, 8.0), (65535, 127.5)]
 )

@@ -335,5 +335,12 @@ def test_the_command_imports_what_gin_configures_before_it_reads_a_file(
   done = server.run(
     tmp_path, "questions", "--only", name, "--show", "--output", tmp_path / "answers"
   )
-  assert done.returncode == 0, done.stderr
-  assert (tmp_path / "answers" / "answers.md").is_file()
+  assert done.returncode == 1
+  assert "no finished training" in done.stderr  # gin's file was read without an error
+  assert not (tmp_path / "answers").exists()
+
+
+def test_missing_gin_files_of_inverters_are_refused_before_classifiers_are_trained():
+  for name in ("inverter_config", "baseline_config"):
+    with pytest.raises(UserError, match="no gin file gone.gin"):
+      Settings(**{name: "gone.gin"})

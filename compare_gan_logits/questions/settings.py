@@ -6,6 +6,7 @@ import dataclasses
 
 import gin
 
+from compare_gan_logits import configuration
 from compare_gan_logits.classifiers import small_networks
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
@@ -58,6 +59,8 @@ class Settings:
     for name in ("seeds", "epsilons", "invertible_weights", "networks"):
       if not getattr(self, name):
         raise UserError(f"questions.{name} is empty; bind at least one value")
+    for path in (self.inverter_config, self.baseline_config):
+      configuration.find(path)  # before classifiers are trained for it
     if self.shown_epsilon not in self.epsilons:
       raise UserError(
         f"questions.shown_epsilon is {self.shown_epsilon}; it must be one of "

@@ -47,9 +47,15 @@ def run(
     {name: Answer} of the questions of which at least one part is there.
 
   Raises:
-    UserError: a part was made with other settings; or there is no such dataset.
+    UserError: a part was made with other settings; there is no such dataset; or trains
+      is False and nothing is there.
   """
   datasets.get_dataset(settings.dataset)  # refuses one before anything is written
+  if not trains and not any(found(name, folder, settings) for name in names):
+    raise UserError(
+      f"{folder} has no finished training of {', '.join(names)}; leave --show out to "
+      "train, or name another --output"
+    )
   files.check_writable(folder)
   if not trains:
     return _write(folder, settings, names)
