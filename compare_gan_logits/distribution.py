@@ -25,8 +25,8 @@ _EXAMPLE = (
 class Distribution:
   """How many replicas train, and where.
 
-  Make it before anything else uses TensorFlow, which then has its devices and, for
-  several workers, its connections settled.
+  Make it before anything else uses TensorFlow: it fixes the devices and, for several
+  workers, their connections.
 
   Args:
     kind: "none", "mirrored" (all GPUs of this process, or num_replicas parts of its
@@ -39,7 +39,7 @@ class Distribution:
     across_processes: whether TF_CONFIG decides.
     num_workers: processes.
     worker: this one's number, 0 for the chief.
-    task: (type, index) of this one in TF_CONFIG.
+    task: (type, index) of this one in TF_CONFIG; only of "multi_worker".
     peers: "host:port" of every other process.
 
   Raises:

@@ -238,11 +238,11 @@ def _reconstructions(module_dir, dataset, number, num_runs, seed):
     tf.set_random_seed(_SEED)
     z = z_generator([len(images), inverter.z_dim])
     noise = [session.run(z) for _ in range(num_runs)]
+  pictures = [inverter.generate(logits, z=each) for each in noise]
+  if not np.isfinite(pictures).all():
+    raise eval_utils.NanFoundError("reconstructions hold values that are no number")
   return eval_utils.EvalDataSample(eval_utils.to_rgb_bytes(images)), [
-    eval_utils.EvalDataSample(
-      eval_utils.to_rgb_bytes(inverter.generate(logits, z=each))
-    )
-    for each in noise
+    eval_utils.EvalDataSample(eval_utils.to_rgb_bytes(each)) for each in pictures
   ]
 
 

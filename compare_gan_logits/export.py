@@ -48,7 +48,7 @@ def export_module(
     architecture: its name, options.architecture.
     checkpoint_path: prefix of the checkpoint.
     module_dir: folder to write; what it holds is replaced.
-    seed: of the images and the noise of the standing statistics.
+    seed: of the noise of the standing statistics; their images are the first ones.
     standing_images: training images over whose logits batch-norm statistics are
       accumulated. They depend on the condition, so it is never a random one.
     standing_batch_size: images per batch of that pass.

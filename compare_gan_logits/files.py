@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,9 +95,11 @@ def atomic_path(path: str) -> Iterator[str]:
       try:
         yield temporary
         os.replace(temporary, path)
-      finally:
-        if os.path.exists(temporary):
+      except BaseException:
+        # Not after the renaming: a file of that name is then another process's.
+        with contextlib.suppress(FileNotFoundError):
           os.remove(temporary)
+        raise
 
 
 @contextlib.contextmanager
@@ -319,6 +322,19 @@ def is_file(path: str) -> bool:
 def slug(name: str) -> str:
   """The name with everything but letters, digits, "-" and "_" replaced by "_"."""
   return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def unique(names: Iterable[str]) -> list[str]:
+  """Names with a number appended to those that came before."""
+  seen: set[str] = set()
+  result: list[str] = []
+  for name in names:
+    candidate, number = name, 2
+    while candidate in seen:
+      candidate, number = f"{name}_{number}", number + 1
+    seen.add(candidate)
+    result.append(candidate)
+  return result
 
 
 def digest(path: str) -> str:

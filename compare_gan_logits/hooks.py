@@ -350,7 +350,7 @@ class FitGuard(tf.train.SessionRunHook):
 
 
 class LostWorker(tf.train.SessionRunHook):
-  """Ends this worker when another one is gone.
+  """Ends this worker at its second session, which begins when another is lost.
 
   TensorFlow would go on in a new session, from the last checkpoint but with the images
   of the first start, and wait there for a worker that does not come back.

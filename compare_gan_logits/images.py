@@ -66,7 +66,8 @@ def read_image(
 
   Orientation tags are honoured, transparency is put on white, of an animation the
   first frame is taken. Values of 16 and 32 bits are scaled by the range that the file
-  declares, fractions are taken to lie in [0, 1]. A JPEG of more than twice the size
+  declares, fractions are taken to lie in
+  [0, 1], or in [0, 255] where one exceeds 2. A JPEG of more than twice the size
   that is wanted is decoded at a half, a quarter or an eighth.
 
   Args:
@@ -133,7 +134,7 @@ def read_header(source: str | bytes, name: str | None = None) -> Header:
   name = name or str(source)
   image = _explained(lambda: _open(_encoded(source, name), name), name)
   width, height = image.size
-  if _orientation(image) >= 5:
+  if image.format != "TIFF" and _orientation(image) >= 5:
     width, height = height, width
   return Header(image.format or "", image.mode, width, height)
 
@@ -323,7 +324,7 @@ def _decoded(data, size, name):
   """The picture, loaded and upright."""
   image = _open(data, name)
   _draft(image, size)
-  turn = _TURNS.get(_orientation(image))
+  orientation = _orientation(image)
   try:
     image.load()
   except OSError as error:
@@ -332,6 +333,7 @@ def _decoded(data, size, name):
     image = _without_its_end(data, size, name)
     if image is None:
       raise
+  turn = _TURNS.get(1 if image.format == "TIFF" else orientation)  # Pillow turns TIFFs
   return image if turn is None else image.transpose(turn)
 
 
@@ -398,7 +400,9 @@ def _to_8_bits(image):
   if not np.all(np.isfinite(values)):
     raise ValueError("it holds values that are not finite")
   if image.mode == "F":
-    top = 1.0 if values.max() <= 1 else 255.0
+    # Fractions may exceed 1 by a rounding or a filter; grey levels of 0 to 255 do so by
+    # far more, in all but black pictures.
+    top = 1.0 if values.max() <= 2 else 255.0
   else:
     top = _largest_value(image)
     if top == 65535 and 255 < values.max() < 4096:

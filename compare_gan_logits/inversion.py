@@ -128,7 +128,7 @@ class Inverter:
       resized as `read_image` does.
 
     Raises:
-      UserError: the images have another shape.
+      UserError: the images have another shape or type, or values far outside [0, 1].
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -137,7 +137,7 @@ class Inverter:
         f"{list(images.shape)}; stack or convert them first"
       )
     if images.dtype != np.uint8:
-      images = images.astype(np.float32, copy=False)
+      images = _in_range(images).astype(np.float32, copy=False)
     if images.shape[1:3] != (self.image_size, self.image_size):
       images = _resized(images, self.image_size)
     if images.dtype == np.uint8:
@@ -331,6 +331,22 @@ def _role(info: dict[str, Any], classifier: Any, given: Any) -> Role | None:
   if recorded.get("role") and digest in (None, recorded["digest"]):
     return Role.of(recorded["role"])
   return classifier.spec.role if hasattr(classifier, "spec") else None
+
+
+def _in_range(images: np.ndarray) -> np.ndarray:
+  """The images, if they are fractions and could lie in [0, 1] but for rounding."""
+  if not np.issubdtype(images.dtype, np.floating):
+    raise UserError(
+      f"images are uint8 or float in [0, 1], not {images.dtype}; levels of 0 to 255 are "
+      "images.astype('uint8')"
+    )
+  low, high = (images.min(), images.max()) if images.size else (0, 0)
+  if low < -0.5 or high > 1.5:
+    raise UserError(
+      f"images of float type lie in [0, 1], and these in [{low:.3g}, {high:.3g}]; "
+      "scale them, or pass uint8"
+    )
+  return images
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:

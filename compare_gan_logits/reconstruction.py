@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -157,7 +156,8 @@ def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> 
     folder: existing folder.
     grid_rows: images shown in the grid, at most.
   """
-  names = unique([m.name for m in made])
+  names = files.unique(m.name for m in made)
+  slugs = files.unique(files.slug(name) for name in names)
   rows, labels = [], []
   for i in range(min(grid_rows, len(made[0].paths))):
     rows.append([made[0].originals[i]] + [p for m in made for p in m.pictures[i]])
@@ -165,18 +165,20 @@ def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> 
   columns = ["original"] + [name for name, m in zip(names, made) for _ in m.pictures[0]]
   figures.grid(rows, os.path.join(folder, "grid.png"), labels, columns)
   os.makedirs(os.path.join(folder, "images"))
-  for i, stem in enumerate(unique([_stem(path) for path in made[0].paths])):
+  for i, stem in enumerate(files.unique(map(_stem, made[0].paths))):
     figures.save_image(
       made[0].originals[i], os.path.join(folder, "images", f"{stem}_original.png")
     )
-    for name, m in zip(names, made):
+    for slug, m in zip(slugs, made):
       for k, picture in enumerate(m.pictures[i]):
-        file = f"{stem}_{files.slug(name)}_{k}.png"
+        file = f"{stem}_{slug}_{k}.png"
         figures.save_image(picture, os.path.join(folder, "images", file))
+  # numpy's own argument is `file`.
+  keys = files.unique(["files", "file", *slugs])[2:]
   np.savez(
     os.path.join(folder, "logits.npz"),
     files=np.array(made[0].paths),
-    **{files.slug(name): m.logits for name, m in zip(names, made)},  # type: ignore
+    **{key: m.logits for key, m in zip(keys, made)},  # type: ignore
   )
   files.write_json(
     os.path.join(folder, "results.json"), {"modules": [m.to_json() for m in made]}
@@ -204,19 +206,6 @@ def print_table(made: Sequence[Reconstructions], limit: int = 40) -> None:
       f"{'mean of ' + str(len(m.paths)):28} {m.name[:18]:18} {'':18} {'':10} "
       f"{m.psnr.mean():8.2f} {m.ssim.mean():6.3f}  class kept {m.agreement():.1%}"
     )
-
-
-def unique(names: Iterable[str]) -> list[str]:
-  """Names with a number appended to those that came before."""
-  seen: set[str] = set()
-  result: list[str] = []
-  for name in names:
-    candidate, number = name, 2
-    while candidate in seen:
-      candidate, number = f"{name}_{number}", number + 1
-    seen.add(candidate)
-    result.append(candidate)
-  return result
 
 
 def _stem(path):

@@ -24,6 +24,7 @@ from compare_gan_logits import checkpoints
 from compare_gan_logits import datasets
 from compare_gan_logits import devices
 from compare_gan_logits import eval_gan_lib
+from compare_gan_logits import eval_utils
 from compare_gan_logits import export
 from compare_gan_logits import files
 from compare_gan_logits import hooks
@@ -430,7 +431,7 @@ class Run:
   ) -> None:
     """Scores the checkpoints that have no score yet.
 
-    Damaged ones are passed over, with a word about it.
+    Damaged ones are skipped, with a message on stderr.
 
     Args:
       averaging_runs: samples of each module that are scored.
@@ -469,7 +470,7 @@ class Run:
       scores = eval_gan_lib.evaluate_tfhub_module(
         module_dir, tasks, use_tpu=self._use_tpu, num_averaging_runs=averaging_runs
       )
-    except ValueError as error:
+    except (ValueError, eval_utils.NanFoundError) as error:
       print(
         f"step {step} gets no scores: {sentence(error)}", file=sys.stderr, flush=True
       )
@@ -630,7 +631,7 @@ def run_with_schedule(
     )
   if schedule in ("eval_after_train", "continuous_eval"):
     eval_gan_lib.Settings()  # a wrong one is told before the training, not after it
-  if not run.distribution.is_chief:  # of several workers the first speaks for all
+  if not run.distribution.is_chief:  # one process exports and evaluates
     if schedule in ("train", "eval_after_train"):
       run.train()
     return

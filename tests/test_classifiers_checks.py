@@ -34,6 +34,12 @@ class Colours:
   imagenet_indices = None
 
 
+class Cranes(Colours):
+  """Two classes of one name."""
+
+  class_names = ("red", "Red", "blue")
+
+
 def _save(folder, function, shape, dtype=tf.float32, more=()):
   """A SavedModel of `function` of the means of each channel."""
   module = tensorflow.Module()
@@ -182,6 +188,8 @@ def test_some_names_that_agree_and_some_that_do_not(tmp_path):
     class_order.places(["red", "blue", "grass"], 3, Colours, "mine")
   found = class_order.places(["a", "b", "c"], 3, Colours, "mine")
   assert (found.by, found.indices.tolist()) == ("positions", [0, 1, 2])
+  twice = class_order.places(["red", "blue", "green"], 3, Cranes, "mine")
+  assert twice.by == "positions"  # names that are the same decide nothing
   with pytest.raises(UserError, match="mine has 4 logits and colours 3 classes"):
     class_order.places(None, 4, Colours, "mine")
   five = class_order.places(["x", "BLUE", "y", "red", "green"], 5, Colours, "mine")

@@ -82,6 +82,19 @@ def test_half_precision(classifier, dataset, logits, tmp_path):
   np.testing.assert_allclose(cached[:], logits, rtol=2e-3, atol=1e-3)
 
 
+def test_half_precision_refuses_what_it_cannot_hold(classifier, dataset, tmp_path):
+  large = np.full([128, 7], 7e4, np.float32)
+  for half in (True, False):
+    values = large if half else large * np.inf
+    with pytest.raises(UserError, match="--half" if half else "check the classifier"):
+      logit_cache.write(
+        classifier, dataset, "validation", str(tmp_path / str(half)), half=half,
+        logits=values,
+      )  # fmt: skip
+  folder = str(tmp_path / "False")
+  logit_cache.write(classifier, dataset, "validation", folder, logits=large)
+
+
 def test_training_reads_image_and_logits_together(classifier, dataset, tmp_path):
   logit_cache.write(classifier, dataset, "train", str(tmp_path), shards=3)
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "train")

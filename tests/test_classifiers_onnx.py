@@ -52,6 +52,26 @@ def _write(path, batch="n", first=True, kind=TensorProto.FLOAT, second=False):
   return str(path)
 
 
+def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path):
+  path = tmp_path / "a.onnx"
+  _write(path)
+  onnx.save(
+    onnx.load(path),
+    path,
+    save_as_external_data=True,
+    location="weights of a",
+    size_threshold=0,
+  )
+  found = [classifiers.load(str(path)).digest]
+  (tmp_path / "others").write_bytes(b"no part of it")
+  found.append(classifiers.load(str(path)).digest)
+  data = bytearray((tmp_path / "weights of a").read_bytes())
+  data[:4] = np.float32(5).tobytes()
+  (tmp_path / "weights of a").write_bytes(data)
+  found.append(classifiers.load(str(path)).digest)
+  assert found[0] == found[1] != found[2]
+
+
 def _expected(images):
   return 2 * images.mean(axis=(1, 2)) @ KERNEL
 

@@ -159,6 +159,16 @@ def test_a_robust_run_goes_on_with_the_same_attacks(dataset, tmp_path, method):
   np.testing.assert_allclose(*logits, atol=1e-5)
 
 
+def test_a_run_that_replays_batches_more_often_is_another_one(dataset, tmp_path):
+  given = dict(SHORT, robust=True, method="free")
+  with pytest.raises(KeyboardInterrupt):
+    training.train(
+      dataset, str(tmp_path / "new"), log=_stopped_at(4), replays=3, **given
+    )
+  with pytest.raises(UserError, match="other settings"):
+    training.train(dataset, str(tmp_path / "new"), log=print, replays=2, **given)
+
+
 def test_a_damaged_checkpoint_is_named(dataset, tmp_path, capsys):
   with pytest.raises(KeyboardInterrupt):
     training.train(dataset, str(tmp_path / "new"), log=_stopped_at(4), **SHORT)

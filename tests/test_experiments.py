@@ -1,6 +1,7 @@
 """Experiments on modules and images constructed so that the answers are known."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from compare_gan_logits.experiments import noise_resampling
 from compare_gan_logits.experiments import optimisation
 from compare_gan_logits.experiments import roles
 from compare_gan_logits.experiments import rotation
+from compare_gan_logits.experiments import study
 from compare_gan_logits.experiments import verdicts
 from compare_gan_logits.inversion import Inverter
 
@@ -129,6 +131,24 @@ def test_verdicts_follow_the_interval():
   assert outcome(-0.1, 0.1, verdicts.negligible, margin=0.2) == verdicts.HOLDS
   assert outcome(0.3, 0.4, verdicts.negligible, margin=0.2) == verdicts.FAILS
   assert outcome(0.1, 0.4, verdicts.negligible, margin=0.2) == verdicts.OPEN
+
+
+def test_one_or_two_images_decide_nothing():
+  for values in ([0.1], [0.1, 0.2]):
+    verdict = verdicts.positive("s", "5", estimates.mean(values), "x")
+    assert verdict.outcome == verdicts.OPEN
+  with pytest.raises(UserError, match="no image is left"):
+    estimates.mean([])
+
+
+def test_a_set_of_one_image_ends_no_report(inverters):
+  one = data_lib.Data(tiny.Images(IMAGES[:1], LABELS[:1]), seed=0)
+  for name in set(experiments.EXPERIMENTS) - {"optimisation", "directions"}:
+    experiment = experiments.get(name)
+    settings = experiments.settings_of(experiment, 8)
+    result = study._attempt(experiment, inverters, one, settings)
+    assert not any(v.outcome == verdicts.HOLDS for v in result.verdicts)
+    json.dumps(result.summary(), allow_nan=False)
 
 
 def _recorded(role, architecture="resnet_biggan_arch", classifier="x"):

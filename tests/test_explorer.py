@@ -56,6 +56,16 @@ def inverter(tmp_path_factory):
   return Inverter.load(module, tiny.LinearClassifier(KERNEL))
 
 
+def test_a_set_of_one_unlabelled_image_opens(monkeypatch):
+  one = tiny.Images(np.zeros([1, 8, 8, 1], np.float32), np.array([-1]))
+  monkeypatch.setattr(examples.datasets, "get_dataset", lambda name: one)
+  (example,) = examples._of_dataset("one", None)
+  assert example[1] == "?"
+  shown = types.SimpleNamespace(examples=[example])
+  view = server.Explorer.first_view(shown)
+  assert (view.photo, view.second) == (example[0], None)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
   folder = str(tmp_path_factory.mktemp("modules"))

@@ -242,12 +242,13 @@ def test_classes_are_in_natural_order_unless_listed(tmp_path):
 
 
 def test_natural_order_is_total():
-  names = ["10", "2", "a10", "a2", "b", "", "2b", "é"]
+  names = ["10", "2", "a10", "a2", "b", "", "2b", "é", "10²"]
   assert sorted(names, key=layouts.natural) == [
     "",
     "2",
     "2b",
     "10",
+    "10²",
     "a2",
     "a10",
     "b",

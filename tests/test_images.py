@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import ImageOps
 from PIL import PngImagePlugin
 
 from compare_gan_logits import images as image_lib
@@ -133,6 +134,27 @@ def test_twelve_bits_in_sixteen_are_remarked_upon_once(capsys):
   data = encoded(Image.fromarray(np.full([8, 8], 4000, np.uint16)), "PNG")
   read(data), read(data)
   assert capsys.readouterr().err.count("12-bit images") == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_pictures_are_upright_whichever_way_their_tag_turns_them(kind):
+  for turn in range(1, 9):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = encoded(smooth(), kind, exif=exif)
+    with Image.open(io.BytesIO(data)) as stored:
+      upright = ImageOps.exif_transpose(stored).convert("RGB")
+    np.testing.assert_array_equal(image_lib.read_whole(data, 3), np.asarray(upright))
+    header = image_lib.read_header(data, "the file")
+    assert (header.width, header.height) == upright.size
+
+
+@pytest.mark.parametrize("top, mean", [(1.0, 127), (1.0001, 127), (255.0, 127)])
+def test_fractions_that_pass_one_by_a_rounding_stay_fractions(top, mean):
+  ramp = np.linspace(0, top, 64 * 64, dtype=np.float32).reshape(64, 64)
+  assert read(encoded(Image.fromarray(ramp), "TIFF")).mean() == pytest.approx(
+    mean, abs=1
+  )
 
 
 def test_thirty_two_bits_have_the_range_that_a_tiff_declares():

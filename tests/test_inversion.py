@@ -113,6 +113,20 @@ def test_prepare_converts_colours(inverter):
     inverter.prepare(np.zeros([8, 8, 1]))
 
 
+@pytest.mark.parametrize(
+  "images, words",
+  [
+    (np.full([1, 8, 8, 1], 200), "not int64"),
+    (np.ones([1, 8, 8, 1], bool), "not bool"),
+    (np.full([1, 8, 8, 1], 200.0), r"\[200, 200\]"),
+    (np.full([1, 8, 8, 1], -1.0), r"\[-1, -1\]"),
+  ],
+)
+def test_prepare_refuses_another_range(inverter, images, words):
+  with pytest.raises(UserError, match=words):
+    inverter.prepare(images)
+
+
 def test_a_moved_run_finds_its_classifier(tmp_path):
   """Moved together, the module alone, and as before the relative path was kept."""
   run = tmp_path / "run"

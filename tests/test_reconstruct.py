@@ -13,6 +13,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import files
 from compare_gan_logits import reconstruction
 from compare_gan_logits.inversion import Inverter
 
@@ -138,8 +139,23 @@ def test_two_modules_beside_each_other_from_python(module_dir, photos, tmp_path)
   }
 
 
+def test_labels_that_differ_only_in_their_signs_keep_files_of_their_own(
+  module_dir, photos, tmp_path
+):
+  inverter = Inverter.load(module_dir)
+  paths = [str(photos / "000.png")]
+  made = [
+    reconstruction.of_files(inverter, paths, seed=i, name=name)
+    for i, name in enumerate(("r (a)", "r [a]", "file", "files"))
+  ]
+  reconstruction.write(made, str(tmp_path))
+  assert len(list((tmp_path / "images").iterdir())) == 1 + len(made)
+  keys = {"files", "r__a_", "r__a__2", "file_2", "files_2"}
+  assert set(np.load(tmp_path / "logits.npz")) == keys
+
+
 def test_unique():
-  assert reconstruction.unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
+  assert files.unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
 
 
 def test_without_a_module_the_shipped_inverter_takes_photographs(tmp_path):

@@ -9,6 +9,7 @@ import tiny
 from compare_gan_logits import experiments
 from compare_gan_logits import files
 from compare_gan_logits import report
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import data as data_lib
 from compare_gan_logits.experiments import measures
 from compare_gan_logits.experiments import study
@@ -127,6 +128,29 @@ def test_what_cannot_be_run_says_why(inverters, tmp_path):
     assert "is not known" in done["misclassified"]["notes"][0]
     assert "is not known" in lines[-1]
   report.write(done, study.describe(inverters, strange, None), str(tmp_path))
+
+
+def test_what_could_not_be_run_is_tried_again(inverters, data, tmp_path, monkeypatch):
+  experiment, lines = experiments.get("rotation"), []
+  whole = experiment.run
+
+  def fails(*arguments):
+    raise UserError("pip install something")
+
+  monkeypatch.setattr(experiment, "run", fails)
+  for run, words in ((fails, "pip install something"), (whole, " s")):
+    monkeypatch.setattr(experiment, "run", run)
+    study.run(["rotation"], inverters, data, str(tmp_path), 8, lines.append)
+    assert lines[-1].endswith(words) or words in lines[-1]
+
+
+def test_other_outside_images_of_the_same_name_are_measured(inverters, data, tmp_path):
+  lines = []
+  for fill in (0.2, 0.8, 0.8):
+    outside = {"others": np.full([8, SIZE, SIZE, 1], fill, np.float32)}
+    both = data_lib.Data(data.dataset, outside=outside)
+    study.run(["out_of_distribution"], inverters, both, str(tmp_path), 8, lines.append)
+  assert [line.endswith("done before") for line in lines] == [False] * 4 + [True]
 
 
 def test_page_holds_everything(finished):

@@ -11,6 +11,8 @@ import tensorflow_hub as hub
 from absl import flags
 
 from compare_gan_logits import datasets
+from compare_gan_logits import eval_gan_lib
+from compare_gan_logits import eval_utils
 from compare_gan_logits import main  # noqa: F401, defines its flags
 from compare_gan_logits import runner_lib
 from compare_gan_logits import test_utils
@@ -277,3 +279,24 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
   assert manager.model_dir == str(tmp_path)
   manager.add_eval_result(paths[1], {}, 0.0)
   manager.report_progress("10%")
+
+
+def test_a_checkpoint_whose_images_are_no_numbers_is_scored_once(
+  tmp_path, monkeypatch, capsys
+):
+  gin.clear_config()
+  path = checkpoint(tmp_path, 2)
+  manager = runner_lib.TaskManagerWithCsvResults(str(tmp_path))
+  run_config = runner_lib.make_run_config(settings(), str(tmp_path))
+  dataset = datasets.get_dataset("fake:5@32")
+  run_ = runner_lib.Run(dataset, None, options(), run_config, manager)
+  monkeypatch.setattr(run_, "export", lambda *_, **__: None)
+
+  def nan(*_, **__):
+    raise eval_utils.NanFoundError("no numbers")
+
+  monkeypatch.setattr(eval_gan_lib, "evaluate_tfhub_module", nan)
+  run_.evaluate()
+  assert "step 2 gets no scores: no numbers" in capsys.readouterr().err
+  assert [row["checkpoint_path"] for row in manager.rows()] == [path]
+  assert list(manager.unevaluated_checkpoints()) == []

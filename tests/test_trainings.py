@@ -51,7 +51,7 @@ def test_intervals_and_what_hides_behind_them():
   assert statement.outcomes == ("holds",) * 3
   assert (statement.outcome, statement.hides) == ("not decided", True)
   text = trainings.text([number, statement], 3)
-  assert "not decided: the interval over images hides" in text
+  assert "not decided: images alone would decide it" in text
   steady = [report(i, 0.2, 0.5 + i / 100) for i in range(3)]
   _, statement = trainings.summarise(steady)
   assert (statement.outcome, statement.hides) == ("holds", False)

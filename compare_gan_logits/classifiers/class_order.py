@@ -51,7 +51,7 @@ def places(
     return Places(np.array([found[name] for name in wanted]), "names")
   if dataset.imagenet_indices is not None and num_logits == 1000:
     return Places(np.asarray(dataset.imagenet_indices), "ImageNet's order")
-  if any(known):
+  if any(known) and not all(known):  # All are where two names are the same.
     raise UserError(
       f"{whose} has {sum(known)} of the {len(known)} classes of {dataset.name} by "
       f"name, but not {dataset.class_names[known.index(False)]!r}, so it is not known "

@@ -92,7 +92,7 @@ def keras_application(name: str, weights: str | None = "imagenet") -> str:
     weights: "imagenet" (downloaded by Keras), path of a weights file, or None.
 
   Raises:
-    UserError: there is no such application, or its weights cannot be had.
+    UserError: there is no such application, or its weights cannot be read.
   """
   application = _application(name)
 

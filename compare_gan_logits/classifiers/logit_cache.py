@@ -296,7 +296,10 @@ def _given(logits, manifest, missing):
   for shard in missing:
     ids = np.arange(shard * per_shard, min((shard + 1) * per_shard, shape[0]))
     records = np.empty(len(ids), _dtype(manifest["dtype"], shape[1]))
-    records["id"], records["label"], records["logits"] = ids, -1, logits[ids]
+    records["id"], records["label"] = ids, -1
+    with np.errstate(over="ignore"):  # checked below
+      records["logits"] = logits[ids]
+    _check_finite(records)
     yield shard, records
 
 
@@ -327,10 +330,30 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
       while len(buffer) < size:
         columns = session.run(fetches)
         batch = np.empty(len(columns[0]), dtype)
-        batch["id"], batch["label"], batch["logits"] = columns
+        batch["id"], batch["label"] = columns[:2]
+        with np.errstate(over="ignore"):  # checked below
+          batch["logits"] = columns[2]
         buffer = np.concatenate([buffer, batch])
+      _check_finite(buffer[:size])
       yield shard, buffer[:size]
       buffer = buffer[size:]
+
+
+def _check_finite(records):
+  if not np.isfinite(records["logits"]).all():
+    half = ", or exceed 65504, which --half cannot hold" if _is_half(records) else ""
+    raise UserError(
+      f"some logits are infinite or no numbers{half}; "
+      + (
+        "leave out --half, and name another folder"
+        if half
+        else "check the classifier and its preprocessing"
+      )
+    )
+
+
+def _is_half(records):
+  return records["logits"].dtype == np.float16
 
 
 def _dtype(logits, num_logits):

@@ -22,7 +22,6 @@ from compare_gan_logits.errors import UserError
 
 EXTENSION = ".onnx"
 # torch.onnx.export puts large weights beside the model, under this added extension.
-_WEIGHTS = ".data"
 _TYPES = {
   "tensor(float)": np.float32,
   "tensor(float16)": np.float16,
@@ -147,9 +146,24 @@ def _filled(value, dtype, shape, count):
 
 
 def _digest(file):
-  """SHA-256 of the model and of the weights beside it."""
-  digest = files.digest(file)
-  if not os.path.exists(file + _WEIGHTS):
-    return digest
-  both = f"{digest} {files.digest(file + _WEIGHTS)}"
-  return hashlib.sha256(both.encode()).hexdigest()
+  """SHA-256 of the model and of the files of weights beside it that it names."""
+  parts = [files.digest(file)]
+  folder = os.path.dirname(os.path.abspath(file))
+  with open(file, "rb") as f:
+    model = f.read()
+  parts += [
+    files.digest(os.path.join(folder, name))
+    for name in sorted(os.listdir(folder))
+    if _location(name) in model and os.path.isfile(os.path.join(folder, name))
+  ]
+  if len(parts) == 1:
+    return parts[0]
+  return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _location(name):
+  """How ONNX's protocol buffer names an external file: {key: "location", value}."""
+  text = os.fsencode(name)
+  size = len(text)
+  length = bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
+  return b"\n\x08location\x12" + length + text

@@ -257,6 +257,8 @@ def train(
   )
   if network != "cnn":
     settings["network"] = network  # The records of earlier runs have none.
+  if method == "free":
+    settings["replays"] = replays
   if extras:
     settings["extras"] = extras.name
   settings = files.as_json(settings)  # As a checkpoint's record reads.
@@ -341,7 +343,7 @@ def _validation_batches(dataset, limit, batch_size=256):
   stride = max(1, dataset.num_examples("validation") // limit) if limit else 1
   graph = tf.Graph()
   with graph.as_default():
-    data = dataset.load("validation").filter(lambda e: tf.equal(e["id"] % stride, 0))
+    data = dataset.load("validation", lambda i: tf.equal(i % stride, 0))
     element = tf.data.make_one_shot_iterator(data.batch(batch_size)).get_next()
   with tf.Session(graph=graph) as session:
     while True:

@@ -14,7 +14,9 @@ images of the split in order, and --logits takes a file with a row for each of t
 (docs/classifiers.md).
 """
 
+import csv
 import os
+import sys
 
 from absl import flags
 
@@ -91,13 +93,12 @@ def main(argv):
 def _print_images(dataset, logit_cache):
   """The order of a split's images, as CSV."""
   names = dataset.names(FLAGS.split)
-  print("id,name,label,class")
+  table = csv.writer(sys.stdout, lineterminator="\n")
+  table.writerow(["id", "name", "label", "class"])
   for place, label in enumerate(logit_cache.labels(dataset, FLAGS.split)):
     name = "" if names is None else names[place]
-    if any(c in name for c in ',"\n'):
-      name = '"' + name.replace('"', '""') + '"'
     class_name = dataset.class_names[label] if label >= 0 else ""
-    print(f'{place},{name},{label},"{class_name}"')
+    table.writerow([place, name, label, class_name])
 
 
 def _take_logits(dataset, logit_cache):

@@ -55,7 +55,7 @@ def _exit_interrupted(error):
   terminated = isinstance(error, _Terminated)
   print(
     f"{'terminated' if terminated else 'interrupted'}: no incomplete file is left, "
-    "and the same command continues from what was saved",
+    "and what was saved is kept; give the same command again",
     file=sys.stderr,
     flush=True,
   )

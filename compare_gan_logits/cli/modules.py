@@ -31,12 +31,10 @@ def named(text: str) -> tuple[str, str]:
 
 def labels_of(modules: Sequence[str]) -> list[tuple[str, str]]:
   """(label, folder) of every --module: its label, or else its classifier's name."""
-  from compare_gan_logits import reconstruction
+  from compare_gan_logits import files
 
   given = [named(module) for module in modules]
-  labels = reconstruction.unique(
-    [label or _own_name(folder) for label, folder in given]
-  )
+  labels = files.unique(label or _own_name(folder) for label, folder in given)
   return list(zip(labels, (folder for _, folder in given)))
 
 

@@ -55,7 +55,8 @@ flags.DEFINE_list("only", [], "Experiments to run, separated by commas.")
 flags.DEFINE_integer(
   "limit",
   None,
-  "Largest number of images of each experiment, for a quick look.",
+  "Bounds the `images` of every experiment's settings, for a quick look; pairs, "
+  "classes and training images have settings of their own.",
   lower_bound=4,
 )
 flags.DEFINE_integer("seed", 0, "Seed of the images and the noise.", lower_bound=0)
@@ -122,6 +123,10 @@ def _open(inverters):
   for given in FLAGS.outside:
     name, source = modules.named(given)
     name = name or os.path.basename(source.rstrip("/"))
+    if name in outside:
+      raise errors.UserError(
+        f"--outside: two sets are named {name}; name one of them, as in other={source}"
+      )
     outside[name] = data.read_outside(
       source, inverter.image_size, _OUTSIDE_IMAGES, FLAGS.seed
     )

@@ -136,7 +136,7 @@ def recognise(listing: Listing, labels: str | None = None) -> Layout:
 def natural(name: str) -> tuple:
   """A key by which 2 comes before 10."""
   parts = re.split(r"(\d+)", name)
-  return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts if p)
+  return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
 
 
 def _nothing(listing):

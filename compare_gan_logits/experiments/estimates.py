@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import statistics
 
 
@@ -32,14 +33,22 @@ class Estimate:
     return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}], n = {self.n}"
 
 
-def significant(value: float, digits: int = 5) -> float:
-  """Rounded, so that a file never shows the last bits of a sum."""
+def significant(value: float, digits: int = 5) -> float | None:
+  """Rounded, so that a file never shows the last bits of a sum; None for NaN."""
+  if np.isnan(value):
+    return None  # JSON has no NaN
   return float(f"{float(value):.{digits}g}") + 0.0  # no negative zero
 
 
 def mean(values: Any) -> Estimate:
-  """Mean of per-image values [n] with its bootstrap interval."""
+  """Mean of per-image values [n] with its bootstrap interval.
+
+  Raises:
+    UserError: there are none.
+  """
   values = np.asarray(values, np.float64)
+  if not len(values):
+    raise UserError("no image is left to measure: the set is too small, or too few fit")
   low, high = statistics.bootstrap_interval(values)
   return Estimate(float(values.mean()), float(low), float(high), len(values))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
@@ -31,8 +32,14 @@ def between(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
 
 
 def decode(inverter: Inverter, logits: np.ndarray, noise: np.ndarray) -> np.ndarray:
-  """Pictures [n, k, h, w, c] of logits and noise [n, k, d]."""
+  """Pictures [n, k, h, w, c] of logits and noise [n, k, d].
+
+  Raises:
+    UserError: n is 0.
+  """
   n, k = logits.shape[:2]
+  if not n:
+    raise UserError("there are no two images to go between; name a larger data set")
   flat = inverter.generate(logits.reshape(n * k, -1), noise.reshape(n * k, -1))
   return flat.reshape(n, k, *flat.shape[1:])
 

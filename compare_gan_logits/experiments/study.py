@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import sys
 import time
@@ -49,7 +50,7 @@ def run(
     inverters: {label: inversion.Inverter}.
     data: data.Data.
     folder: to write.
-    limit: images of an experiment, at most, for a quick look.
+    limit: bound of every `images` setting, for a quick look.
     log: function of a line of text.
 
   Returns:
@@ -74,7 +75,7 @@ def run(
         f"{not_run(found) or f'{time.time() - started:.1f} s'}"
       )
     else:
-      log(f"{number}/{len(names)} {name}: {not_run(found) or 'done before'}")
+      log(f"{number}/{len(names)} {name}: done before")
     done[name] = found
   return done
 
@@ -109,7 +110,13 @@ def describe(
     "fingerprint": data.dataset.fingerprint(data.split),
     "seed": data.seed,
     "limit": limit,
-    "outside": {name: len(images) for name, images in data.outside.items()},
+    "outside": {
+      name: {
+        "images": len(images),
+        "digest": hashlib.sha256(images.tobytes()).hexdigest(),
+      }
+      for name, images in data.outside.items()
+    },
     "judge": data.judge
     and {key: data.judge.describe().get(key) for key in ("name", "digest")},
     "pair": roles.pair(inverters),
@@ -161,7 +168,8 @@ def _finished(place, identity):
     return None
   try:
     found = files.read_json(path)
-    if found["identity"] != identity:
+    # What could not be run is tried again: a package or a file may be there by now.
+    if found["identity"] != identity or not_run(found):
       return None
     found["costs"] = files.read_json(os.path.join(place, COSTS))
     missing = [
@@ -181,15 +189,17 @@ def _finished(place, identity):
 
 def _write(place, experiment, result, identity, seconds):
   """Draws and writes one experiment's folder, whole or not at all."""
+  slugs = files.unique(files.slug(picture.name) for picture in result.pictures)
+  names = [f"{slug}.png" for slug in slugs]
   with files.atomic_dir(place, overwrite=True) as folder:
     pictures = [
       {
-        "file": _draw(picture, folder),
+        "file": _draw(picture, os.path.join(folder, file)),
         "caption": picture.caption,
         "kind": "grid" if isinstance(picture, common.Grid) else "curves",
         "opening": isinstance(picture, common.Grid) and picture.opening,
       }
-      for picture in result.pictures
+      for file, picture in zip(names, result.pictures)
     ]
     # Zip members cannot hold a "/" at the start or ".." but slashes are fine.
     np.savez_compressed(os.path.join(folder, ARRAYS), **result.arrays)
@@ -215,10 +225,8 @@ def _write(place, experiment, result, identity, seconds):
   return {**found, "costs": costs}
 
 
-def _draw(picture, folder):
+def _draw(picture, path):
   """Draws a Grid or Curves; returns the file's name."""
-  name = files.slug(picture.name) + ".png"
-  path = os.path.join(folder, name)
   if isinstance(picture, common.Grid):
     figures.grid(
       picture.images,
@@ -237,4 +245,4 @@ def _draw(picture, folder):
       mark=picture.mark,
       log_x=picture.log_x,
     )
-  return name
+  return os.path.basename(path)

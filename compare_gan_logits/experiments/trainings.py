@@ -52,9 +52,9 @@ class Line:
 
   @property
   def hides(self) -> bool:
-    """Whether images decide a statement in every training and trainings do not."""
-    decided = set(self.outcomes) and verdicts.OPEN not in self.outcomes
-    return bool(decided) and self.outcome == verdicts.OPEN
+    """Whether images decide a statement, every time alike, and trainings do not."""
+    alike = len(set(self.outcomes)) == 1 and verdicts.OPEN not in self.outcomes
+    return alike and self.outcome == verdicts.OPEN
 
 
 def read(folders: Sequence[str]) -> list[dict[str, Any]]:
@@ -166,11 +166,7 @@ def text(lines: Sequence[Line], number: int) -> str:
   ]
   for line in lines:
     if line.outcomes:
-      outcome = line.outcome + (
-        ": the interval over images hides behind the one over trainings"
-        if line.hides
-        else ""
-      )
+      outcome = line.outcome + (": images alone would decide it" if line.hides else "")
       parts.append(
         f"| {line.what} | {_interval(line.trainings)} | {_pair(line.images)} | {outcome} "
         f"| {', '.join(line.outcomes)} |"

@@ -13,6 +13,8 @@ from compare_gan_logits.experiments.estimates import mean
 
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
+# An interval of one or two values decides nothing.
+_FEWEST = 3
 # What a statement is about; the report groups by it, in this order.
 PAIR = "Robust against standard classifier"
 MODEL = "Each model by itself"
@@ -49,7 +51,9 @@ def positive(
   group: str = MODEL,
 ) -> Verdict:
   """Holds where the interval lies above 0, does not where below, else is open."""
-  if estimate.low > 0:
+  if estimate.n < _FEWEST:
+    outcome = OPEN
+  elif estimate.low > 0:
     outcome = HOLDS
   elif estimate.high < 0:
     outcome = FAILS
@@ -67,7 +71,9 @@ def negligible(
   group: str = MODEL,
 ) -> Verdict:
   """Holds where the interval lies within +-margin, does not where wholly outside."""
-  if max(abs(estimate.low), abs(estimate.high)) < margin:
+  if estimate.n < _FEWEST:
+    outcome = OPEN
+  elif max(abs(estimate.low), abs(estimate.high)) < margin:
     outcome = HOLDS
   elif estimate.low > margin or estimate.high < -margin:
     outcome = FAILS

@@ -36,7 +36,7 @@ _PHOTOGRAPHS = {
 
 
 def examples(inverters: Sequence[inversion.Inverter]) -> list[tuple[str, str]]:
-  """Photos to begin with: (photo as in a View, what it shows), at least two.
+  """Photos to begin with: (photo as in a View, what it shows), at least one.
 
   Test images of the set that the modules were trained on; where that set is not on this
   machine, photographs that scikit-image brings. The embedded garments are offered to a
@@ -63,7 +63,7 @@ def _of_dataset(
   earlier = [int(np.sum(classes[:i] == c)) for i, c in enumerate(classes)]
   chosen = np.argsort(earlier, kind="stable")[:_COUNT]
   images = inverter.prepare(images[chosen]) if inverter else images[chosen]
-  names = [dataset.class_names[c] for c in classes[chosen]]
+  names = ["?" if c < 0 else dataset.class_names[c] for c in classes[chosen]]
   return list(zip(_encoded(images), names))
 
 

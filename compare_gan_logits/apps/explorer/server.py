@@ -26,9 +26,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import SecurityError
 
 from compare_gan_logits import figures
+from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits import module_format
-from compare_gan_logits import reconstruction
 from compare_gan_logits.apps import web
 from compare_gan_logits.apps.explorer import controls
 from compare_gan_logits.apps.explorer import examples as examples_lib
@@ -89,8 +89,9 @@ class Explorer:
     self._drawing = threading.Lock()
 
   def first_view(self) -> View:
-    """A view of the first two examples."""
-    return View(photo=self.examples[0][0], second=self.examples[1][0])
+    """A view of the first two examples, or of the only one."""
+    photo, second = [photo for photo, _ in [*self.examples, (None, "")][:2]]
+    return View(photo=photo, second=second)
 
   def show(
     self, view: View, is_gone: Callable[[], bool] = lambda: False
@@ -134,7 +135,7 @@ def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
 
   That is its classifier's, or its folder's where it has none or cannot be read.
   """
-  return reconstruction.unique([name or _own_name(folder) for name, folder in modules])
+  return files.unique([name or _own_name(folder) for name, folder in modules])
 
 
 def _own_name(folder):

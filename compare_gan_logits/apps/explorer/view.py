@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image
 from scipy import special
 
+from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
-from compare_gan_logits import reconstruction
 from compare_gan_logits.apps.explorer import controls
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
@@ -220,7 +220,7 @@ def compute(inverter: Inverter, view: View) -> Shown:
 
 def labels(inverter: Inverter) -> list[str]:
   """The module's class names, the later of equal ones numbered: "crane", "crane_2"."""
-  return reconstruction.unique(inverter.class_names)
+  return files.unique(inverter.class_names)
 
 
 def confidences(logits: Any) -> np.ndarray:

@@ -37,7 +37,7 @@ class Preference:
     chose_a: judgments for A.
     judgments: all but those on catch trials.
     catch_right, catch_shown: catch trials answered correctly, and all that were answered.
-    seconds: median time of a judgment, or None.
+    seconds: median time of a judgment, catch trials included, or None.
   """
 
   subject: str
