@@ -325,6 +325,12 @@ def explain_gin_error(error):
   message = str(error).split("\n\n")[0].split("\n  In call to")[0]
   message = message.replace("\n", " ").strip()
   quoted = message.split("'")
+  macro = re.match(r"No bindings specified for '([^']+)/gin.macro'", message)
+  if macro:
+    return (
+      f"gin: %{macro[1]} stands for a macro that nothing defines; define it "
+      f"({macro[1]} = ...), or write the value itself"
+    )
   required = re.match(r"([\w.]+) set to `%gin.REQUIRED`", message)
   if required:
     name = required[1]

@@ -35,6 +35,10 @@ except ImportError:  # not a Unix: folders go unlocked
   fcntl = None
 
 
+# What atomic_path and atomic_dir write to.
+_TEMPORARY = re.compile(r"[\\/]\.(part-|[a-z0-9_]{8}-)")
+
+
 def is_remote(path: str) -> bool:
   """Whether a path has a scheme and belongs to one of TensorFlow's file systems."""
   return "://" in os.fspath(path)
@@ -147,8 +151,8 @@ def atomic_dir(
     return
   path = os.path.abspath(path)
   with _named(path):
-    if os.path.isdir(path) and os.listdir(path) and not overwrite:
-      raise UserError(f"{path} is not empty; name another folder or remove it")
+    if not overwrite:
+      check_new(path)
     parent = os.path.dirname(path)
     os.makedirs(parent, exist_ok=True)
     with _opened(parent) as parent_descriptor:
@@ -166,6 +170,20 @@ def atomic_dir(
             _put_in_place(temporary, path)
         finally:
           shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new(path: str) -> None:
+  """Refuses a folder to write that is a file, or holds something already.
+
+  Raises:
+    UserError: it is, or does.
+  """
+  with _named(path):
+    if not is_remote(path) and os.path.exists(path) and not os.path.isdir(path):
+      raise UserError(f"{path} is a file; name a folder")
+    look = _gfile() if is_remote(path) else os
+    if (look.isdir if is_remote(path) else os.path.isdir)(path) and look.listdir(path):
+      raise UserError(f"{path} is not empty; name another folder or remove it")
 
 
 def _copy_folder(folder, path, overwrite, voucher):
@@ -304,6 +322,8 @@ def _named(path):
   except BrokenPipeError:  # of what is printed meanwhile
     raise
   except OSError as error:
+    if _TEMPORARY.search(os.fsdecode(error.filename or "")):
+      error.filename = path  # A user knows what was to be written.
     raise UserError(explain_os_error(error, path)) from error
   except Exception as error:
     if not is_remote(path) or isinstance(error, UserError):

@@ -1,6 +1,7 @@
-"""Trains an inverter of a classifier's logits and exports it as a TF-Hub module.
+r"""Trains an inverter of a classifier's logits and exports it as a TF-Hub module.
 
-  compare-gan-logits train --gin_config quickstart.gin
+  compare-gan-logits train --gin_config quickstart.gin \
+      --gin_bindings "classifier.handle = 'embedded_robust'"
   python -m compare_gan_logits.main --gin_config gin_configs/robust_resnet152.gin
 
 Both forms are the same program. The same command continues from the last checkpoint.

@@ -306,6 +306,8 @@ def _interval(entry):
   """value [low, high], n."""
   if entry["n"] == 0:
     return "no such images"
+  if entry["value"] is None:
+    return f"not defined, n&nbsp;=&nbsp;{entry['n']}"
   if entry["low"] == entry["high"]:
     return f"{entry['value']:.3g}, n&nbsp;=&nbsp;{entry['n']}"
   return (

@@ -529,7 +529,7 @@ def find_tpu(tpu: str | None, zone: str | None, project: str | None) -> Any:
     master = cluster.master()
   except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
     raise UserError(
-      f"no TPU {tpu!r} ({str(error).splitlines()[0]}); name one with "
+      f"no TPU {repr(tpu) if tpu else 'is named'} ({str(error).splitlines()[0]}); name one with "
       "--tpu, or leave out --use_tpu"
     ) from error
   if master.startswith("grpc://"):

@@ -246,7 +246,7 @@ CASES = (
     flags="--tfds_data_dir {empty}",
   ),
   _main(
-    "dataset_folder_missing", "dataset.name='{world}/gone@32'", "no folder", "gone"
+    "dataset_folder_missing", "dataset.name='{world}/gone@32'", "does not exist", "gone"
   ),
   _main(
     "dataset_folder_without_size",

@@ -83,13 +83,16 @@ CASES = (
   # Folders of images.
   _data("nothing", "", "name one folder"),
   _data("two_folders", "{set} {empty}", "name one folder"),
-  _data("missing", "{world}/gone", "no folder", "gone"),
-  _data("is_file", "{files}/good.png", "no folder", "good.png"),
+  _data("missing", "{world}/gone", "does not exist", "gone"),
+  _data("is_file", "{files}/good.png", "is a file", "good.png"),
+  _data("share_nan", "{set} --unreadable_share nan", "from 0 to 1"),
   _data("empty", "{empty}", "no images in"),
   _data("size_zero", "{set} --size 0", "--size", code=WRONG_FLAG),
   _data("size_in_name", "{set}@0", "@64"),
   _data("colors", "{set} --colors 2", "--colors", code=WRONG_FLAG),
-  _data("share", "{set} --unreadable_share 2", "--unreadable_share", code=WRONG_FLAG),
+  _data(
+    "share", "{set} --unreadable_share 2", "--unreadable_share", code=WRONG_FLAG
+  ),
   _data("labels_missing", "{set} --labels no.csv", "no.csv", "no such file"),
   _data("labels_empty", "{set} --labels {tables}/empty.csv", "file,label"),
   _data("labels_one_column", "{set} --labels {tables}/one.csv", "file,label"),
@@ -395,6 +398,37 @@ CASES = (
   ),
   Case(
     "questions_config", "questions", "--output {out} --gin_config no.gin", ("no.gin",)
+  ),
+  Case(
+    "report_over_files",
+    "reproduce",
+    "--module {module} --only rotation --output {set}",
+    ("holds files and no report",),
+  ),
+  Case(
+    "report_of_one_sample",
+    "reproduce",
+    "--module {module} --only noise_resampling --dataset {set}@8 --output {out} "
+    "--gin_bindings noise_resampling.samples=1",
+    ("samples must be at least 2",),
+  ),
+  Case(
+    "training_over_a_file",
+    "train_classifier",
+    "--output {files}/good.png",
+    ("is a file; name a folder",),
+  ),
+  Case(
+    "reconstruct_over_a_file",
+    "reconstruct",
+    "--images {files}/good.png --output {files}/good.png",
+    ("is a file; name a folder",),
+  ),
+  Case(
+    "gin_macro",
+    MAIN,
+    "--gin_config quickstart.gin --model_dir {out} --gin_bindings options.z_dim=%foo",
+    ("%foo stands for a macro",),
   ),
   # Gin files of photographs name no folder and no classifier of their own.
   Case(

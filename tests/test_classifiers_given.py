@@ -110,6 +110,7 @@ def test_names_say_which_row_is_whose(tmp_path, extension):
   ("name", "logits", "names", "message"),
   [
     ("z.npy", np.zeros([4, 2]), None, "4 rows, and the split 3"),
+    ("z.npy", np.zeros([3, 2]), None, "the same logits"),
     ("z.npy", np.zeros([3]), None, r"not numbers \[images, logits\]"),
     ("z.npy", np.array([[0, 1], [np.nan, 1], [0, 0]]), None, "not finite in row 1"),
     ("z.npy", np.array(["a"]), None, "not numbers"),

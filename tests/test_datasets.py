@@ -169,17 +169,28 @@ def test_fingerprint_changes_with_the_data(tmp_path):
 
 
 def test_a_picture_that_breaks_is_named_and_replaced(tmp_path, capsys):
-  name = write_folder(tmp_path)
-  whole, labels = datasets.get_dataset(name).arrays("train")
-  path = tmp_path / "train" / "a" / "1.png"
-  path.write_bytes(path.read_bytes()[:60])  # Its header is sound.
-  images, _ = datasets.get_dataset(name).arrays("train")
+  dataset = datasets.get_dataset(write_folder(tmp_path))
+  whole, labels = dataset.arrays("train")
+  (tmp_path / "train" / "a" / "1.png").write_bytes(b"broken since then")
+  images, _ = dataset.arrays("train")
   assert "train/a/1.png cannot be read" in capsys.readouterr().err
   np.testing.assert_array_equal(images, whole[[0, 2, 2, 3]])
-  other = tmp_path / "train" / "b" / "0.png"
-  other.write_bytes(other.read_bytes()[:60])
+  (tmp_path / "train" / "b" / "0.png").write_bytes(b"broken as well")
   with pytest.raises(UserError, match="train/b/0.png"):
-    datasets.get_dataset(name).arrays("train")
+    dataset.arrays("train")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_a_picture_that_is_cut_off_is_left_out(tmp_path, capsys, kind):
+  name = write_folder(tmp_path)
+  path = tmp_path / "train" / "a" / "1.png"
+  noise = np.random.default_rng(0).integers(0, 256, [40, 40, 3], np.uint8)
+  Image.fromarray(noise).save(path, format=kind)
+  assert datasets.get_dataset(name).num_examples("train") == 4
+  path.write_bytes(path.read_bytes()[: -path.stat().st_size // 3])
+  dataset = datasets.get_dataset(name)
+  assert "left out: train/a/1.png cannot be read" in capsys.readouterr().err
+  assert dataset.num_examples("train") == 3
 
 
 def remove(path):
@@ -213,7 +224,7 @@ def test_a_wrong_folder_is_explained(tmp_path, damage, part):
   "name, part",
   [
     ("embeded", "did you mean 'embedded'"),
-    ("/nowhere@64", "no folder /nowhere"),
+    ("/nowhere@64", "/nowhere does not exist"),
     ("folder:/tmp", "append it: /tmp@64"),
   ],
 )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import unicodedata
@@ -239,6 +240,19 @@ def test_classes_are_in_natural_order_unless_listed(tmp_path):
   (tmp_path / "classes.txt").write_text("0\n1\n")
   with pytest.raises(UserError, match="does not list class 2"):
     load(tmp_path)
+
+
+def test_the_name_that_is_printed_is_one_that_gin_takes(tmp_path, monkeypatch, server):
+  write_set(tmp_path / "set")
+  monkeypatch.chdir(tmp_path)
+  done = server.run(tmp_path / "streams", "data", "set", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  name = re.search("dataset.name = '(.*)'", done.stdout)[1]
+  monkeypatch.chdir("/")
+  assert datasets.get_dataset(name).num_examples("train")
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match="'./set@8'"):
+    datasets.get_dataset("set@8")
 
 
 def test_natural_order_is_total():

@@ -231,7 +231,7 @@ def test_without_a_classifier_it_is_a_class_conditional_gan(command, folder):
     (["options.batch_size = 'many'"], "options.batch_size is 'many'"),
     (["dataset.name = 'embeded'"], "did you mean 'embedded'"),
     (["dataset.name = 'cifar10'"], "is not prepared"),
-    (["dataset.name = '/nowhere@32'"], "no folder /nowhere"),
+    (["dataset.name = '/nowhere@32'"], "/nowhere does not exist"),
     (["classifier.handle = '/nowhere'"], "/nowhere"),
     (["options.architecture = 'resnet_bigan_arch'"], "resnet_biggan_arch"),
     (["resnet_biggan.Generator.embed_y = True"], "two names of the same thing"),

@@ -73,12 +73,19 @@ def read(path: str, names: Sequence[str] | None, total: int) -> np.ndarray:
         f"{path} has {len(logits)} rows, and the split {total} images; --list prints "
         "them in order"
       )
-    return logits
+    return _varied(logits, path)
   if len(keys) != len(logits):
     raise UserError(
       f"{path} has {len(keys)} names for {len(logits)} rows of logits; write it again"
     )
-  return logits[_rows(path, [str(key) for key in keys], names, total)]
+  rows = _rows(path, [str(key) for key in keys], names, total)
+  return _varied(logits[rows], path)
+
+
+def _varied(logits, path):
+  if len(logits) > 1 and not np.any(np.ptp(logits, axis=0)):
+    raise UserError(f"{path} gives every image the same logits; write it again")
+  return logits
 
 
 def _read_npz(path):

@@ -237,8 +237,7 @@ def train(
     )
   if init is not None and network != "cnn":
     raise UserError("give --init or --network, not both: init names its network")
-  if os.path.isdir(output) and os.listdir(output):
-    raise UserError(f"{output} is not empty; name another folder or remove it")
+  files.check_new(output)
   for split in ("train", "validation"):
     dataset.check_labelled(split)
   built = _network(dataset, init, network, size)

@@ -1,5 +1,6 @@
 """Answers the paper's open questions at a small scale: trains, measures, writes answers.
 
+All of them take hours of a CPU; --gin_config questions.gin says how long and binds sizes.
 Intervals are over trainings with different seeds. The same command resumes a killed run
 with the training that was running. answers.md always has what is answered so far;
 --show writes it again without training. Gin binds the sizes, for example
@@ -34,7 +35,9 @@ def _define_flags():
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(
+      f"unexpected argument {argv[1]!r}: name a question with --only; see --help"
+    )
   from compare_gan_logits import questions
 
   names = FLAGS.only or questions.QUESTIONS

@@ -54,6 +54,7 @@ def main(argv):
   from compare_gan_logits import inversion
   from compare_gan_logits import reconstruction
 
+  files.check_new(FLAGS.output)  # before the work
   paths = inversion.find_images(FLAGS.images)
   inverters = modules.load(FLAGS.module or [inversion.SHIPPED], FLAGS.classifier)
   with files.atomic_dir(FLAGS.output) as folder:

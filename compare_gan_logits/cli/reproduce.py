@@ -97,6 +97,7 @@ def main(argv):
   from compare_gan_logits.experiments import study
 
   configuration.parse_gin(FLAGS.gin_config, FLAGS.gin_bindings)
+  _check_output()
   inverters = modules.load(FLAGS.module, FLAGS.classifier, FLAGS.role, FLAGS.batch_size)
   data = _open(inverters)
   done = study.run(names, inverters, data, FLAGS.output, FLAGS.limit, _log)
@@ -109,6 +110,22 @@ def main(argv):
   print(f"\nwritten to {FLAGS.output}: report.html, results.json")
   if all(study.not_run(found) for found in done.values()):
     raise errors.UserError("no experiment could be run; the lines above say why")
+
+
+def _check_output():
+  """Refuses a folder that is not that of a report, or of one that was interrupted."""
+  from compare_gan_logits import experiments
+  from compare_gan_logits.experiments import study
+
+  folder = FLAGS.output
+  # What begins with a dot is left of a killed process.
+  if not os.path.isdir(folder) or not [n for n in os.listdir(folder) if n[0] != "."]:
+    return
+  ours = [os.path.join(folder, n, study.RESULT) for n in experiments.EXPERIMENTS]
+  if not any(os.path.isfile(path) for path in ours):
+    raise errors.UserError(
+      f"{folder} holds files and no report; name another folder, or remove it"
+    )
 
 
 def _log(line):

@@ -24,7 +24,9 @@ flags.DEFINE_string("output", "trainings.md", "File to write, in Markdown.")
 
 def main(argv):
   if len(argv) > 1:
-    raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
+    raise errors.UserError(
+      f"unexpected argument {argv[1]!r}: name a report with --report; see --help"
+    )
   from compare_gan_logits import files
   from compare_gan_logits.experiments import trainings
 

@@ -106,6 +106,7 @@ def _prepare():
     )
   if not FLAGS.output:
     raise errors.UserError("--output is missing: the folder to write")
+  files.check_new(FLAGS.output)  # before the work
   from compare_gan_logits import datasets
   from compare_gan_logits.apps.two_afc import trials
 

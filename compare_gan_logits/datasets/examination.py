@@ -1,4 +1,5 @@
-"""Examines every file before the first step: its header, and a sample of its bytes.
+"""Examines every file before the first step: its header, its end, and a sample of its
+bytes. A file that does not end as its format does is decoded.
 
 The fingerprint of a set is made from the names inside it and these samples. The result is
 kept in the user's cache folder, and is valid as long as no file is replaced.
@@ -28,8 +29,9 @@ from compare_gan_logits.errors import UserError
 _WHOLE = 65536  # bytes: of larger files a sample is read
 _PIECE = 8192
 _PIECES = 6
+_END = 1024
 _SHOW_PROGRESS = 5000  # files
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Examination(NamedTuple):
@@ -119,15 +121,23 @@ def _look(file):
   except UserError as error:
     return b"", (0, 0), "", str(error)
   try:
-    header = image_lib.read_header(start, name)
+    header = _header(file, start, name)
+    end = file.read(_END, max(0, file.size - _END))
+    if image_lib.may_be_cut(header.kind, start, end, file.size):
+      image_lib.read_whole(file.read(), 3, name=name)
   except UserError as error:
-    if file.size <= _WHOLE:
-      return found, (0, 0), "", str(error)
-    try:  # Some formats have their header at the end, or much before it.
-      header = image_lib.read_header(file.read(), name)
-    except UserError as whole_error:
-      return found, (0, 0), "", str(whole_error)
+    return found, (0, 0), "", str(error)
   return found, (header.height, header.width), f"{header.kind} {header.mode}", ""
+
+
+def _header(file, start, name):
+  try:
+    return image_lib.read_header(start, name)
+  except UserError:
+    if file.size <= _WHOLE:
+      raise
+    # Some formats have their header at the end, or much before it.
+    return image_lib.read_header(file.read(), name)
 
 
 def _stamp(pictures):

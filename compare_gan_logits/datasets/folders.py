@@ -120,7 +120,11 @@ def folder(
   """
   root, resolution = parse_name(name)
   if not os.path.isdir(root):
-    raise UserError(f"dataset.name {name!r}: no folder {root}")
+    what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
+    raise UserError(
+      f"dataset.name {name!r}: {root} {what}; name a folder of pictures and the size to "
+      "train at, such as '/data/photos@64'"
+    )
   listing = listing_lib.scan(root)
   layout = layouts.recognise(listing, labels)
   examinations = {
@@ -423,8 +427,8 @@ class FileSource:
         return
       if len(self._broken) >= self._allowed:
         raise UserError(
-          f"{error} (and {len(self._broken)} others became unreadable during the "
-          "training, which is as many as dataset.unreadable_share allows)"
+          f"{error} ({len(self._broken)} before it could not be decoded either, which is "
+          "as many as dataset.unreadable_share allows)"
         )
       self._broken.add(i)
       print(

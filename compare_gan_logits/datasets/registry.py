@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -131,6 +132,10 @@ def get_dataset(
       return make_up(32, 1, embedded.CLASS_NAMES)
     return embedded.embedded(name, seed, transform)
   if not name.startswith(("folder:", "/", ".", "~")):
+    if os.path.isdir(name.rpartition("@")[0] or name):
+      raise UserError(
+        f"dataset.name {name!r} is no data set; to name the folder, write './{name}'"
+      )
     known = [*DATASETS, "embedded", "folder:PATH@SIZE"]
     raise UnknownNameError(f"dataset.name {name!r}: {nearest(name, known)}")
   if fake:

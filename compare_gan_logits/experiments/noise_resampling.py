@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
@@ -34,6 +35,10 @@ class Settings:
   samples: int = 8
   shown: int = 4
   mirror_margin: float = 0.2
+
+  def __post_init__(self) -> None:
+    if self.samples < 2:
+      raise UserError("noise_resampling.samples must be at least 2, to be compared")
 
 
 def run(
