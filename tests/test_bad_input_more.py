@@ -90,9 +90,7 @@ CASES = (
   _data("size_zero", "{set} --size 0", "--size", code=WRONG_FLAG),
   _data("size_in_name", "{set}@0", "@64"),
   _data("colors", "{set} --colors 2", "--colors", code=WRONG_FLAG),
-  _data(
-    "share", "{set} --unreadable_share 2", "--unreadable_share", code=WRONG_FLAG
-  ),
+  _data("share", "{set} --unreadable_share 2", "--unreadable_share", code=WRONG_FLAG),
   _data("labels_missing", "{set} --labels no.csv", "no.csv", "no such file"),
   _data("labels_empty", "{set} --labels {tables}/empty.csv", "file,label"),
   _data("labels_one_column", "{set} --labels {tables}/one.csv", "file,label"),

@@ -183,6 +183,12 @@ def test_what_is_certainly_wrong_is_refused(tmp_path, function, message):
     _checked(tmp_path, function)
 
 
+def test_a_set_without_classes_has_no_places():
+  without = types.SimpleNamespace(name="faces", class_names=(), num_classes=0)
+  with pytest.raises(UserError, match="faces has no classes"):
+    class_order.places(["red"], 1, without, "mine")
+
+
 def test_some_names_that_agree_and_some_that_do_not(tmp_path):
   with pytest.raises(UserError, match="2 of the 3 classes.*'green'"):
     class_order.places(["red", "blue", "grass"], 3, Colours, "mine")

@@ -50,6 +50,22 @@ def test_a_file_of_keras_3(tmp_path, monkeypatch):
   np.testing.assert_allclose(logits, images.reshape(4, -1) @ kernel + bias, atol=1e-5)
 
 
+def test_logits_precede_a_sigmoid(tmp_path, monkeypatch):
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
+  keras = importlib.import_module("tensorflow").keras if not _keras_3() else _keras_3()
+  layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="sigmoid")]
+  model = keras.Sequential([keras.Input((6, 6, 3)), *layers])
+  path = str(tmp_path / "model.keras")
+  model.save(path)
+  images = np.random.default_rng(0).random([4, 6, 6, 3], dtype=np.float32)
+  kernel, bias = model.get_weights()
+  expected = images.reshape(4, -1) @ kernel + bias
+  logits = classifiers.load(path).predict(images)
+  np.testing.assert_allclose(logits, expected, atol=1e-5)
+  probabilities = classifiers.load(path, output="probabilities").predict(images)
+  np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-expected)), atol=1e-5)
+
+
 @pytest.mark.skipif(_keras_3() is not None, reason="Keras 3 takes the file")
 def test_an_h5_file_of_keras_3_is_refused(tmp_path):
   path = str(tmp_path / "model.h5")

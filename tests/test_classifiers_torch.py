@@ -197,6 +197,40 @@ def test_a_network_without_a_size_is_tried(tmp_path):
     classifiers.load(handle + "only_28", colors=3)
 
 
+WRAPPED = """
+import torch
+
+FACTOR = 2.0
+
+
+def scaled(x):
+  return FACTOR * x
+
+
+class Wrapped(torch.nn.Module):
+  def __init__(self):
+    super().__init__()
+    self.mean = torch.tensor([0.4])
+    self.register_buffer("std", torch.tensor([0.25]), persistent=False)
+    self.last = torch.nn.Linear(3, 5)
+
+  def forward(self, x):
+    return self.last(scaled((x.mean(dim=(2, 3)) - self.mean) / self.std))
+
+
+def build():
+  return Wrapped()
+"""
+
+
+def test_whatever_changes_what_a_network_computes_changes_its_digest(tmp_path):
+  path, found = tmp_path / "wrapped.py", []
+  for old, new in (("", ""), ("[0.4]", "[0.5]"), ("[0.25]", "[0.3]"), ("2.0", "3.0")):
+    path.write_text(WRAPPED.replace(old, new) if old else WRAPPED)
+    found.append(classifiers.load(f"torch:{path}:build", size=8).digest)
+  assert len(set(found)) == 4
+
+
 def test_a_description_brings_it_back_and_notices_other_weights(place, tmp_path):
   folder = tmp_path / "moved"
   folder.mkdir()

@@ -124,6 +124,15 @@ class _Ramps(datasets.ImageDatasetV2):
     return 1 - image, label
 
 
+def test_other_images_of_a_set_of_ones_own_have_another_fingerprint():
+  class Darker(_Ramps):
+    def _load_dataset(self, split):
+      return super()._load_dataset(split).map(lambda image, label: (image / 2, label))
+
+  found = [kind().fingerprint("train") for kind in (_Ramps, _Ramps, Darker)]
+  assert found[0] == found[1] != found[2]
+
+
 def test_a_set_of_ones_own_trains_and_goes_on_where_it_stopped():
   dataset = _Ramps()
   images, labels = first(lambda: dataset.train_input_fn({"batch_size": 40}))

@@ -290,11 +290,58 @@ def test_one_batch_makes_the_images_of_both_updates_in_one_call():
   [
     ({"classifier": None, "pixel_weight": 1.0}, "classifier.handle"),
     ({"disc_iters": 2, "one_batch": True}, "disc_iters"),
+    ({"micro_batches": 2, "one_batch": True}, "micro_batches"),
+    ({"more_ema_decays": [0.5]}, "g_use_ema"),
   ],
 )
 def test_options_that_do_not_go_together(kwargs, words):
   with pytest.raises(UserError, match=words):
     make_gan(**kwargs)
+
+
+def test_an_image_and_its_reconstruction_are_augmented_alike():
+  seen = []
+
+  def look(images, seed):
+    seen.append((images, seed))
+    return fidelity_lib.augment(images, seed)
+
+  gan = make_gan(augment_fn=look, feature_weight=1.0)
+  x = tf.constant(X)
+  features = {"images": x, "generated": x, "sampled_y": tf.constant(Y)}
+  with network_pass.network_pass():
+    gan.create_loss(features, tf.constant(Y), {})
+  (_, first), (_, second) = seen
+  same, a, b = run(fidelity_lib.feature_distance(*gan._features), first, second)
+  np.testing.assert_array_equal(a, b)
+  assert same == pytest.approx(0, abs=1e-6)  # a perfect reconstruction costs nothing
+
+
+def test_augmentations_of_two_updates_and_of_two_runs_differ():
+  seeds = []
+  for run_seed in (1, 2):
+    with tf.Graph().as_default():
+      tf.set_random_seed(run_seed)
+      for scope in ("disc_step_1", "gen_step"):
+        with tf.name_scope(scope):
+          seeds.append(tuple(run(fidelity_gan._augmentation_seed())[0]))
+  assert len(set(seeds)) == 4
+
+
+def test_one_image_has_no_other_image_s_logits():
+  gan = make_gan(mismatch_weight=0.1)
+  features = {
+    "images": tf.constant(X[:1]),
+    "generated": tf.constant(MADE[:1]),
+    "sampled_y": tf.constant(Y[:1]),
+  }
+  with network_pass.network_pass(), pytest.raises(UserError, match="two images"):
+    gan.create_loss(features, tf.constant(Y[:1]), {})
+
+
+def test_a_decay_that_begins_after_the_end_is_refused():
+  with pytest.raises(UserError, match="linear_decay.start is 1.5"):
+    fidelity_lib.linear_decay(tf.constant(0.1), start=1.5)
 
 
 def test_mismatched_pairs_need_a_projection():
@@ -329,4 +376,4 @@ def test_further_moving_averages_are_kept_and_can_be_exported():
 
 def test_an_average_that_is_not_kept_is_not_exported():
   with pytest.raises(UserError, match="0.9999, 0.5: name one"):
-    make_gan(more_ema_decays=[0.5], exported_decay=0.9)
+    make_gan(g_use_ema=True, more_ema_decays=[0.5], exported_decay=0.9)

@@ -256,6 +256,8 @@ def test_the_name_that_is_printed_is_one_that_gin_takes(tmp_path, monkeypatch, s
 
 
 def test_natural_order_is_total():
+  for names in (["1", "01", "001"], ["01", "001", "1"]):
+    assert sorted(names, key=layouts.natural) == ["001", "01", "1"]
   names = ["10", "2", "a10", "a2", "b", "", "2b", "é", "10²"]
   assert sorted(names, key=layouts.natural) == [
     "",
@@ -375,8 +377,10 @@ def test_a_tar_of_tars(tmp_path):
   assert dataset.arrays("train")[0].shape == (4, 8, 8, 3)
 
 
+@pytest.mark.parametrize("beside", ["", "txt", "json"])
 @pytest.mark.parametrize("ending", ["cls", "json"])
-def test_webdataset_shards(tmp_path, ending):
+def test_webdataset_shards(tmp_path, ending, beside):
+  """A caption or a description beside the label does not matter."""
   for split in ("train", "val"):
     for shard in range(2):
       with tarfile.open(tmp_path / f"{split}-{shard:06d}.tar", "w") as tar:
@@ -384,6 +388,8 @@ def test_webdataset_shards(tmp_path, ending):
           label = str(i % 2) if ending == "cls" else json.dumps({"label": i % 2})
           add(tar, f"{i:06d}.jpg", picture("JPEG"))
           add(tar, f"{i:06d}.{ending}", label.encode())
+          if beside and beside != ending:
+            add(tar, f"{i:06d}.{beside}", b'{"caption": "a cat"}')
   dataset = load(tmp_path)
   assert sizes(dataset) == (6, 6) and dataset.class_names == ["0", "1"]
   assert labels(dataset) == [0, 0, 0, 0, 1, 1]

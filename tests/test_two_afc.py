@@ -141,9 +141,13 @@ def test_a_whole_session_by_hand(study, client):
     assert shown_trial(page) == number
     assert shown_trial(client.get("/s/s-1")) == number  # a reload, another spelling
     for side in ("left", "original", "right"):
-      sent = client.get(f"/picture/{study.id}/{number}/{side}.png").data
-      with open(study.picture_path(number, side), "rb") as f:
-        assert sent == f.read()
+      sent = client.get(f"/picture/{study.id}/{number}/{side}.png")
+      path = study.picture_path(number, side)
+      with open(path, "rb") as f:
+        assert sent.data == f.read()
+      # Which model made it, the file's name would say.
+      assert os.path.basename(path) not in str(sent.headers)
+      assert "Content-Disposition" not in sent.headers and not sent.headers.get("ETag")
     data = {"trial": number, "side": "left", "milliseconds": "900"}
     assert client.post("/s/S-1", data=data).status_code == 303
     data["side"] = "right"
@@ -282,10 +286,26 @@ def test_answers_from_many_at_once_are_kept_once(study):
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_the_places_of_catch_trials_do_not_tell_them():
+  places = [
+    [trial.number for trial in trials.draw(range(40), 4, seed) if trial.is_catch]
+    for seed in range(20)
+  ]
+  assert all(len(found) == 4 for found in places)
+  assert len({tuple(found) for found in places}) > 15
+  assert np.mean(places) == pytest.approx(19.5, abs=4)  # of 0 to 39
+
+
 def test_answers_that_cannot_be_read(study):
   with pytest.raises(UserError, match="it has no answers yet"):
     answers_lib.read(study)
   answers_lib.Answers(study.folder).add(Answer("S1", TOTAL, "left"))
+  with pytest.raises(UserError, match="another study"):
+    answers_lib.read(study)
+  for name in os.listdir(study.folder):
+    if name.startswith(answers_lib.FILE):
+      os.remove(os.path.join(study.folder, name))
+  answers_lib.Answers(study.folder, "anotherstudy").add(Answer("S1", 0, "left"))
   with pytest.raises(UserError, match="another study"):
     answers_lib.read(study)
   for name in os.listdir(study.folder):

@@ -149,6 +149,8 @@ class AbstractDiscriminator(_Module):
   # Whether this very class scores every image by itself, but for D.batch_norm_fn. True is
   # faster; a network that says nothing is taken not to.
   scores_images_apart = False
+  # Whether the condition enters before the features that a call returns.
+  features_depend_on_y = False
 
   def __init_subclass__(cls, **kwargs: Any):
     super().__init_subclass__(**kwargs)
@@ -235,14 +237,17 @@ class AbstractDiscriminator(_Module):
       [batch, 1], with the weights that the network has.
 
     Raises:
-      UserError: this network does not project its features on a condition, or has
-        norms.
+      UserError: this network does not project its features on a condition, has
+        norms, or has features that depend on the condition.
     """
-    if not self._projects or self._batch_norm_fn is not None:
+    if (
+      not self._projects or self._batch_norm_fn is not None or self.features_depend_on_y
+    ):
       raise UserError(
         "to score an image with another's condition the discriminator must project its "
-        "features on the condition, and have no norms that may depend on it; bind "
-        "D.project_y = True and no D.batch_norm_fn"
+        "features on the condition, and neither they nor its norms may depend on it; "
+        "bind D.project_y = True and no D.batch_norm_fn, and another architecture than "
+        "Dosovitskiy & Brox's"
       )
     difference, _ = spatial_conditioning.split(other_y - y)
     with tf.variable_scope(self.name, reuse=True):

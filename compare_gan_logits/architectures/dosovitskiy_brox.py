@@ -101,6 +101,7 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
   """
 
   scores_images_apart = True
+  features_depend_on_y = True
 
   def __init__(self, ch: int = 32, **kwargs):
     super().__init__(**kwargs)

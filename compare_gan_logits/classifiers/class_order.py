@@ -46,6 +46,8 @@ def places(
   """
   found = {_key(name): i for i, name in reversed(list(enumerate(class_names or ())))}
   wanted = [_key(name) for name in dataset.class_names]
+  if not wanted:
+    raise UserError(f"{dataset.name} has no classes, so no logit belongs to one")
   known = [name in found for name in wanted]
   if all(known) and len(set(wanted)) == len(wanted):
     return Places(np.array([found[name] for name in wanted]), "names")

@@ -176,9 +176,13 @@ def _three_outputs(library, model):
   features, logits = head.input, model.outputs[0]
   if isinstance(last, library.layers.Softmax):
     logits = last.input
-  elif getattr(last, "activation", None) is library.activations.softmax:
+  to_probabilities = library.layers.Softmax()
+  activation = getattr(last, "activation", None)
+  if activation in (library.activations.softmax, library.activations.sigmoid):
     last.activation = library.activations.linear
-  outputs = features, logits, library.layers.Softmax()(logits)
+    if activation is library.activations.sigmoid:
+      to_probabilities = library.layers.Activation("sigmoid")
+  outputs = features, logits, to_probabilities(logits)
   return library.Model(model.inputs, dict(zip(_OUTPUTS, outputs)))
 
 
@@ -189,7 +193,7 @@ def _signature(model):
 
 
 def _save_keras(model, folder):
-  """Writes a Keras classifier as a SavedModel whose "logits" precede the softmax."""
+  """Writes a Keras classifier as a SavedModel; "logits" precede softmax or sigmoid."""
   module = _three_outputs(keras, model)
 
   @tensorflow.function(input_signature=[_signature(model)])

@@ -8,11 +8,9 @@ code, and is loaded only where classifier.trusted_pickle holds its digest.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import os
 import pickle
 import threading
@@ -84,7 +82,7 @@ def load(handle: str, weights: str | None, trusted_pickle: str | None) -> TorchM
       network, facts, own = _from_function(torch, handle)
     else:
       network, facts = _from_library(handle, weights == "imagenet")
-      own = None
+      own = ""
   if from_file:
     _fill(torch, network, weights, trusted_pickle)
   return TorchModel(network, facts, own)
@@ -97,13 +95,13 @@ class TorchModel(Model):
     self,
     network: Any,
     facts: Mapping[str, Any] | None = None,
-    own_code: str | None = None,
+    own_code: str = "",
     shape: Shape | None = None,
   ) -> None:
     """Args:
     network: torch.nn.Module.
     facts: as Model.facts has them.
-    own_code: name of the Python module whose classes' code counts in the digest.
+    own_code: the text of the user's Python file, which counts in the digest.
     shape: (b, c, h, w) of its input where that is known.
     """
     torch = _torch()
@@ -211,18 +209,27 @@ class TorchModel(Model):
     return (next(iter(ran)) if wanted.resize != "none" else None), (None, *shape[1:])
 
   def _digest(self):
-    """SHA-256 of the weights, of the structure, and of what the user's code computes."""
+    """SHA-256 of the structure, of all tensors that modules hold, and of the user's file.
+
+    What that file imports from other files of the user is not among it.
+    """
     total = hashlib.sha256(repr(self._network).encode())
-    for name, value in sorted(self._network.state_dict().items()):
+    for name, value in sorted(_tensors(self._network).items()):
       array = value.detach().cpu().contiguous()
       total.update(f"{name} {array.dtype} {list(array.shape)}".encode())
       total.update(array.reshape(-1).view(_torch().uint8).numpy().tobytes())
-    classes = {type(module) for module in self._network.modules()}
-    for kind in sorted(classes, key=lambda kind: kind.__qualname__):
-      if self._own_code is not None and kind.__module__ == self._own_code:
-        with contextlib.suppress(OSError, TypeError):
-          total.update(inspect.getsource(kind.forward).encode())
+    total.update(self._own_code.encode())
     return total.hexdigest()
+
+
+def _tensors(network):
+  """{name: tensor} of parameters, of buffers, and of tensors that are plain attributes."""
+  found = dict(network.state_dict())
+  for place, module in network.named_modules():
+    for name, value in [*module.named_buffers(recurse=False), *vars(module).items()]:
+      if isinstance(value, _torch().Tensor):
+        found.setdefault(f"{place}.{name}" if place else name, value)
+  return found
 
 
 def _in_batches(gradient, size):
@@ -316,7 +323,7 @@ def _torch():
 
 
 def _from_function(torch, handle):
-  """(network, facts, Python module) of 'torch:module:function'."""
+  """(network, facts, text of the user's file) of 'torch:module:function'."""
   place, _, name = handle[len(FUNCTION) :].rpartition(":")
   if not place or not name:
     raise UserError(
@@ -336,7 +343,15 @@ def _from_function(torch, handle):
     raise UserError(
       f"{handle}: {name}() returned a {type(network).__name__}, not a torch.nn.Module"
     )
-  return network, {"name": name}, module.__name__
+  return network, {"name": name}, _text_of(module)
+
+
+def _text_of(module):
+  """A Python module's text; "" where it has none."""
+  try:
+    return files.read_text(module.__file__ or "")
+  except (AttributeError, OSError, UnicodeDecodeError):
+    return ""
 
 
 def _module_in(file):

@@ -136,7 +136,8 @@ def recognise(listing: Listing, labels: str | None = None) -> Layout:
 def natural(name: str) -> tuple:
   """A key by which 2 comes before 10."""
   parts = re.split(r"(\d+)", name)
-  return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
+  key = tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
+  return key, name  # 1, 01 and 001 are not equal
 
 
 def _nothing(listing):
@@ -403,19 +404,24 @@ def _read_csv(text, folder):
 
 def _webdataset(pictures, listing):
   """Members with a picture's name and the ending .cls, or .json with a class."""
-  tables = {os.path.splitext(f.name)[0]: f for f in listing.tables}
+  tables = {os.path.splitext(f.name): f for f in listing.tables}
   table = {}
   for picture in pictures:
-    stem = os.path.splitext(picture.file.name)[0]
-    found = tables.get(stem) or tables.get(stem.rsplit(".", 1)[0])
-    if found is None or picture.file.offset is None:
+    if picture.file.offset is None:
       continue
-    text = _text(found).strip()
-    if found.name.endswith(".json"):
-      text = _json_label(text)
-    if text and not found.name.endswith(".txt"):
-      table[picture.file.name] = composed(text)
+    stem = os.path.splitext(picture.file.name)[0]
+    for place in (stem, stem.rsplit(".", 1)[0]):
+      texts = [tables[place, e] for e in (".cls", ".json") if (place, e) in tables]
+      labels = [_member_label(text) for text in texts]
+      if any(labels):
+        table[picture.file.name] = composed(next(filter(None, labels)))
+        break
   return table
+
+
+def _member_label(file):
+  text = _text(file).strip()
+  return _json_label(text) if file.name.endswith(".json") else text
 
 
 def _json_label(text):

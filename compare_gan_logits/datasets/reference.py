@@ -8,12 +8,14 @@ was.
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any
 
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import files
 from compare_gan_logits.datasets import flag_definitions
 from compare_gan_logits.datasets import made_up
 from compare_gan_logits.datasets import transforms
@@ -25,6 +27,7 @@ from compare_gan_logits.errors import UserError
 
 _SHUFFLE_BUFFER = 16384  # encoded images; about 2 GB for ImageNet
 _INTERLEAVED_FILES = 16
+_SAMPLED = 256  # elements that tell one set of a subclass from another
 
 
 @gin.configurable("replace_labels", denylist=["dataset", "split", "label_spec"])
@@ -269,12 +272,20 @@ class ImageDatasetV2(ImageDataset):
     return _damaged_record_file(self._builder) if self._by_record else None
 
   def fingerprint(self, split):
-    parts = [self._tfds_name, self._split_name(split)]
-    if self._by_record:
-      info = self._info(self._split_name(split))
-      parts = [self._builder.info.full_name, split, repr(_records_of(info))]
-    elif self._fake:
-      parts.append(f"noise {self._seed}")
+    name = self._split_name(split)
+    if self._fake:
+      parts = [self._tfds_name, name, f"noise {self._seed}"]
+    elif self._overrides("_load_dataset"):
+      # Images that a subclass makes by itself: their number, and the first ones.
+      first = _first(functools.partial(self._load_dataset, name), _SAMPLED)
+      parts = [self._tfds_name, name, str(self._num_images(split)), first]
+    else:
+      records = repr(_records_of(self._info(name)))
+      parts = [self._builder.info.full_name, split, records]
+      if self._relabelled:
+        pattern = gin.query_parameter("replace_labels.file_pattern")
+        paths = sorted(tf.io.gfile.glob(pattern.format(split=name)))
+        parts += [files.digest(path) for path in paths]
     transform = sorted(self.describe_transform(check_split(split)).items())
     return digest(*(part.encode() for part in [*parts, repr(transform)]))
 
@@ -623,6 +634,19 @@ def _count(make_dataset):
     ones = make_dataset().map(lambda *element: 1).batch(1024)
     following = tf.data.make_one_shot_iterator(ones).get_next()
     return sum(len(batch) for batch in _drawn(session, following))
+
+
+def _first(make_dataset, number):
+  """SHA-256 (hex) of the first elements of a dataset."""
+  total = hashlib.sha256()
+  with tf.Graph().as_default(), tf.Session() as session:
+    elements = make_dataset().take(number)
+    following = tf.data.make_one_shot_iterator(elements).get_next()
+    for element in _drawn(session, following):
+      for value in tf.nest.flatten(element):
+        total.update(repr(value.shape).encode() if hasattr(value, "shape") else b"")
+        total.update(value if isinstance(value, bytes) else np.asarray(value).tobytes())
+  return total.hexdigest()
 
 
 def _damaged_record_file(builder):

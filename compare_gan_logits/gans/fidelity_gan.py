@@ -20,7 +20,7 @@ from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
 
 
-@gin.configurable(denylist=["dataset", "parameters", "model_dir"])
+@gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
 class FidelityGAN(modular_gan.ModularGAN):
   """ModularGAN with losses beside the adversarial one; with all off it is ModularGAN.
 
@@ -29,10 +29,12 @@ class FidelityGAN(modular_gan.ModularGAN):
       an image and its reconstruction (fidelity_lib.pixel_distance).
     feature_weight: weight, in the generator's loss, of the L1 distance of the
       discriminator's own features of the two (fidelity_lib.feature_distance).
-    mismatch_weight: weight, in the discriminator's loss, of what a generated image
-      adds to it, for real images with other images' logits (Reed et al. 2016).
+    mismatch_weight: weight, in the discriminator's loss, of loss.fn's term of generated
+      images, for real images with other images' logits (Reed et al. 2016). Of
+      @least_squares, whose d_loss has half of that term, the weight counts twice.
     augment_fn: @augment, or any function of (images, seed): what the discriminator sees
-      (Zhao et al. 2020); None for the images as they are.
+      (Zhao et al. 2020), drawn alike for an image and its reconstruction; None for the
+      images as they are.
     schedule_fn: @linear_decay, @cosine_decay or any function of the share of the
       training that is done: what both learning rates are multiplied by; None for 1.
     one_batch: update both networks on the same images and reconstructions, which saves
@@ -88,6 +90,15 @@ class FidelityGAN(modular_gan.ModularGAN):
         "FidelityGAN compares images with the reconstructions of their logits; bind "
         "classifier.handle"
       )
+    if not self.g_use_ema and (more_ema_decays or exported_decay is not None):
+      raise UserError(
+        "FidelityGAN.more_ema_decays and exported_decay need ModularGAN.g_use_ema = True"
+      )
+    if one_batch and self._micro_batches > 1:
+      raise UserError(
+        "FidelityGAN.one_batch saves nothing with ModularGAN.micro_batches, whose parts "
+        "are generated anew for each update; bind one of the two"
+      )
     if one_batch and self._disc_iters != 1:
       raise UserError(
         f"FidelityGAN.one_batch needs options.disc_iters = 1, not {self._disc_iters}"
@@ -124,11 +135,9 @@ class FidelityGAN(modular_gan.ModularGAN):
   def _discriminate_both(self, real, fake, y_real, y_fake, is_training):
     """As ModularGAN's, of what is seen of the images; keeps the features."""
     if self._augment_fn is not None:
-      step = tf.train.get_or_create_global_step()
-      both = self._augment_fn(
-        tf.concat([real, fake], 0), tpu_random.step_seed(0, "augment", step)
-      )
-      real, fake = tf.split(both, 2)
+      # The same for an image and its reconstruction, whose features are compared.
+      seed = _augmentation_seed()
+      real, fake = (self._augment_fn(images, seed) for images in (real, fake))
     outputs = super()._discriminate_both(real, fake, y_real, y_fake, is_training)
     self._features = [output[2] for output in outputs]
     return outputs
@@ -161,9 +170,24 @@ class FidelityGAN(modular_gan.ModularGAN):
 
   def _mismatch_loss(self, labels):
     """What fakes cost the discriminator, of real images with other images' logits."""
+    if labels.shape[0] == 1:
+      raise UserError(
+        "FidelityGAN.mismatch_weight needs at least two images in a batch (and in a "
+        "micro-batch); raise options.batch_size"
+      )
     change = self.discriminator.score_change(
       self._features[0], labels, fidelity_lib.mismatched(labels)
     )
     scores = self._scores["d_real_logits"] + change
     wrong = {"d_fake": tf.sigmoid(scores), "d_fake_logits": scores}
     return loss_lib.get_losses(**{**self._scores, **wrong})[2]
+
+
+def _augmentation_seed():
+  """int32 [2], of the run's seed, of the update that is built, and of the step."""
+  graph = tf.get_default_graph()
+  return tpu_random.step_seed(
+    graph.seed or 0,
+    f"augment {graph.get_name_scope()}",
+    tf.train.get_or_create_global_step(),
+  )

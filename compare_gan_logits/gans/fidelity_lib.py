@@ -13,6 +13,8 @@ from collections.abc import Callable
 import gin
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.errors import UserError
+
 
 @gin.configurable(allowlist=[])
 def relativistic_hinge(d_real_logits: tf.Tensor, d_fake_logits: tf.Tensor, **_):
@@ -110,6 +112,8 @@ def linear_decay(progress: tf.Tensor, start: float = 0.5) -> tf.Tensor:
     progress: scalar tensor, share of the training steps that are done.
     start: where the decay begins, in [0, 1).
   """
+  if not 0.0 <= start < 1.0:
+    raise UserError(f"linear_decay.start is {start}; it must be at least 0 and below 1")
   return tf.clip_by_value((1.0 - progress) / (1.0 - start), 0.0, 1.0)
 
 

@@ -42,6 +42,8 @@ def compute_fractal_dimension(
   centres = images[np.random.randint(len(images), size=num_fd_seeds)]
   distances = distance.cdist(centres, images)
   log_distances = np.sort(np.log(distances[distances > 0]))
+  if not len(log_distances):
+    return 0.0  # all images are equal: a point
   log_radii = np.linspace(log_distances[0], log_distances[-1], n_bins)
   within = np.searchsorted(log_distances, log_radii, side="left")
   log_counts = np.log(within / num_fd_seeds + 1)  # an image is within any r of itself

@@ -169,7 +169,7 @@ def _curves(found):
   return (
     common.Curves(
       "error_over_kept",
-      "Pixel error of decoders of the largest logits; the last point has all ten.",
+      "Pixel error of decoders of the largest logits; the last point has all of them.",
       np.array([*_KEPT, 10]),
       {way: part_lib.series(listed, way, "curve") for way in listed},
       "logits kept",

@@ -58,7 +58,9 @@ class Decoder:
   ) -> None:
     self._shape = pictures.shape[1:]
     self._mean = vectors.mean(axis=0)
-    self._scale = 1.0 / np.maximum(vectors.std(axis=0), 1e-6)
+    deviation = vectors.std(axis=0)
+    # A unit that is constant in training says nothing; a test image shall not blow it up.
+    self._scale = np.where(deviation > 1e-6, 1.0 / np.maximum(deviation, 1e-6), 0.0)
     with tf.Graph().as_default():
       tf.set_random_seed(seed)
       self._vectors = tf.placeholder(tf.float32, [None, vectors.shape[1]])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import configuration
 from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import module_format
@@ -52,6 +53,11 @@ class Workshop:
     return datasets.get_dataset(self._name(examples), seed=_ORDER + seed)
 
   def _name(self, examples):
+    if examples is not None and self.settings.dataset != "embedded":
+      raise UserError(
+        "questions.few_examples takes the first images of 'embedded' alone; leave the "
+        f"questions that need them out (--only) with {self.settings.dataset}"
+      )
     return self.settings.dataset + ("" if examples is None else f":{examples}")
 
   @functools.cached_property
@@ -134,6 +140,7 @@ class Workshop:
     settings = self.settings
     return self._trained(
       name,
+      classifier,
       seed,
       settings.inverter_config,
       settings.inverter_steps,
@@ -146,6 +153,7 @@ class Workshop:
     handle = repr(os.path.abspath(classifier))
     return self._trained(
       "dosovitskiy_brox",
+      classifier,
       seed,
       self.settings.baseline_config,
       self.settings.baseline_steps,
@@ -153,13 +161,15 @@ class Workshop:
       [f"classifier.handle = {handle}", f"comparator.handle = {handle}"],
     )
 
-  def _trained(self, name, seed, config, steps, examples, bindings):
+  def _trained(self, name, classifier, seed, config, steps, examples, bindings):
     """The module of a training by the command `train`."""
     folder = os.path.join(self.folder, "inverters", f"{name}_{seed}")
     self._check(
       folder,
       {
         "config": config,
+        "config_digest": files.digest(configuration.find(config)),
+        "classifier": files.digests(classifier),
         "steps": steps,
         "examples": examples,
         "dataset": self.settings.dataset,

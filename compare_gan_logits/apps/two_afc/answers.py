@@ -57,30 +57,44 @@ def read(study: Study) -> list[Answer]:
       f"{study.folder} holds no {FILE}: it has no answers yet; collect some with "
       "compare-gan-logits two-afc serve"
     )
-  answers = Answers(study.folder).all()
+  answers = Answers(study.folder, study.id).all()
   if not all(
     isinstance(answer.trial, int) and 0 <= answer.trial < len(study.trials)
     for answer in answers
   ):
-    raise UserError(
-      f"{FILE} in {study.folder} belongs to another study; put this study's file there"
-    )
+    raise _of_another_study(study.folder)
   return answers
+
+
+def _of_another_study(folder):
+  return UserError(
+    f"{FILE} in {folder} belongs to another study; put this study's file there"
+  )
 
 
 class Answers:
   """The answers to one study; safe to use from several threads and processes."""
 
-  def __init__(self, folder: str) -> None:
+  def __init__(self, folder: str, study_id: str | None = None) -> None:
     """Opens the file in a study's folder, made if need be.
 
+    Args:
+      folder: of the study.
+      study_id: of the study, which the file keeps from its first use on.
+
     Raises:
-      UserError: the file is none of SQLite's, or cannot be written.
+      UserError: the file is none of SQLite's, cannot be written, or is another study's.
     """
     self._path = os.path.join(folder, FILE)
     with self._connect() as connection:
       connection.execute("PRAGMA journal_mode = WAL")
       connection.execute(_SCHEMA)
+      connection.execute("CREATE TABLE IF NOT EXISTS study (id TEXT NOT NULL)")
+      kept = connection.execute("SELECT id FROM study").fetchone()
+      if kept is None and study_id is not None:
+        connection.execute("INSERT INTO study VALUES (?)", (study_id,))
+    if kept is not None and study_id not in (None, kept[0]):
+      raise _of_another_study(folder)
 
   def add(self, answer: Answer) -> bool:
     """Keeps an Answer unless the subject has answered that trial already.

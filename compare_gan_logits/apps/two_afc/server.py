@@ -7,7 +7,7 @@ server loses nothing.
 
 from __future__ import annotations
 
-import itertools
+import io
 import os
 import re
 import secrets
@@ -49,7 +49,7 @@ def create_app(
   app.config["MAX_CONTENT_LENGTH"] = _MAX_BYTES
   # Without a referrer browsers would hide the Origin of forms.
   web.secure(app, host, outer_url, form_action="'self'", referrer="same-origin")
-  answers = answers_lib.Answers(study.folder)
+  answers = answers_lib.Answers(study.folder, study.id)
   zoom = max(1, _DEFAULT_SIDE // study.image_size)
   common = {
     "size": study.image_size,
@@ -117,7 +117,7 @@ def create_app(
       or side not in (*_SIDES, "original")
     ):
       flask.abort(404)
-    return _send(study.picture_path(number, side), max_age=3600)
+    return _picture(study.picture_path(number, side))
 
   @app.get("/<any('style.css', 'page.js'):name>")
   def asset(name):
@@ -155,12 +155,19 @@ def _checked(code):
 
 
 def _new_code(answers):
-  """A code that is not in use."""
-  # Four digits, and more where many are taken.
-  codes = (
-    f"S-{secrets.randbelow(9000 * 2**attempt) + 1000}" for attempt in itertools.count()
-  )
+  """A code that is not in use, and that nobody guesses."""
+  codes = iter(lambda: f"S-{secrets.token_hex(4).upper()}", None)
   return next(code for code in codes if not answers.answered(code))
+
+
+def _picture(path):
+  """The bytes alone: a file's name, which a header would hold, names the model."""
+  try:
+    with open(path, "rb") as f:
+      data = io.BytesIO(f.read())
+  except OSError:
+    flask.abort(404)
+  return flask.send_file(data, mimetype="image/png", max_age=3600)
 
 
 def _send(path, max_age):

@@ -130,10 +130,10 @@ def draw(ids: Any, catch: int, seed: int) -> list[Trial]:
   """Draws trials with each model on the left equally often (give or take one).
 
   Args:
-    ids: of the originals, one per trial; the last `catch` are for catch trials,
-      which show the original itself beside a picture of model A and B in turn.
-    catch: number of catch trials.
-    seed: of the sides.
+    ids: of the originals, one per trial.
+    catch: number of catch trials, which show the original itself beside a picture of
+      model A and B in turn. Their places are drawn: addresses show the numbers.
+    seed: of the sides and the places.
 
   Returns:
     list of Trial.
@@ -142,9 +142,10 @@ def draw(ids: Any, catch: int, seed: int) -> list[Trial]:
   pairs = [("a", "b")] * (len(ids) - catch)
   pairs += [("original", "ab"[i % 2]) for i in range(catch)]
   swap = np.concatenate([_half(len(ids) - catch, rng), _half(catch, rng)])
+  sides = [pair[::-1] if swapped else pair for pair, swapped in zip(pairs, swap)]
   return [
-    Trial(number, int(image), *(pair[::-1] if swapped else pair))
-    for number, (image, pair, swapped) in enumerate(zip(ids, pairs, swap))
+    Trial(number, int(image), *sides[place])
+    for number, (image, place) in enumerate(zip(ids, rng.permutation(len(sides))))
   ]
 
 
@@ -180,7 +181,7 @@ def prepare(
 
   Args:
     inverters: {label: inversion.Inverter} of the two models, A first.
-    images: [n, h, w, c], one original per trial, catch trials last.
+    images: [n, h, w, c], one original per trial.
     ids: int [n], of the originals in their set.
     dataset: name of the set.
     folder: to write; must not exist or be empty.
