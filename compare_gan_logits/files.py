@@ -179,20 +179,23 @@ def check_new(path: str) -> None:
     UserError: it is, or does.
   """
   with _named(path):
-    if not is_remote(path) and os.path.exists(path) and not os.path.isdir(path):
-      raise UserError(f"{path} is a file; name a folder")
-    look = _gfile() if is_remote(path) else os
-    if (look.isdir if is_remote(path) else os.path.isdir)(path) and look.listdir(path):
-      raise UserError(f"{path} is not empty; name another folder or remove it")
+    if is_remote(path):
+      taken = _gfile().isdir(path) and _gfile().listdir(path)
+    else:
+      if os.path.exists(path) and not os.path.isdir(path):
+        raise UserError(f"{path} is a file; name a folder")
+      taken = os.path.isdir(path) and os.listdir(path)
+  if taken:
+    raise UserError(f"{path} is not empty; name another folder or remove it")
 
 
 def _copy_folder(folder, path, overwrite, voucher):
   """Makes a remote folder what a local one is, its voucher last."""
   gfile = _gfile()
+  if not overwrite:
+    check_new(path)
   with _named(path):
     if gfile.isdir(path) and gfile.listdir(path):
-      if not overwrite:
-        raise UserError(f"{path} is not empty; name another folder or remove it")
       if voucher and gfile.exists(os.path.join(path, voucher)):
         gfile.remove(os.path.join(path, voucher))
       gfile.rmtree(path)
