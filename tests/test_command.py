@@ -56,7 +56,7 @@ def test_a_signal_ends_a_training_with_a_sentence_and_it_goes_on(
   done = started.wait(60)
   assert done.returncode == code, done
   last = done.stderr.strip().splitlines()[-1]
-  assert last.startswith(word) and "the same command continues" in last
+  assert last.startswith(word) and "give the same command again" in last
   assert "Traceback" not in done.stderr
   assert not [name for name in os.listdir(run) if name.startswith((".part-", "temp"))]
 
