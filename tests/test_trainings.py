@@ -1,4 +1,4 @@
-"""Several reports as one: intervals over trainings, and what hides behind them."""
+"""Several reports as one: intervals over trainings, and what images alone would decide."""
 
 import os
 
