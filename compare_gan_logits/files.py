@@ -35,8 +35,8 @@ except ImportError:  # not a Unix: folders go unlocked
   fcntl = None
 
 
-# What atomic_path and atomic_dir write to.
-_TEMPORARY = re.compile(r"[\\/]\.(part-|[a-z0-9_]{8}-)")
+_FOLDER = r"\.[a-z0-9_]{8}-"  # how the names begin of what atomic_dir makes
+_TEMPORARY = re.compile(rf"[\\/](\.part-|{_FOLDER})")  # and atomic_path
 
 
 def is_remote(path: str) -> bool:
@@ -219,7 +219,7 @@ def _put_in_place(temporary, path):
 def _clear(path):
   """Removes what killed processes left beside `path`; puts an old folder back."""
   parent, base = os.path.split(path)
-  pattern = re.compile(rf"\.[a-z0-9_]{{8}}-{re.escape(base)}(-old)?")
+  pattern = re.compile(rf"{_FOLDER}{re.escape(base)}(-old)?")
   for name in os.listdir(parent):
     left = os.path.join(parent, name)
     if not pattern.fullmatch(name) or not os.path.isdir(left):
@@ -325,7 +325,7 @@ def _named(path):
   except BrokenPipeError:  # of what is printed meanwhile
     raise
   except OSError as error:
-    if _TEMPORARY.search(os.fsdecode(error.filename or "")):
+    if _TEMPORARY.search(str(error.filename or "")):
       error.filename = path  # A user knows what was to be written.
     raise UserError(explain_os_error(error, path)) from error
   except Exception as error:

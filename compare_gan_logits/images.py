@@ -66,9 +66,9 @@ def read_image(
 
   Orientation tags are honoured, transparency is put on white, of an animation the
   first frame is taken. Values of 16 and 32 bits are scaled by the range that the file
-  declares, fractions are taken to lie in
-  [0, 1], or in [0, 255] where one exceeds 2. A JPEG of more than twice the size
-  that is wanted is decoded at a half, a quarter or an eighth.
+  declares, fractions are taken to lie in [0, 1], or in [0, 255] where one exceeds 2. A
+  JPEG of more than twice the size that is wanted is decoded at a half, a quarter or an
+  eighth.
 
   Args:
     source: path, or the encoded bytes.
@@ -134,7 +134,7 @@ def read_header(source: str | bytes, name: str | None = None) -> Header:
   name = name or str(source)
   image = _explained(lambda: _open(_encoded(source, name), name), name)
   width, height = image.size
-  if image.format != "TIFF" and _orientation(image) >= 5:
+  if _orientation(image) >= 5:
     width, height = height, width
   return Header(image.format or "", image.mode, width, height)
 
@@ -343,7 +343,7 @@ def _decoded(data, size, name):
   """The picture, loaded and upright."""
   image = _open(data, name)
   _draft(image, size)
-  orientation = _orientation(image)
+  turn = _TURNS.get(_orientation(image))
   try:
     image.load()
   except OSError as error:
@@ -352,7 +352,6 @@ def _decoded(data, size, name):
     image = _without_its_end(data, size, name)
     if image is None:
       raise
-  turn = _TURNS.get(1 if image.format == "TIFF" else orientation)  # Pillow turns TIFFs
   return image if turn is None else image.transpose(turn)
 
 
@@ -394,6 +393,9 @@ def _without_its_end(data, size, name):
 
 
 def _orientation(image):
+  """The turn that an image still needs, as EXIF numbers it."""
+  if image.format == "TIFF":
+    return 1  # Pillow turns it while it loads, and says its upright size before.
   try:
     return image.getexif().get(0x0112, 1)
   except Exception:  # of any kind: what is no EXIF says nothing of the orientation

@@ -528,9 +528,10 @@ def find_tpu(tpu: str | None, zone: str | None, project: str | None) -> Any:
     )
     master = cluster.master()
   except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+    which = repr(tpu) if tpu else "is named"
     raise UserError(
-      f"no TPU {repr(tpu) if tpu else 'is named'} ({str(error).splitlines()[0]}); name one with "
-      "--tpu, or leave out --use_tpu"
+      f"no TPU {which} ({str(error).splitlines()[0]}); name one with --tpu, or leave out "
+      "--use_tpu"
     ) from error
   if master.startswith("grpc://"):
     host, port = master[len("grpc://") :].rsplit(":", 1)

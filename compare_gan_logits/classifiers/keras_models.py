@@ -176,13 +176,10 @@ def _three_outputs(library, model):
   features, logits = head.input, model.outputs[0]
   if isinstance(last, library.layers.Softmax):
     logits = last.input
-  to_probabilities = library.layers.Softmax()
-  activation = getattr(last, "activation", None)
+  normalise, activation = library.activations.softmax, getattr(last, "activation", None)
   if activation in (library.activations.softmax, library.activations.sigmoid):
-    last.activation = library.activations.linear
-    if activation is library.activations.sigmoid:
-      to_probabilities = library.layers.Activation("sigmoid")
-  outputs = features, logits, to_probabilities(logits)
+    normalise, last.activation = activation, library.activations.linear
+  outputs = features, logits, library.layers.Activation(normalise)(logits)
   return library.Model(model.inputs, dict(zip(_OUTPUTS, outputs)))
 
 

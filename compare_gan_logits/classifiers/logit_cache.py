@@ -295,12 +295,8 @@ def _given(logits, manifest, missing):
   per_shard = _per_shard(shape[0], manifest["shards"])
   for shard in missing:
     ids = np.arange(shard * per_shard, min((shard + 1) * per_shard, shape[0]))
-    records = np.empty(len(ids), _dtype(manifest["dtype"], shape[1]))
-    records["id"], records["label"] = ids, -1
-    with np.errstate(over="ignore"):  # checked below
-      records["logits"] = logits[ids]
-    _check_finite(records)
-    yield shard, records
+    dtype = _dtype(manifest["dtype"], shape[1])
+    yield shard, _records(dtype, ids, -1, logits[ids])
 
 
 def _computed(classifier, dataset, split, manifest, missing, batch_size):
@@ -328,32 +324,32 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
     for shard in missing:
       size = min(per_shard, total - shard * per_shard)
       while len(buffer) < size:
-        columns = session.run(fetches)
-        batch = np.empty(len(columns[0]), dtype)
-        batch["id"], batch["label"] = columns[:2]
-        with np.errstate(over="ignore"):  # checked below
-          batch["logits"] = columns[2]
+        batch = _records(dtype, *session.run(fetches))
         buffer = np.concatenate([buffer, batch])
-      _check_finite(buffer[:size])
       yield shard, buffer[:size]
       buffer = buffer[size:]
 
 
-def _check_finite(records):
-  if not np.isfinite(records["logits"]).all():
-    half = ", or exceed 65504, which --half cannot hold" if _is_half(records) else ""
+def _records(dtype, ids, labels, logits):
+  """Rows of a shard.
+
+  Raises:
+    UserError: logits are not finite, or exceed what the type holds.
+  """
+  records = np.empty(len(ids), dtype)
+  records["id"], records["label"] = ids, labels
+  with np.errstate(over="ignore"):  # told below
+    records["logits"] = logits
+  if np.isfinite(records["logits"]).all():
+    return records
+  if np.isfinite(logits).all():
     raise UserError(
-      f"some logits are infinite or no numbers{half}; "
-      + (
-        "leave out --half, and name another folder"
-        if half
-        else "check the classifier and its preprocessing"
-      )
+      "some logits exceed 65504, which --half cannot hold; leave out --half, and name "
+      "another folder"
     )
-
-
-def _is_half(records):
-  return records["logits"].dtype == np.float16
+  raise UserError(
+    "some logits are infinite or no numbers; check the classifier and its preprocessing"
+  )
 
 
 def _dtype(logits, num_logits):

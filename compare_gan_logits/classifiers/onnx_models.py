@@ -21,7 +21,6 @@ from compare_gan_logits.errors import UserError
 
 
 EXTENSION = ".onnx"
-# torch.onnx.export puts large weights beside the model, under this added extension.
 _TYPES = {
   "tensor(float)": np.float32,
   "tensor(float16)": np.float16,
@@ -147,10 +146,10 @@ def _filled(value, dtype, shape, count):
 
 def _digest(file):
   """SHA-256 of the model and of the files of weights beside it that it names."""
-  parts = [files.digest(file)]
   folder = os.path.dirname(os.path.abspath(file))
   with open(file, "rb") as f:
     model = f.read()
+  parts = [hashlib.sha256(model).hexdigest()]
   parts += [
     files.digest(os.path.join(folder, name))
     for name in sorted(os.listdir(folder))

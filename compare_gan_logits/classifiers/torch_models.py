@@ -209,9 +209,9 @@ class TorchModel(Model):
     return (next(iter(ran)) if wanted.resize != "none" else None), (None, *shape[1:])
 
   def _digest(self):
-    """SHA-256 of the structure, of all tensors that modules hold, and of the user's file.
+    """SHA-256 of the structure, of the tensors of all modules, and of the user's file.
 
-    What that file imports from other files of the user is not among it.
+    Tensors in lists, and other files of the user that this one imports, do not count.
     """
     total = hashlib.sha256(repr(self._network).encode())
     for name, value in sorted(_tensors(self._network).items()):

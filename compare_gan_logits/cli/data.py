@@ -35,6 +35,7 @@ def main(argv):
   if len(argv) != 2:
     raise errors.UserError("name one folder, such as: compare-gan-logits data photos/")
   from compare_gan_logits import figures
+  from compare_gan_logits import files
   from compare_gan_logits.datasets import folders
 
   ending = os.path.splitext(FLAGS.output)[1].lower()
@@ -43,10 +44,13 @@ def main(argv):
       f"--output {FLAGS.output} is no .png or .jpg; name a picture, such as data.png"
     )
 
-  root, _, size = argv[1].rpartition("@") if _has_size(argv[1]) else (argv[1], "", "")
-  _check_folder(os.path.expanduser(root))
-  # As gin knows it from any working folder.
-  name = f"{os.path.abspath(os.path.expanduser(root))}@{size or FLAGS.size}"
+  if not 0 <= FLAGS.unreadable_share <= 1:  # NaN passes the bounds of the flag
+    raise errors.UserError("--unreadable_share is a fraction from 0 to 1")
+  root, size = folders.parse_name(
+    argv[1] if _has_size(argv[1]) else f"{argv[1]}@{FLAGS.size}"
+  )
+  folders.check_folder(root)
+  name = f"{files.absolute(root)}@{size}"  # as gin takes it in any working folder
   dataset = folders.folder(
     name,
     seed=547,
@@ -67,14 +71,6 @@ def main(argv):
   shown = images[: rows * columns].reshape(rows, columns, *images.shape[1:])
   figures.save_image(figures.tiles(shown) / 255.0, FLAGS.output)
   print(f"{rows * columns} pictures of {split}, at random: {FLAGS.output}")
-
-
-def _check_folder(root):
-  if not os.path.isdir(root):
-    kind = "is a file" if os.path.exists(root) else "does not exist"
-    raise errors.UserError(f"{root} {kind}; name a folder of pictures")
-  if not 0 <= FLAGS.unreadable_share <= 1:  # NaN passes the bounds of the flag
-    raise errors.UserError("--unreadable_share is a fraction from 0 to 1")
 
 
 def _has_size(name):

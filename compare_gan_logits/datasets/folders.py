@@ -119,12 +119,7 @@ def folder(
     UserError: no pictures are found, too many cannot be read, or classes are unclear.
   """
   root, resolution = parse_name(name)
-  if not os.path.isdir(root):
-    what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
-    raise UserError(
-      f"dataset.name {name!r}: {root} {what}; name a folder of pictures and the size to "
-      "train at, such as '/data/photos@64'"
-    )
+  check_folder(root, f"dataset.name {name!r}: ")
   listing = listing_lib.scan(root)
   layout = layouts.recognise(listing, labels)
   examinations = {
@@ -162,6 +157,17 @@ def folder(
   )
   found.notes = [*layout.notes, *notes, *_left_out_notes(listing)]
   return found
+
+
+def check_folder(root: str, written: str = "") -> None:
+  """Refuses what is no folder; `written` begins the sentence.
+
+  Raises:
+    UserError: it is a file, or does not exist.
+  """
+  if not os.path.isdir(root):
+    what = "is a file" if os.path.exists(root) else "does not exist"
+    raise UserError(f"{written}{root} {what}; name a folder of pictures")
 
 
 def parse_name(name: str) -> tuple[str, int]:

@@ -52,11 +52,7 @@ def replace_labels(
   """
   if file_pattern is None:
     return dataset
-  paths = sorted(tf.io.gfile.glob(file_pattern.format(split=split)))
-  if not paths:
-    raise UserError(
-      f"replace_labels.file_pattern {file_pattern!r}: no such files for split {split}"
-    )
+  paths = _label_files(file_pattern, split)
   spec = {
     "file_name": tf.io.FixedLenFeature([], tf.string),
     "label": label_spec or tf.io.FixedLenFeature([], tf.int64),
@@ -284,8 +280,7 @@ class ImageDatasetV2(ImageDataset):
       parts = [self._builder.info.full_name, split, records]
       if self._relabelled:
         pattern = gin.query_parameter("replace_labels.file_pattern")
-        paths = sorted(tf.io.gfile.glob(pattern.format(split=name)))
-        parts += [files.digest(path) for path in paths]
+        parts += [files.digest(path) for path in _label_files(pattern, name)]
     transform = sorted(self.describe_transform(check_split(split)).items())
     return digest(*(part.encode() for part in [*parts, repr(transform)]))
 
@@ -636,6 +631,20 @@ def _count(make_dataset):
     return sum(len(batch) for batch in _drawn(session, following))
 
 
+def _label_files(pattern, split):
+  """Paths of replace_labels' records, sorted.
+
+  Raises:
+    UserError: there are none.
+  """
+  paths = sorted(tf.io.gfile.glob(pattern.format(split=split)))
+  if not paths:
+    raise UserError(
+      f"replace_labels.file_pattern {pattern!r}: no such files for split {split}"
+    )
+  return paths
+
+
 def _first(make_dataset, number):
   """SHA-256 (hex) of the first elements of a dataset."""
   total = hashlib.sha256()
@@ -643,9 +652,12 @@ def _first(make_dataset, number):
     elements = make_dataset().take(number)
     following = tf.data.make_one_shot_iterator(elements).get_next()
     for element in _drawn(session, following):
-      for value in tf.nest.flatten(element):
-        total.update(repr(value.shape).encode() if hasattr(value, "shape") else b"")
-        total.update(value if isinstance(value, bytes) else np.asarray(value).tobytes())
+      for value in map(np.asarray, tf.nest.flatten(element)):
+        # The bytes of an array of texts are addresses.
+        content = (
+          repr(value.tolist()).encode() if value.dtype == object else value.tobytes()
+        )
+        total.update(f"{value.dtype} {value.shape} ".encode() + content)
   return total.hexdigest()
 
 

@@ -190,16 +190,18 @@ def _finished(place, identity):
 def _write(place, experiment, result, identity, seconds):
   """Draws and writes one experiment's folder, whole or not at all."""
   slugs = files.unique(files.slug(picture.name) for picture in result.pictures)
-  names = [f"{slug}.png" for slug in slugs]
+  drawn = {f"{slug}.png": picture for slug, picture in zip(slugs, result.pictures)}
   with files.atomic_dir(place, overwrite=True) as folder:
+    for file, picture in drawn.items():
+      _draw(picture, os.path.join(folder, file))
     pictures = [
       {
-        "file": _draw(picture, os.path.join(folder, file)),
+        "file": file,
         "caption": picture.caption,
         "kind": "grid" if isinstance(picture, common.Grid) else "curves",
         "opening": isinstance(picture, common.Grid) and picture.opening,
       }
-      for file, picture in zip(names, result.pictures)
+      for file, picture in drawn.items()
     ]
     # Zip members cannot hold a "/" at the start or ".." but slashes are fine.
     np.savez_compressed(os.path.join(folder, ARRAYS), **result.arrays)
@@ -226,7 +228,7 @@ def _write(place, experiment, result, identity, seconds):
 
 
 def _draw(picture, path):
-  """Draws a Grid or Curves; returns the file's name."""
+  """Draws a Grid or Curves."""
   if isinstance(picture, common.Grid):
     figures.grid(
       picture.images,
@@ -245,4 +247,3 @@ def _draw(picture, path):
       mark=picture.mark,
       log_x=picture.log_x,
     )
-  return os.path.basename(path)

@@ -51,14 +51,7 @@ def positive(
   group: str = MODEL,
 ) -> Verdict:
   """Holds where the interval lies above 0, does not where below, else is open."""
-  if estimate.n < _FEWEST:
-    outcome = OPEN
-  elif estimate.low > 0:
-    outcome = HOLDS
-  elif estimate.high < 0:
-    outcome = FAILS
-  else:
-    outcome = OPEN
+  outcome = _outcome(estimate, estimate.low > 0, estimate.high < 0)
   return Verdict(statement, section, outcome, estimate, evidence_is, group)
 
 
@@ -71,16 +64,17 @@ def negligible(
   group: str = MODEL,
 ) -> Verdict:
   """Holds where the interval lies within +-margin, does not where wholly outside."""
-  if estimate.n < _FEWEST:
-    outcome = OPEN
-  elif max(abs(estimate.low), abs(estimate.high)) < margin:
-    outcome = HOLDS
-  elif estimate.low > margin or estimate.high < -margin:
-    outcome = FAILS
-  else:
-    outcome = OPEN
+  holds = max(abs(estimate.low), abs(estimate.high)) < margin
+  fails = estimate.low > margin or estimate.high < -margin
+  outcome = _outcome(estimate, holds, fails)
   evidence_is = f"{evidence_is}; negligible below {margin:.3g}"
   return Verdict(statement, section, outcome, estimate, evidence_is, group)
+
+
+def _outcome(estimate: Estimate, holds: bool, fails: bool) -> str:
+  if estimate.n < _FEWEST or not (holds or fails):
+    return OPEN
+  return HOLDS if holds else FAILS
 
 
 def robust_larger(

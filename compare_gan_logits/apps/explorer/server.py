@@ -90,8 +90,8 @@ class Explorer:
 
   def first_view(self) -> View:
     """A view of the first two examples, or of the only one."""
-    photo, second = [photo for photo, _ in [*self.examples, (None, "")][:2]]
-    return View(photo=photo, second=second)
+    photos = [photo for photo, _ in self.examples]
+    return View(photo=photos[0], second=photos[1] if len(photos) > 1 else None)
 
   def show(
     self, view: View, is_gone: Callable[[], bool] = lambda: False

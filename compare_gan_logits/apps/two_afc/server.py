@@ -121,7 +121,7 @@ def create_app(
 
   @app.get("/<any('style.css', 'page.js'):name>")
   def asset(name):
-    return _send(os.path.join(app.root_path, name), max_age=0)
+    return _send(os.path.join(app.root_path, name))
 
   def refused(error):
     page = flask.render_template("error.html", error=error, **common)
@@ -170,10 +170,10 @@ def _picture(path):
   return flask.send_file(data, mimetype="image/png", max_age=3600)
 
 
-def _send(path, max_age):
+def _send(path):
   if not os.path.isfile(path):
     flask.abort(404)
-  return flask.send_file(path, max_age=max_age)
+  return flask.send_file(path, max_age=0)
 
 
 def open_server(
