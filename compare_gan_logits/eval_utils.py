@@ -11,6 +11,7 @@ import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import inception
 from compare_gan_logits.tpu import tpu_random
@@ -115,7 +116,7 @@ def _real_examples(dataset, num_examples, split, failure_on_insufficient_example
   parts, labels, found = [], [], 0
   with tf.Graph().as_default(), tf.Session() as session:
     examples = dataset.eval_input_fn(split=split).batch(_BATCH_SIZE)
-    following = examples.make_one_shot_iterator().get_next()
+    following = utils.next_element(examples)
     while found < num_examples:
       try:
         images, labels_of_part = session.run(following)

@@ -131,7 +131,7 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   Returns:
     (training step of the checkpoint, path of the new checkpoint).
   """
-  element = dataset.train(batch_size).make_one_shot_iterator().get_next()
+  element = utils.next_element(dataset.train(batch_size))
   features = {"images": element["image"], "labels": element["label"]}
   y = gan.condition(features) if gan.conditional else None
   position = tf.placeholder(tf.int32, [], "position")

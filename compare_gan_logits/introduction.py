@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import figures
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import checks
 from compare_gan_logits.gans import modular_gan
 
@@ -77,7 +78,7 @@ def check_classifier(dataset: Any, classifier: Any) -> None:
 def _sample(dataset, classifier, logits, size=256):
   """(images, labels, logits or None) of the first images of training."""
   with tf.Graph().as_default(), tf.Session() as session:
-    element = session.run(dataset.train(size).make_one_shot_iterator().get_next())
+    element = session.run(utils.next_element(dataset.train(size)))
   if logits is not None:
     logits = np.asarray([logits[i] for i in element["id"]])
   elif classifier is not None:

@@ -31,6 +31,7 @@ from compare_gan_logits import hooks
 from compare_gan_logits import introduction
 from compare_gan_logits import peers
 from compare_gan_logits import tensorflow_compat
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import from_gin
 from compare_gan_logits.configuration import gin_errors_explained
 from compare_gan_logits.distribution import Distribution
@@ -332,7 +333,9 @@ class Run:
 
     def input_fn(params, input_context=None):
       share = input_share(input_context, params.get("context"))
-      dataset = self.gan.input_fn(params, start_step=start_step, logits=logits, **share)
+      dataset = utils.without_autotune(
+        self.gan.input_fn(params, start_step=start_step, logits=logits, **share)
+      )
       # A strategy and a TPU copy the batches to their replicas themselves.
       if self.distribution.strategy or self._use_tpu:
         return dataset

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.classifiers.classifier import Classifier
 from compare_gan_logits.errors import UserError
@@ -28,7 +29,7 @@ _HARDLY_VARYING = 1e-3
 def sample(dataset: Any, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
   """(images [size, h, w, c], labels [size]) of the first images of training."""
   with tf.Graph().as_default(), tf.Session() as session:
-    element = dataset.train(size).make_one_shot_iterator().get_next()
+    element = utils.next_element(dataset.train(size))
     values = session.run(element)
   return values["image"], values["label"]
 

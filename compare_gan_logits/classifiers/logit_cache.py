@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
+from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 
 
@@ -177,7 +178,7 @@ def _read(dataset, split, key):
   """Yields batches of what `dataset.load` has under `key`."""
   with dataset.naming_damage(), tf.Graph().as_default(), tf.Session() as session:
     batches = dataset.load(split).batch(128)
-    values = tf.data.make_one_shot_iterator(batches).get_next()[key]
+    values = utils.next_element(batches)[key]
     with contextlib.suppress(tf.errors.OutOfRangeError):
       while True:
         yield session.run(values)
@@ -314,7 +315,7 @@ def _computed(classifier, dataset, split, manifest, missing, batch_size):
       .flat_map(lambda shard: tf.data.Dataset.zip(shard).batch(batch_size))
       .prefetch(2)
     )
-    element = tf.data.make_one_shot_iterator(data).get_next()
+    element = utils.next_element(data)
     fetches = element["id"], element["label"], classifier(element["image"])
     initialize = tf.local_variables_initializer(), tf.tables_initializer()
   dtype = _dtype(manifest["dtype"], manifest["num_logits"])

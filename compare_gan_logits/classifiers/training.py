@@ -24,6 +24,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits import attacks
 from compare_gan_logits import checkpoints as checkpoint_lib
 from compare_gan_logits import files
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.classifiers import converted
 from compare_gan_logits.classifiers import networks
@@ -343,7 +344,7 @@ def _validation_batches(dataset, limit, batch_size=256):
   graph = tf.Graph()
   with graph.as_default():
     data = dataset.load("validation", lambda i: tf.equal(i % stride, 0))
-    element = tf.data.make_one_shot_iterator(data.batch(batch_size)).get_next()
+    element = utils.next_element(data.batch(batch_size))
   with tf.Session(graph=graph) as session:
     while True:
       try:
@@ -453,7 +454,7 @@ class _Trainer:
     data = self._dataset.train(
       self._batch_size, start=start // replays * self._batch_size
     )
-    element = tf.data.make_one_shot_iterator(data).get_next()
+    element = utils.next_element(data)
     following = element["image"], element["label"]
     done = start % replays
     while True:

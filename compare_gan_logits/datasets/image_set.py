@@ -14,6 +14,7 @@ from typing import Callable
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import utils
 from compare_gan_logits.datasets import input_functions
 from compare_gan_logits.datasets.transforms import Transform
 from compare_gan_logits.errors import UserError
@@ -195,7 +196,7 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
     found = {}
     with self.naming_damage(), tf.Graph().as_default(), tf.Session() as session:
       elements = self.load(split, lambda i: tf.gather(wanted, i))
-      following = tf.data.make_one_shot_iterator(elements).get_next()
+      following = utils.next_element(elements)
       while len(found) < wanted.sum():
         element = session.run(following)
         found[int(element["id"])] = element

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
+from compare_gan_logits import utils
 from compare_gan_logits.datasets import flag_definitions
 from compare_gan_logits.datasets import made_up
 from compare_gan_logits.datasets import transforms
@@ -414,7 +415,7 @@ class ImageDatasetV2(ImageDataset):
         ),
         tf.data.AUTOTUNE,
       )
-      following = tf.data.make_one_shot_iterator(decisions.batch(256)).get_next()
+      following = utils.next_element(decisions.batch(256))
       return np.concatenate(list(_drawn(session, following)))
 
   def _files(self, split):
@@ -627,7 +628,7 @@ def _drawn(session, following):
 def _count(make_dataset):
   with tf.Graph().as_default(), tf.Session() as session:
     ones = make_dataset().map(lambda *element: 1).batch(1024)
-    following = tf.data.make_one_shot_iterator(ones).get_next()
+    following = utils.next_element(ones)
     return sum(len(batch) for batch in _drawn(session, following))
 
 
@@ -650,7 +651,7 @@ def _first(make_dataset, number):
   total = hashlib.sha256()
   with tf.Graph().as_default(), tf.Session() as session:
     elements = make_dataset().take(number)
-    following = tf.data.make_one_shot_iterator(elements).get_next()
+    following = utils.next_element(elements)
     for element in _drawn(session, following):
       for value in map(np.asarray, tf.nest.flatten(element)):
         # The bytes of an array of texts are addresses.
@@ -670,7 +671,7 @@ def _damaged_record_file(builder):
     for path in info.filepaths:
       with tf.Graph().as_default(), tf.Session() as session:
         records = tf.data.TFRecordDataset(str(path)).batch(256)
-        following = tf.data.make_one_shot_iterator(records).get_next()
+        following = utils.next_element(records)
         try:
           while True:
             session.run(following.op)

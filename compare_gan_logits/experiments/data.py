@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
 from compare_gan_logits import inversion
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.common import generator
@@ -74,7 +75,7 @@ class Data:
     found = []
     with tf.Graph().as_default(), tf.Session() as session:
       batches = self.dataset.load(self.split).batch(_CHUNK)
-      label = tf.data.make_one_shot_iterator(batches).get_next()["label"]
+      label = utils.next_element(batches)["label"]
       try:
         while True:
           found.append(session.run(label))

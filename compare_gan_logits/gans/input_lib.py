@@ -109,6 +109,8 @@ class FedGAN(abstract_gan.AbstractGAN):
       with_logits=logits,
     )
 
+    # Nothing in it is for autograph, which would take seconds to read it.
+    @tf.autograph.experimental.do_not_convert
     def add_noise(step, element):
       rows = shard + num_shards * tf.range(own * replicas, dtype=tf.int64)
       z_seed = tpu_random.step_seed(seed, "z", step)
