@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import time
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -56,3 +57,19 @@ def test_the_table_of_parameters():
   assert utils.get_parameter_overview(variables).split("\n") == expected
   short = utils.get_parameter_overview(variables, limit=1)
   assert "biases" not in short and "..." in short and short.endswith("Total: 124")
+
+
+def test_a_session_that_has_read_for_seconds_ends_at_once():
+  """With tf.data's autotuning each of the iterators may wait for a second."""
+  session = tf.Session(graph=tf.Graph())
+  with session.graph.as_default():
+    numbers = tf.data.Dataset.range(2**62)
+    data = numbers.map(lambda i: i + 1, num_parallel_calls=tf.data.AUTOTUNE)
+    following = [utils.next_element(data.prefetch(2)) for _ in range(8)]
+  started = time.time()
+  while time.time() - started < 4:
+    session.run(following)
+  started = time.time()
+  session.close()
+  del session
+  assert time.time() - started < 0.5
