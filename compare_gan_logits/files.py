@@ -273,7 +273,8 @@ def _flock(descriptor, wait=False):
 def locked(folder: str, purpose: str) -> Iterator[None]:
   """Keeps other processes from doing the same in `folder` for as long as it takes.
 
-  A dead process leaves no lock behind; the file that carries it stays.
+  A dead process leaves no lock behind; the file that carries it stays. Where an error
+  ends the block and nothing else is in the folder, what was made here is removed.
 
   Args:
     folder: made if need be; one with a scheme (gs://...) is not locked.
@@ -287,6 +288,7 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
     yield
     return
   path = os.path.join(folder, f".{purpose}.lock")
+  made = not os.path.isdir(folder)
   with _named(path):
     os.makedirs(folder, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -300,7 +302,15 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
     with _named(path):
       os.ftruncate(descriptor, 0)
       os.write(descriptor, f"{os.getpid()}\n".encode())
-    yield
+    try:
+      yield
+    except BaseException:
+      with contextlib.suppress(OSError):
+        if os.listdir(folder) == [os.path.basename(path)]:  # nothing else was written
+          os.remove(path)
+          if made:
+            os.rmdir(folder)
+      raise
   finally:
     os.close(descriptor)
 

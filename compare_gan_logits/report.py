@@ -179,7 +179,8 @@ def _statements(done, setting):
   parts = [
     '<h2 id="verdicts">Statements and their outcomes</h2>\n<p>A statement holds if '
     "the whole interval of its evidence is on the stated side, does not hold if it "
-    "is wholly on the other side, and is not decided otherwise.</p>\n"
+    "is wholly on the other side, and is not decided otherwise. One or two values "
+    "decide nothing.</p>\n"
   ]
   if setting["why_no_pair"]:
     parts.append(f"<p>{_text(setting['why_no_pair'])}</p>\n")

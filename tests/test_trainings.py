@@ -66,7 +66,7 @@ def test_refusals(tmp_path):
     trainings.read(folders[:1])
   with pytest.raises(UserError, match="are both of /runs/0"):
     trainings.read(folders)
-  with pytest.raises(UserError, match="no file"):
+  with pytest.raises(UserError, match="it is no report; make one with"):
     trainings.read([folders[0], str(tmp_path / "none")])
   with pytest.raises(UserError, match="differ in seed"):
     trainings.summarise([report(0, 1, 1), report(1, 1, 1, seed=5)])

@@ -299,6 +299,20 @@ def test_a_second_training_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_w
   assert_same_run(folder, "locked")
 
 
+@pytest.mark.parametrize("before", [(), ("old",), ("old", "old/kept")])
+def test_what_is_refused_under_a_lock_leaves_what_was_there(tmp_path, before):
+  for name in before:
+    if "/" in name:
+      (tmp_path / name).write_text("")
+    else:
+      (tmp_path / name).mkdir()
+  with pytest.raises(UserError), files.locked(str(tmp_path / "old"), "training"):
+    raise UserError("refused")
+  found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+  assert found - {"old/.training.lock"} == set(before)
+  assert ("old/.training.lock" in found) == ("old/kept" in before)
+
+
 @contextlib.contextmanager
 def mounted(path, options):
   path.mkdir()

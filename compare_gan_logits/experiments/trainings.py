@@ -65,6 +65,12 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
   """
   if len(folders) < 2:
     raise UserError("name at least two reports; one says nothing of other trainings")
+  for folder in folders:
+    if not files.is_file(os.path.join(folder, RESULTS)):
+      raise UserError(
+        f"{folder} has no {RESULTS}: it is no report; make one with compare-gan-logits "
+        f"reproduce --output {folder}"
+      )
   found = [files.read_json(os.path.join(folder, RESULTS)) for folder in folders]
   seen: dict[str, str] = {}
   for folder, report in zip(folders, found):
