@@ -30,9 +30,9 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """The same elements, without tf.data's search for the best parallelism.
 
   The thread that searches sleeps longer and longer, up to a minute, and TensorFlow waits
-  for it when a session ends: a training that had read for 30 s waited up to 20 s more.
-  What asks for AUTOTUNE has TensorFlow's default instead, as many calls at a time as
-  operations, and 16 at most.
+  for it when a session ends: after 15 s of reading often 5 s, later more. What asks for
+  AUTOTUNE has TensorFlow's default instead: as many calls at a time as the session has
+  threads for operations, and 16 at most.
   """
   options = tf.data.Options()
   options.autotune.enabled = False
