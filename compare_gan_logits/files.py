@@ -305,14 +305,20 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
     try:
       yield
     except BaseException:
-      with contextlib.suppress(OSError):
-        if os.listdir(folder) == [os.path.basename(path)]:  # nothing else was written
-          os.remove(path)
-          if made:
-            os.rmdir(folder)
+      _remove_if_alone(path, made)
       raise
   finally:
     os.close(descriptor)
+
+
+def _remove_if_alone(path, with_folder):
+  """Removes a file beside which nothing was written."""
+  folder, name = os.path.split(path)
+  with contextlib.suppress(OSError):
+    if os.listdir(folder) == [name]:
+      os.remove(path)
+      if with_folder:
+        os.rmdir(folder)
 
 
 def check_writable(folder: str) -> None:

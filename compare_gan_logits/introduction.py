@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import figures
-from compare_gan_logits import utils
 from compare_gan_logits.classifiers import checks
 from compare_gan_logits.gans import modular_gan
 
@@ -75,12 +74,11 @@ def check_classifier(dataset: Any, classifier: Any) -> None:
   checks.check(classifier, dataset, *_sample(dataset, classifier, None))
 
 
-def _sample(dataset, classifier, logits, size=256):
+def _sample(dataset, classifier, logits):
   """(images, labels, logits or None) of the first images of training."""
-  with tf.Graph().as_default(), tf.Session() as session:
-    element = session.run(utils.next_element(dataset.train(size)))
+  images, labels, ids = checks.sample(dataset)
   if logits is not None:
-    logits = np.asarray([logits[i] for i in element["id"]])
+    logits = np.asarray([logits[i] for i in ids])
   elif classifier is not None:
-    logits = classifier.predict(element["image"])
-  return element["image"], element["label"], logits
+    logits = classifier.predict(images)
+  return images, labels, logits

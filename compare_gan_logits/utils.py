@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,16 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def next_element(dataset: tf.data.Dataset) -> Any:
   """Tensors of the next element of `dataset`, at every run of a session."""
   return tf.data.make_one_shot_iterator(without_autotune(dataset)).get_next()
+
+
+def run_to_end(session: tf.Session, fetches: Any) -> Iterator[Any]:
+  """Yields the values of `fetches`, run by run, until the data that they read end."""
+  while True:
+    try:
+      values = session.run(fetches)
+    except tf.errors.OutOfRangeError:
+      return
+    yield values
 
 
 def get_parameter_overview(

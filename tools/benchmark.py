@@ -473,6 +473,7 @@ def _training_step(run, building, logits):
   """(function that makes one step, GFLOP of the step)."""
   import tensorflow.compat.v1 as tf
 
+  from compare_gan_logits import utils
   from compare_gan_logits.planning import cost_model
 
   whole_step = run.options["batch_size"] * run.gan.num_sub_steps
@@ -480,7 +481,7 @@ def _training_step(run, building, logits):
   with tf.Graph().as_default() as graph, building:
     tf.train.get_or_create_global_step()
     data = run.gan.input_fn(params, logits=logits)
-    features, labels = data.make_one_shot_iterator().get_next()
+    features, labels = utils.next_element(data)
     train_op = run.gan.model_fn(features, labels, params, "train").train_op
     with tf.Session(graph=graph) as session:
       session.run(

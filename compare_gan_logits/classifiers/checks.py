@@ -26,12 +26,12 @@ _NEAR_CHANCE = 0.1
 _HARDLY_VARYING = 1e-3
 
 
-def sample(dataset: Any, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-  """(images [size, h, w, c], labels [size]) of the first images of training."""
+def sample(dataset: Any, size: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(images [size, h, w, c], labels [size], ids [size]) of the first of training."""
   with tf.Graph().as_default(), tf.Session() as session:
     element = utils.next_element(dataset.train(size))
     values = session.run(element)
-  return values["image"], values["label"]
+  return values["image"], values["label"], values["id"]
 
 
 def check(

@@ -179,9 +179,7 @@ def _read(dataset, split, key):
   with dataset.naming_damage(), tf.Graph().as_default(), tf.Session() as session:
     batches = dataset.load(split).batch(128)
     values = utils.next_element(batches)[key]
-    with contextlib.suppress(tf.errors.OutOfRangeError):
-      while True:
-        yield session.run(values)
+    yield from utils.run_to_end(session, values)
 
 
 def image_keys(images: np.ndarray) -> np.ndarray:

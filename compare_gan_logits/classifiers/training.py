@@ -346,12 +346,7 @@ def _validation_batches(dataset, limit, batch_size=256):
     data = dataset.load("validation", lambda i: tf.equal(i % stride, 0))
     element = utils.next_element(data.batch(batch_size))
   with tf.Session(graph=graph) as session:
-    while True:
-      try:
-        batch = session.run(element)
-      except tf.errors.OutOfRangeError:
-        return
-      yield batch["image"], batch["label"]
+    yield from utils.run_to_end(session, (element["image"], element["label"]))
 
 
 class _Trainer:

@@ -141,7 +141,8 @@ def _compute_logits(dataset, logit_cache):
       "the gin configuration binds no classifier.handle; bind it, or give your own "
       "logits with --logits"
     )
-  checks.check(classifier, dataset, *checks.sample(dataset))
+  images, labels, _ = checks.sample(dataset)
+  checks.check(classifier, dataset, images, labels)
   logit_cache.write(
     classifier,
     dataset,

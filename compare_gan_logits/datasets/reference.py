@@ -415,8 +415,8 @@ class ImageDatasetV2(ImageDataset):
         ),
         tf.data.AUTOTUNE,
       )
-      following = utils.next_element(decisions.batch(256))
-      return np.concatenate(list(_drawn(session, following)))
+      kept = utils.next_element(decisions.batch(256))
+      return np.concatenate(list(utils.run_to_end(session, kept)))
 
   def _files(self, split):
     """Paths of a split's record files, the id of each one's first record, and which
@@ -616,20 +616,11 @@ def _add_logits(batch, logits):
   return dict(batch, logits=tf.ensure_shape(values, shape))
 
 
-def _drawn(session, following):
-  """Yields the values of an iterator's elements."""
-  while True:
-    try:
-      yield session.run(following)
-    except tf.errors.OutOfRangeError:
-      return
-
-
 def _count(make_dataset):
   with tf.Graph().as_default(), tf.Session() as session:
     ones = make_dataset().map(lambda *element: 1).batch(1024)
     following = utils.next_element(ones)
-    return sum(len(batch) for batch in _drawn(session, following))
+    return sum(len(batch) for batch in utils.run_to_end(session, following))
 
 
 def _label_files(pattern, split):
@@ -652,7 +643,7 @@ def _first(make_dataset, number):
   with tf.Graph().as_default(), tf.Session() as session:
     elements = make_dataset().take(number)
     following = utils.next_element(elements)
-    for element in _drawn(session, following):
+    for element in utils.run_to_end(session, following):
       for value in map(np.asarray, tf.nest.flatten(element)):
         # The bytes of an array of texts are addresses.
         content = (
@@ -673,10 +664,8 @@ def _damaged_record_file(builder):
         records = tf.data.TFRecordDataset(str(path)).batch(256)
         following = utils.next_element(records)
         try:
-          while True:
-            session.run(following.op)
-        except tf.errors.OutOfRangeError:
-          continue
+          for _ in utils.run_to_end(session, following.op):
+            pass
         except tf.errors.OpError:
           return path
   return None

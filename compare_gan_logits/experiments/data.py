@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
 from compare_gan_logits import inversion
-from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
+from compare_gan_logits.classifiers import logit_cache
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.common import generator
 
@@ -72,15 +71,7 @@ class Data:
   @functools.cached_property
   def labels(self) -> np.ndarray:
     """Labels of the whole split, int [n]; the images pass by and are dropped."""
-    found = []
-    with tf.Graph().as_default(), tf.Session() as session:
-      batches = self.dataset.load(self.split).batch(_CHUNK)
-      label = utils.next_element(batches)["label"]
-      try:
-        while True:
-          found.append(session.run(label))
-      except tf.errors.OutOfRangeError:
-        return np.concatenate(found)
+    return logit_cache.labels(self.dataset, self.split)
 
   def read(self, ids: Any) -> Sample:
     """Sample of the given ids."""

@@ -65,20 +65,9 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
   """
   if len(folders) < 2:
     raise UserError("name at least two reports; one says nothing of other trainings")
-  for folder in folders:
-    if not files.is_file(os.path.join(folder, RESULTS)):
-      raise UserError(
-        f"{folder} has no {RESULTS}: it is no report; make one with compare-gan-logits "
-        f"reproduce --output {folder}"
-      )
-  found = [files.read_json(os.path.join(folder, RESULTS)) for folder in folders]
+  found = [_read(folder) for folder in folders]
   seen: dict[str, str] = {}
   for folder, report in zip(folders, found):
-    if not _is_report(report):
-      raise UserError(
-        f"{os.path.join(folder, RESULTS)} is damaged; make the report again with "
-        "compare-gan-logits reproduce"
-      )
     for label, module in report["run"]["modules"].items():
       path = module["path"]
       if path in seen:
@@ -88,6 +77,21 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
         )
       seen[path] = folder
   return found
+
+
+def _read(folder: str) -> dict[str, Any]:
+  path = os.path.join(folder, RESULTS)
+  if not files.is_file(path):
+    raise UserError(
+      f"{folder} has no {RESULTS}: it is no report; make one with compare-gan-logits "
+      f"reproduce --output {folder}"
+    )
+  report = files.read_json(path)
+  if not _is_report(report):
+    raise UserError(
+      f"{path} is damaged; make the report again with compare-gan-logits reproduce"
+    )
+  return report
 
 
 def _is_report(content: Any) -> bool:
