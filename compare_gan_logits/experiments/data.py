@@ -15,8 +15,8 @@ import numpy as np
 
 from compare_gan_logits import datasets
 from compare_gan_logits import inversion
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
-from compare_gan_logits.classifiers import logit_cache
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.common import generator
 
@@ -71,7 +71,10 @@ class Data:
   @functools.cached_property
   def labels(self) -> np.ndarray:
     """Labels of the whole split, int [n]; the images pass by and are dropped."""
-    return logit_cache.labels(self.dataset, self.split)
+    with tf.Graph().as_default(), tf.Session() as session:
+      batches = self.dataset.load(self.split).batch(_CHUNK)
+      label = utils.next_element(batches)["label"]
+      return np.concatenate(list(utils.run_to_end(session, label)))
 
   def read(self, ids: Any) -> Sample:
     """Sample of the given ids."""
