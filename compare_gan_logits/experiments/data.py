@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import datasets
 from compare_gan_logits import inversion
