@@ -56,6 +56,11 @@ class GraphFunction:
     self._inputs = tuple(inputs)
     self._batch_size = batch_size
 
+  @property
+  def shapes(self) -> list[list[int]]:
+    """Of a single example of each input."""
+    return [spec.shape.as_list() for spec in self._inputs]
+
   def __call__(self, *arrays: Any) -> np.ndarray:
     """Runs the function on arrays [n, ...] of equal n; the result is [n, ...].
 
@@ -89,8 +94,8 @@ class GraphFunction:
   def _built(self) -> _Built:
     with tf.Graph().as_default() as graph:
       inputs = [
-        tf.placeholder(spec.dtype, [None, *spec.shape.as_list()])
-        for spec in self._inputs
+        tf.placeholder(spec.dtype, [None, *shape])
+        for spec, shape in zip(self._inputs, self.shapes)
       ]
       output = self._build(*inputs)
       session = tf.Session(graph=graph)

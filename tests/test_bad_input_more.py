@@ -20,6 +20,7 @@ from wrong_input import training
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
+from compare_gan_logits.experiments import trainings
 
 
 SIZE = 16
@@ -796,7 +797,7 @@ def _write_files(world):
   files.write_text(os.path.join(world, "views", "nested.json"), "[" * 9000)
   files.write_text(os.path.join(world, "scored", "scores.csv"), "step,a\n1,2,3,4\nx\n")
   files.write_text(os.path.join(world, "seeded", "random_seed.json"), "[]")
-  run = dict.fromkeys(("dataset", "split", "fingerprint", "seed", "limit"), 0)
+  run = dict.fromkeys(trainings.SAME, 0)
   run["modules"] = {"a": {"path": "runs/a"}}
   for name, text in (
     ("report", json.dumps({"run": run, "experiments": {}})),

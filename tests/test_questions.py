@@ -98,6 +98,12 @@ def test_parts_are_made_once_and_resumed(asked, tmp_path):
   assert "2 of 2" in files.read_text(os.path.join(folder, "answers.md"))
   with pytest.raises(UserError, match="other settings"):
     study.run(["fake"], folder, dataclasses.replace(SETTINGS, images=7))
+  gin.bind_parameter("train_classifier.batch_size", 7)
+  try:
+    with pytest.raises(UserError, match="other settings"):
+      study.run(["fake"], folder, SETTINGS)
+  finally:
+    gin.clear_config()
 
 
 def test_intervals_over_trainings_are_students():
@@ -266,9 +272,12 @@ def test_answers_of_the_other_questions(tmp_path):
   held = {
     f"{name}: {m}": 0.1 / (i + 1) for i, name in enumerate(inputs) for m in measures
   }
+  held[content._NUMBER] = 7
   answer = content.answer({"ordinary": {0: held, 1: held}}, SETTINGS)
   assert "(0.1000 to 0.0125; ordinary, 2 trainings)" in answer.sentence
   assert "predicted class 57%" in answer.sentence  # (.1 - .05) / (.1 - .0125)
+  (curves,) = answer.pictures
+  assert list(curves.x) == [1, 2, 5, 7]
   few = SETTINGS.few_examples
   found = {
     f"{way}, {few} images": {

@@ -11,24 +11,24 @@ from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import trainings
 
 
-def report(number, value, difference, **run):
+def report(number, value, difference, margin=None, images=9, **run):
   """A report whose statement is decided by its interval over images."""
   entry = lambda v, half: {"value": v, "low": v - half, "high": v + half, "n": 9}  # noqa: E731
   return {
     "run": {
       "modules": {"robust": {"path": f"/runs/{number}"}},
-      **{
-        k: run.get(k, 0) for k in ("dataset", "split", "fingerprint", "seed", "limit")
-      },
+      **{k: run.get(k, 0) for k in trainings.SAME},
     },
     "experiments": {
       "comparison": {
+        "settings": {"images": images},
         "summary": {"LPIPS": {"robust": entry(value, 0.01 * (number + 1))}},
         "verdicts": [
           {
             "statement": "Robust is closer",
             "evidence": entry(difference, 0.05),
             "evidence_is": "LPIPS",
+            "margin": margin,
             "outcome": "holds" if difference > 0.05 else "does not hold",
           }
         ],
@@ -57,6 +57,25 @@ def test_intervals_and_what_hides_behind_them():
   assert (statement.outcome, statement.hides) == ("holds", False)
 
 
+def test_what_is_negligible_is_judged_by_its_margin():
+  """A large difference, alike in all trainings, makes `negligible` fail."""
+  for difference, outcome in ((0.3, "does not hold"), (0.0, "holds")):
+    steady = [report(i, 0.2, difference + i / 1000, margin=0.02) for i in range(3)]
+    _, statement = trainings.summarise(steady)
+    assert statement.outcome == outcome
+  loose = [report(i, 0.2, 0.02 * i, margin=0.02) for i in range(3)]
+  assert trainings.summarise(loose)[1].outcome == "not decided"
+
+
+def test_a_share_of_no_images_is_left_out():
+  reports = [report(i, 0.2, 0.5) for i in range(3)]
+  empty = {"value": None, "low": 0.0, "high": 1.0, "n": 0}
+  reports[1]["experiments"]["comparison"]["summary"]["LPIPS"]["robust"] = empty
+  assert [line.what for line in trainings.summarise(reports)] == [
+    "Robust is closer (LPIPS)"
+  ]
+
+
 def test_refusals(tmp_path):
   for name, made in (("a", report(0, 1, 1)), ("b", report(0, 1, 1))):
     os.makedirs(tmp_path / name)
@@ -70,3 +89,5 @@ def test_refusals(tmp_path):
     trainings.read([folders[0], str(tmp_path / "none")])
   with pytest.raises(UserError, match="differ in seed"):
     trainings.summarise([report(0, 1, 1), report(1, 1, 1, seed=5)])
+  with pytest.raises(UserError, match=r"differ in comparison.images \(8, 9\)"):
+    trainings.summarise([report(0, 1, 1), report(1, 1, 1, images=8)])

@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
+from compare_gan_logits.errors import UserError
 
 
 _PAPER = os.path.join(
@@ -159,7 +160,7 @@ class Images:
       self._splits["train"] = train, np.zeros(len(train), np.int32)
     self.resolution, self.colors = images.shape[1], images.shape[3]
     self.num_classes = num_classes
-    self.class_names = [f"class {i}" for i in range(num_classes)]
+    self.class_names = [f"class {i}" for i in range(num_classes or 0)]
 
   def num_examples(self, split):
     return len(self._splits[split][0])
@@ -172,6 +173,10 @@ class Images:
   def load(self, split):
     images, labels = self._splits[split]
     return tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})
+
+  def check_labelled(self, split):
+    if self.num_classes is None or (self._splits[split][1] < 0).any():
+      raise UserError(f"images of {self.name} have no label")
 
   def fingerprint(self, split):
     return f"{split} {float(self._splits[split][0].sum()):.6g}"

@@ -303,6 +303,12 @@ def train(
   return result
 
 
+def bound_settings() -> dict[str, str]:
+  """What gin binds of `train`, by name, as text: a resumed study compares it."""
+  bound = gin.get_bindings("train_classifier")
+  return {name: repr(value) for name, value in bound.items()}
+
+
 def accuracy(
   classifier: Classifier, dataset: Any, limit: int | None = None
 ) -> dict[str, float]:

@@ -26,6 +26,7 @@ QUESTION = (
   "predicted class?"
 )
 _CHUNK = 512
+_NETWORK = "alex"
 _FRECHET = "Frechet distance (AlexNet relu5 mean, lower is closer)"
 _WAYS = ("inverter", "retrieval", "class mean")
 
@@ -61,10 +62,11 @@ def run(
       pictures["class mean"] = means[logits.argmax(1)]
     costs.update(_costs(label, inverter, seconds, len(originals)))
     values = {way: measures.quality(originals, p) for way, p in pictures.items()}
+    seen = frechet.features(originals, _NETWORK)
     kept = {}
     for way in _WAYS:
       table += measures.quality_measures(label, values[way], f": {way}")
-      table.append(_frechet(label, way, originals, pictures[way]))
+      table.append(_frechet(label, way, seen, pictures[way]))
       agreed, found = measures.agreement(
         label, inverter, data, originals, pictures[way], f": {way}"
       )
@@ -72,7 +74,7 @@ def run(
       kept[way] = found.get("kept")
       found.update(values[way])
       arrays.update({f"{way}/{key}/{label}": v for key, v in found.items()})
-    table += _frechet_floor(label, inverter, data, settings.images)
+    table += _frechet_floor(label, inverter, data, seen)
     verdicts += _verdicts(label, values, kept)
     arrays[f"nearest/{label}"] = near
     grids.append(
@@ -109,32 +111,42 @@ def _costs(label, inverter, seconds, images):
   return costs
 
 
-def _frechet(label, way, originals, pictures):
-  """Without an interval: the distance is biased by the sample's size."""
-  score = frechet.score(originals, pictures, "alex")
+def _frechet(label, way, seen, pictures):
+  """Without an interval: the distance is biased by the sample's size.
+
+  Args:
+    label, way: of the module and of the pictures.
+    seen: features of the originals, which all ways share.
+    pictures: [n, h, w, c] in [0, 1].
+  """
+  distance = frechet.distance(seen, frechet.features(pictures, _NETWORK))
   return common.Measure(
     f"{_FRECHET}: {way}",
     label,
-    estimates.exact(score.value, score.n),
+    estimates.exact(distance, len(pictures)),
     headline="Frechet distance" if way == _WAYS[0] else "",
   )
 
 
-def _frechet_floor(label, inverter, data, images):
-  """What real images reach against as many other real ones."""
-  order = data.order("baselines")[: 2 * images]
-  half = len(order) // 2
-  if half < 2:
+def _frechet_floor(label, inverter, data, seen):
+  """What as many other real images reach: of the split, or else of the training images.
+
+  Fewer images would have a larger distance, and make the inverter look better.
+  """
+  n = len(seen)
+  if n < 2:
     return []
-  a, b = (
-    inverter.prepare(data.read(ids).images) for ids in np.split(order[: 2 * half], 2)
-  )
-  score = frechet.score(a, b, "alex")
+  ids = data.order("baselines")[n : 2 * n]
+  others = data.read(ids) if len(ids) == n else data.training.draw(n, "floor")
+  pictures = inverter.prepare(others.images)
+  if len(pictures) < n:
+    return []
+  distance = frechet.distance(seen, frechet.features(pictures, _NETWORK))
   return [
     common.Measure(
       f"{_FRECHET}: real images against others",
       label,
-      estimates.exact(score.value, score.n),
+      estimates.exact(distance, n),
       headline="Frechet distance of real images",
     )
   ]

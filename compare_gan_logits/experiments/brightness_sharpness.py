@@ -178,7 +178,7 @@ def _verdicts(inverters, kind, fit, values, factors):
         )
       )
     elif role == roles.STANDARD and fit == "shift":
-      verdicts += _peak(label, value, factors)
+      verdicts.append(_peak(label, value, factors))
     elif role == roles.STANDARD:
       verdicts.append(_largest_unchanged(label, value, factors))
   if kind == "sharpness":
@@ -193,33 +193,21 @@ def _verdicts(inverters, kind, fit, values, factors):
 
 
 def _peak(label, value, factors):
-  """Does the mean curve rise to an inner maximum and fall again?
+  """Is the mean curve higher somewhere inside than at both ends?
 
-  The maximum is sought among half of the images and judged by the others: judged by
-  those that chose it, it would look higher than it is.
+  The highest inner factor and the higher end are sought among half of the images and
+  judged by the others: judged by those that chose it, a maximum would look higher than
+  it is.
   """
   chosen, judged = value[::2].mean(axis=0), value[1::2]
-  top, last = int(chosen.argmax()), len(factors) - 1
-  statement = f"Best-fit shift peaks and then falls with brightness ({label})"
-  if top in (0, last):
-    return [
-      verdict_lib.Verdict(
-        statement,
-        "13",
-        verdict_lib.FAILS,
-        estimates.mean(judged[:, top] - judged[:, last - top]),
-        f"height of the maximum, at the end {factors[top]:g}, over the other end",
-      )
-    ]
-  higher = 0 if chosen[0] > chosen[last] else last
-  return [
-    verdict_lib.positive(
-      statement,
-      "13",
-      estimates.mean(judged[:, top] - judged[:, higher]),
-      f"height of the maximum at {factors[top]:g} over the higher end",
-    )
-  ]
+  inner = 1 + int(chosen[1:-1].argmax())
+  end = 0 if chosen[0] > chosen[-1] else len(factors) - 1
+  return verdict_lib.positive(
+    f"Best-fit shift peaks and then falls with brightness ({label})",
+    "13",
+    estimates.mean(judged[:, inner] - judged[:, end]),
+    f"height at {factors[inner]:g}, the highest inside, over the higher end",
+  )
 
 
 def _largest_unchanged(label, value, factors):

@@ -127,6 +127,7 @@ class Result:
         "evidence": v.evidence.to_json(),
         "evidence_is": v.evidence_is,
         "group": v.group,
+        "margin": v.margin,
       }
       for v in self.verdicts
     ]

@@ -123,13 +123,23 @@ class Data:
     )
 
   def draw_classes(self, classes: int, per_class: int, key: str) -> Sample:
-    """Draws `per_class` images of each of `classes` classes, by seed."""
+    """Draws `per_class` images of each of `classes` classes, by seed.
+
+    Raises:
+      UserError: images have no label, or the set has no classes.
+    """
+    self.check_labelled()
     order = self.order(key)
     chosen = generator(self.seed, key + " classes").permutation(np.unique(self.labels))[
       :classes
     ]
     ids = [order[self.labels[order] == c][:per_class] for c in chosen]
     return self.read(np.concatenate(ids))
+
+  def check_labelled(self) -> None:
+    """Raises UserError where images have no label, or the set has no classes."""
+    if self.dataset.num_classes is None or np.any(self.labels < 0):
+      self.dataset.check_labelled(self.split)
 
   def targets(self, inverter: inversion.Inverter, labels: Any) -> np.ndarray:
     """The place of each label among the inverter's logits.
@@ -176,7 +186,8 @@ def read_outside(source: str, size: int, limit: int, seed: int) -> np.ndarray:
     seed: of the draw.
 
   Returns:
-    Images [n, h, w, 3 or 1] in [0, 1].
+    Images [n, h, w, 3 or 1] in [0, 1], in the order of the draw: the first ones are a
+    sample as well, and not those of the first classes.
 
   Raises:
     UserError: there is nothing of the kind.
@@ -184,11 +195,11 @@ def read_outside(source: str, size: int, limit: int, seed: int) -> np.ndarray:
   path = os.path.expanduser(source)
   if os.path.isfile(path) and _is_idx(path):
     images = _read_idx(path)
-    chosen = np.sort(generator(seed, source).permutation(len(images))[:limit])
+    chosen = generator(seed, source).permutation(len(images))[:limit]
     return images[chosen, :, :, None].astype(np.float32) / 255.0
   if os.path.exists(path) or "*" in source:
     paths = inversion.find_images(path)
-    chosen = np.sort(generator(seed, source).permutation(len(paths))[:limit])
+    chosen = generator(seed, source).permutation(len(paths))[:limit]
     return np.stack([inversion.read_image(paths[i], size, 3) for i in chosen])
   return Data(datasets.get_dataset(source), seed=seed).draw(limit, source).images
 

@@ -78,6 +78,19 @@ def rate(successes: Any) -> Estimate:
   return Estimate(float(successes.mean()), float(low), float(high), len(successes))
 
 
+def rate_difference(a: Any, b: Any) -> Estimate:
+  """Fraction of successes of a minus that of b, different images, bool [n] and [m].
+
+  The interval is Newcombe's (1998, method 10), from Wilson's of each: unlike a
+  bootstrap's it is wide where a group is small and all of it alike.
+  """
+  a, b = rate(a), rate(b)
+  value = a.value - b.value
+  low = np.hypot(a.value - a.low, b.high - b.value)
+  high = np.hypot(a.high - a.value, b.value - b.low)
+  return Estimate(value, float(value - low), float(value + high), a.n + b.n)
+
+
 def unpaired_difference(a: Any, b: Any) -> Estimate:
   """Mean of a minus mean of b, of different images, with its bootstrap interval."""
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -44,6 +44,7 @@ def run(
   inverters: Mapping[str, Inverter], data: Data, settings: Settings
 ) -> common.Result:
   pair = roles.pair(inverters)
+  data.check_labelled()
   classes = min(settings.classes, data.dataset.num_classes)
   sample = data.draw_classes(classes, max(1, settings.images // classes), "stability")
   # In class order, neighbours would share their class: no reference.
@@ -68,12 +69,12 @@ def run(
         )
       )
     table += _table(label, kept, predicted)
-    if 2 <= right.sum() <= len(right) - 2:
+    if min(right.sum(), (~right).sum()) >= verdict_lib.FEWEST:
       verdicts.append(
         verdict_lib.positive(
           f"Correctly classified images keep their class more often ({label})",
           "12",
-          estimates.unpaired_difference(kept[0][right], kept[0][~right]),
+          estimates.rate_difference(kept[0][right], kept[0][~right]),
           "fraction kept, correct minus misclassified",
         )
       )

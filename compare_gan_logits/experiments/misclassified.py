@@ -49,7 +49,7 @@ def run(
     for name, value in {**values, "right": right}.items():
       arrays.setdefault(name, {})[label] = value
     table.append(common.Measure("classified right", label, estimates.rate(right)))
-    if not 2 <= right.sum() <= len(right) - 2:
+    if min(right.sum(), (~right).sum()) < verdict_lib.FEWEST:
       notes.append(
         f"{label}: {int((~right).sum())} of {len(right)} images are "
         "misclassified, too few of one kind for a comparison."
@@ -58,7 +58,7 @@ def run(
     table += _compare(label, values, right)
     verdicts.append(_verdict(label, values["lpips"], right, settings.margin))
     grids.append(
-      _grid(label, data, sample, logits, originals, pictures, right, settings.shown)
+      _grid(label, inverter, data, sample, logits, pictures, right, settings.shown)
     )
   return common.Result(
     tuple(table),
@@ -93,25 +93,20 @@ def _verdict(label, lpips, right, margin):
   )
 
 
-def _grid(label, data, sample, logits, originals, pictures, right, shown):
+def _grid(label, inverter, data, sample, logits, pictures, right, shown):
   wrong = np.flatnonzero(~right)[:shown]
+  originals = inverter.prepare(sample.images[wrong])
   predicted = logits.argmax(1)
-  names = _names(data, logits.shape[1])
   return common.Grid(
     f"misclassified_{label}",
     f"{label}: misclassified originals (above, true class) "
     "and their reconstructions (below, predicted class).",
-    [[originals[i] for i in wrong], [pictures[i] for i in wrong]],
+    [list(originals), [pictures[i] for i in wrong]],
     ["original", "reconstruction"],
     None,
     [
       [data.class_names[sample.labels[i]] for i in wrong],
-      [names[predicted[i]] for i in wrong],
+      # The logits may have another order of classes than the data set.
+      [inverter.class_names[predicted[i]] for i in wrong],
     ],
   )
-
-
-def _names(data, num_logits):
-  if num_logits == len(data.class_names):
-    return data.class_names
-  return [f"class {i}" for i in range(num_logits)]

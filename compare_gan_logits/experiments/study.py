@@ -27,6 +27,7 @@ from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import roles
 from compare_gan_logits.experiments.data import Data
 from compare_gan_logits.inversion import Inverter
+from compare_gan_logits.metrics import lpips
 
 
 RESULT = "result.json"
@@ -108,6 +109,8 @@ def describe(
     "dataset": data.dataset.name,
     "split": data.split,
     "fingerprint": data.dataset.fingerprint(data.split),
+    "training_fingerprint": data.dataset.fingerprint("train"),
+    "lpips": lpips.weights_digest("alex"),
     "seed": data.seed,
     "limit": limit,
     "outside": {

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import estimates
@@ -23,6 +25,8 @@ from compare_gan_logits.experiments.estimates import Estimate
 
 
 RESULTS = "results.json"
+# What all reports must have alike.
+SAME = ("dataset", "split", "fingerprint", "training_fingerprint", "seed", "limit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Line:
     trainings: mean and t interval over trainings.
     images: the widest interval over images of any training, (low, high).
     outcomes: of a statement, one for each training by its interval over images; else ().
+    margin: of a statement that something is negligible, the mean over trainings.
   """
 
   experiment: str
@@ -44,11 +49,12 @@ class Line:
   trainings: Estimate
   images: tuple[float, float]
   outcomes: tuple[str, ...] = ()
+  margin: float | None = None
 
   @property
   def outcome(self) -> str:
     """Of a statement, by the interval over trainings."""
-    return verdicts.positive("", "", self.trainings, "").outcome
+    return verdicts.judge(self.trainings, self.margin)
 
   @property
   def hides(self) -> bool:
@@ -89,7 +95,8 @@ def _read(folder: str) -> dict[str, Any]:
   report = files.read_json(path)
   if not _is_report(report):
     raise UserError(
-      f"{path} is damaged; make the report again with compare-gan-logits reproduce"
+      f"{path} is damaged, or of an earlier version; make the report again with "
+      "compare-gan-logits reproduce"
     )
   return report
 
@@ -97,10 +104,9 @@ def _read(folder: str) -> dict[str, Any]:
 def _is_report(content: Any) -> bool:
   """Whether the content of a results.json has what the comparison reads first."""
   try:
-    facts = {"dataset", "split", "fingerprint", "seed", "limit"}
     modules = content["run"]["modules"].values()
     return (
-      facts <= set(content["run"])
+      set(SAME) <= set(content["run"])
       and all(isinstance(module["path"], str) for module in modules)
       and isinstance(content["experiments"], dict)
     )
@@ -115,9 +121,9 @@ def summarise(reports: Sequence[Mapping[str, Any]]) -> list[Line]:
     reports: what results.json of each holds, of the same labels and data.
 
   Raises:
-    UserError: the reports were made of other data or images.
+    UserError: the reports were made of other images, or with other settings.
   """
-  for fact in ("dataset", "split", "fingerprint", "seed", "limit"):
+  for fact in SAME:
     values = {repr(report["run"][fact]) for report in reports}
     if len(values) > 1:
       raise UserError(
@@ -128,15 +134,27 @@ def summarise(reports: Sequence[Mapping[str, Any]]) -> list[Line]:
   for name in reports[0]["experiments"]:
     parts = [r["experiments"][name] for r in reports if name in r["experiments"]]
     if len(parts) == len(reports):
+      _check_settings(name, parts)
       lines += [*_measures(name, parts), *_statements(name, parts)]
   return lines
+
+
+def _check_settings(name, parts):
+  for key in parts[0]["settings"]:
+    values = {repr(part["settings"].get(key)) for part in parts}
+    if len(values) > 1:
+      raise UserError(
+        f"the reports differ in {name}.{key} ({', '.join(sorted(values))}); make them "
+        "with the same settings"
+      )
 
 
 def _measures(name, parts):
   for measure, models in parts[0]["summary"].items():
     for model in models:
       entries = [part["summary"].get(measure, {}).get(model) for part in parts]
-      if all(entries):
+      # A share of no images has no value.
+      if all(entry and entry["value"] is not None for entry in entries):
         yield _line(name, measure, model, entries)
 
 
@@ -144,16 +162,19 @@ def _statements(name, parts):
   tables = [{v["statement"]: v for v in part["verdicts"]} for part in parts]
   for statement, verdict in tables[0].items():
     if all(statement in table for table in tables):
+      found = [table[statement] for table in tables]
+      margins = [v["margin"] for v in found]
       yield _line(
         name,
         f"{statement} ({verdict['evidence_is']})",
         "",
-        [table[statement]["evidence"] for table in tables],
-        tuple(table[statement]["outcome"] for table in tables),
+        [v["evidence"] for v in found],
+        tuple(v["outcome"] for v in found),
+        None if None in margins else float(np.mean(margins)),
       )
 
 
-def _line(name, what, model, entries, outcomes=()):
+def _line(name, what, model, entries, outcomes=(), margin=None):
   widest = max(entries, key=lambda entry: entry["high"] - entry["low"])
   return Line(
     name,
@@ -162,6 +183,7 @@ def _line(name, what, model, entries, outcomes=()):
     estimates.over_trainings([entry["value"] for entry in entries]),
     (widest["low"], widest["high"]),
     outcomes,
+    margin,
   )
 
 

@@ -13,8 +13,8 @@ from compare_gan_logits.experiments.estimates import mean
 
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
-# An interval of one or two values decides nothing.
-_FEWEST = 3
+# An interval of fewer values decides nothing.
+FEWEST = 3
 # What a statement is about; the report groups by it, in this order.
 PAIR = "Robust against standard classifier"
 MODEL = "Each model by itself"
@@ -33,6 +33,7 @@ class Verdict:
     evidence: Estimate whose interval decides.
     evidence_is: what the evidence measures.
     group: one of GROUPS.
+    margin: of a statement that something is negligible; None: that it is positive.
   """
 
   statement: str
@@ -41,6 +42,7 @@ class Verdict:
   evidence: Estimate
   evidence_is: str
   group: str = MODEL
+  margin: float | None = None
 
 
 def positive(
@@ -68,11 +70,18 @@ def negligible(
   fails = estimate.low > margin or estimate.high < -margin
   outcome = _outcome(estimate, holds, fails)
   evidence_is = f"{evidence_is}; negligible below {margin:.3g}"
-  return Verdict(statement, section, outcome, estimate, evidence_is, group)
+  return Verdict(statement, section, outcome, estimate, evidence_is, group, margin)
+
+
+def judge(estimate: Estimate, margin: float | None) -> str:
+  """The outcome of a statement on other evidence; `margin` is the Verdict's."""
+  if margin is None:
+    return positive("", "", estimate, "").outcome
+  return negligible("", "", estimate, margin, "").outcome
 
 
 def _outcome(estimate: Estimate, holds: bool, fails: bool) -> str:
-  if estimate.n < _FEWEST or not (holds or fails):
+  if estimate.n < FEWEST or not (holds or fails):
     return OPEN
   return HOLDS if holds else FAILS
 

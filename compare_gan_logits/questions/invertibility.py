@@ -225,8 +225,8 @@ def _masking(found, settings):
       f"{', '.join(masked)}.",
     )
   return (
-    "No sign of masked gradients: transferred attacks do less harm than PGD on the "
-    "network itself, for every arm and epsilon.",
+    "No sign of masked gradients: for no arm and epsilon do transferred attacks do more "
+    "harm than PGD on the network itself.",
   )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from compare_gan_logits import datasets
+from compare_gan_logits import experiments
 from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import questions
@@ -115,8 +116,18 @@ def _read(path, identity):
 def _identity(question, settings):
   """The settings that the numbers of a question's parts depend on."""
   kept = dataclasses.asdict(settings)
-  attack = dataclasses.asdict(training.Attack())  # of adversarial training, by gin
-  return files.as_json({"attack": attack, **{n: kept[n] for n in question.DEPENDS_ON}})
+  return files.as_json(
+    {
+      # Of the training of classifiers, by gin.
+      "attack": dataclasses.asdict(training.Attack()),
+      "training": training.bound_settings(),
+      "experiments": {
+        name: dataclasses.asdict(experiments.settings_of(experiments.get(name)))
+        for name in getattr(question, "EXPERIMENTS", ())
+      },
+      **{name: kept[name] for name in question.DEPENDS_ON},
+    }
+  )
 
 
 def _write(folder, settings, wanted):

@@ -66,7 +66,7 @@ class Workshop:
     dataset = self.dataset()
     total = dataset.num_examples("validation")
     ids = np.random.default_rng(0).permutation(total)[: self.settings.images]
-    return dataset.arrays("validation", indices=np.sort(ids))
+    return dataset.arrays("validation", indices=ids)
 
   @functools.cached_property
   def train(self) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +101,7 @@ class Workshop:
         "steps": self.settings.classifier_steps,
         "dataset": self.settings.dataset,
         "attack": dataclasses.asdict(training.Attack()) if robust else None,
+        "bound": training.bound_settings(),
       },
     )
     if not os.path.isdir(path):
