@@ -153,7 +153,7 @@ def _wanted(selector, parameter, value, default):
     return "a function with @ before its name; see gin_configs/"
   if kind and wanted and kind != wanted:
     return f"{wanted}, such as {default!r}"
-  allowed = _range(parameter, default) if _is_ours(selector) else None
+  allowed = _range(selector, parameter, default) if _is_ours(selector) else None
   several = isinstance(value, (list, tuple))
   if kind and isinstance(default, tuple) and parameter not in ("mean", "std"):
     return "a list" + (f", such as {default!r}" if default else " in brackets")
@@ -161,6 +161,8 @@ def _wanted(selector, parameter, value, default):
     return None  # anything, or a reference that gin resolves later
   if several and not isinstance(default, tuple) and parameter not in ("mean", "std"):
     return allowed.words
+  if several and None in default:
+    value = [number for number in value if number is not None]
   fine = all(allowed.holds(number) for number in (value if several else (value,)))
   return None if fine else allowed.words
 
@@ -249,13 +251,23 @@ _RANGES = {
   "maxval": _FINITE,
 }
 
+# Of one configurable, where others of that name have another range.
+_RANGES_OF_ONE = {
+  # compare_gan's: 0 stands for no hidden layer.
+  ("self_modulated_batch_norm", "num_hidden"): _NOT_NEGATIVE,
+}
 
-def _range(parameter, default):
+
+def _range(selector, parameter, default):
   """The _Range of a parameter, or None where nothing is known of it."""
+  if (selector.split(".")[-1], parameter) in _RANGES_OF_ONE:
+    return _RANGES_OF_ONE[selector.split(".")[-1], parameter]
   if parameter in _RANGES:
     return _RANGES[parameter]
   if isinstance(default, tuple) and default:
-    return _FINITE if isinstance(default[0], float) else _range(parameter, default[0])
+    if isinstance(default[0], float):
+      return _FINITE
+    return _range(selector, parameter, default[0])
   if isinstance(default, tuple) or _kind(default) != "a number":
     return None
   if isinstance(default, int):

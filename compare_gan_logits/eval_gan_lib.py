@@ -7,7 +7,6 @@ conditioned on a classifier's logits reconstructs the real images instead, one b
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -26,6 +25,7 @@ from compare_gan_logits import eval_utils
 from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits import module_format
+from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.errors import sentence
@@ -158,8 +158,7 @@ def evaluate_tfhub_module(
   """
   del use_tpu
   dataset = datasets.get_dataset()
-  with contextlib.suppress(ValueError):  # Gin says so where nothing is bound.
-    datasets.pad_for(dataset, str(gin.query_parameter("options.architecture")))
+  datasets.pad_for(dataset, str(utils.bound_value("options.architecture", "")))
   # A task of others' has no such attribute.
   needs_inception = any(getattr(t, "reads_activations", True) for t in eval_tasks)
   settings = Settings()

@@ -50,7 +50,8 @@ def export_module(
     module_dir: folder to write; what it holds is replaced.
     seed: of the noise of the standing statistics; their images are the first ones.
     standing_images: training images over whose logits batch-norm statistics are
-      accumulated. They depend on the condition, so it is never a random one.
+      accumulated. They depend on the condition, so it is the one of training: real
+      logits, or classes drawn as training draws them.
     standing_batch_size: images per batch of that pass.
     training_seconds: what the run took so far, for inversion.json.
     with_saved_model: whether to write saved_model/ as well, which takes as long as the
@@ -123,7 +124,7 @@ def _feature_shape(gan, classifier):
 
 
 def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, path):
-  """Standing statistics over real logits, with the weights that are exported.
+  """Standing statistics over training's conditions, with the weights that are exported.
 
   Saves a checkpoint in which the generator's weights are their moving average, if
   the run keeps one.
@@ -133,8 +134,11 @@ def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, pa
   """
   element = utils.next_element(dataset.train(batch_size))
   features = {"images": element["image"], "labels": element["label"]}
-  y = gan.condition(features) if gan.conditional else None
   position = tf.placeholder(tf.int32, [], "position")
+  y = None
+  if gan.conditional:
+    label_seed = tpu_random.step_seed(seed, "standing labels", position)
+    y = gan.sampled_condition(features, label_seed)
   z = eval_utils.z_generator(
     [batch_size, gan.z_dim],
     seed=tpu_random.step_seed(seed, "standing statistics", position),

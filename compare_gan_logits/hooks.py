@@ -208,22 +208,26 @@ def format_seconds(seconds):
 class TrainingTime(tf.train.SessionRunHook):
   """Keeps the seconds of training in a file, over resumes, and may end it by them.
 
-  The first step, which builds the graph's kernels, is not counted.
+  The first step, which builds the graph's kernels, is not counted. The file has the time
+  of the last checkpoint: a killed run loses the steps after it, and is given their time
+  again.
 
   Args:
     model_dir: folder of the run.
     minutes: of training after which it ends; None: options.training_steps decides.
-    seconds: between two writings of the file.
+
+  Attributes:
+    listener: for the hook that saves checkpoints.
   """
 
   _FILE = "training_time.json"
 
-  def __init__(self, model_dir, minutes=None, seconds=10.0):
+  def __init__(self, model_dir, minutes=None):
     self._path = os.path.join(model_dir, self._FILE)
     self._before = self.read(model_dir) or 0.0
     self._limit = math.inf if minutes is None else 60.0 * minutes
-    self._interval = seconds
-    self._start = self._written = None
+    self._start = None
+    self.listener = _Saved(self._write)
 
   @classmethod
   def read(cls, model_dir):
@@ -239,21 +243,27 @@ class TrainingTime(tf.train.SessionRunHook):
       ) from None
 
   def after_run(self, run_context, run_values):
-    now = time.monotonic()
     if self._start is None:
-      self._start = self._written = now
-    if now - self._written >= self._interval:
-      self._write(now)
-    if self._before + now - self._start >= self._limit:
+      self._start = time.monotonic()
+    if self._seconds() >= self._limit:
       run_context.request_stop()
 
-  def end(self, session):
-    if self._start is not None:
-      self._write(time.monotonic())
+  def _seconds(self):
+    since = 0.0 if self._start is None else time.monotonic() - self._start
+    return self._before + since
 
-  def _write(self, now):
-    files.write_json(self._path, {"seconds": self._before + now - self._start})
-    self._written = now
+  def _write(self):
+    files.write_json(self._path, {"seconds": self._seconds()})
+
+
+class _Saved(tf.train.CheckpointSaverListener):
+  """Calls a function after each checkpoint."""
+
+  def __init__(self, function):
+    self._function = function
+
+  def after_save(self, session, global_step_value):
+    self._function()
 
 
 class HealthHook(tf.train.SessionRunHook):

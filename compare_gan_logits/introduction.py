@@ -37,8 +37,8 @@ def introduce(
   counts = dataset.class_counts("train")
   of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
   if counts is None:
-    hard = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    counts = np.bincount(hard, minlength=dataset.num_classes or 1)
+    hard = checks.hard_labels(labels)
+    counts = np.bincount(hard[hard >= 0], minlength=dataset.num_classes or 1)
   classes = f"{len(counts)} classes of {counts.min()} to {counts.max()} images"
   if not counts.any():
     classes, of_sample = "without labels", ""

@@ -273,7 +273,7 @@ class Run:
     """Trains from the last checkpoint to options.training_steps."""
     chief = self.distribution.is_chief
     step = (checkpoints.settle if chief else checkpoints.settled)(self.model_dir)
-    if step >= self.options["training_steps"]:
+    if step >= self.options["training_steps"] or (step and self._time_is_up()):
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
       self._mark(done=True)
       return
@@ -289,6 +289,12 @@ class Run:
     )
     self._train(estimator, self._input_fn(step, logits), run_config)
     self._mark(done=True)
+
+  def _time_is_up(self):
+    """Whether run_config.training_minutes are over."""
+    if self._training_minutes is None:
+      return False
+    return (hooks.TrainingTime.read(self.model_dir) or 0) >= 60 * self._training_minutes
 
   def _train(self, estimator, input_fn, run_config):
     max_steps = self.options["training_steps"]
@@ -351,19 +357,20 @@ class Run:
     if not self.distribution.is_chief:
       return found
     max_steps = self.options["training_steps"]
+    training_time = hooks.TrainingTime(self.model_dir, self._training_minutes)
     if not self._use_tpu:  # no hook sees the tensors inside a TPU's loop
       found.append(hooks.HealthHook(run_config.save_summary_steps))
     return [
       *found,
       hooks.ProgressHook(max_steps),
       hooks.ReportProgressHook(self.task_manager, max_steps),
-      hooks.TrainingTime(self.model_dir, self._training_minutes),
+      training_time,
       gin.tf.GinConfigSaverHook(self.model_dir),
       hooks.AsyncCheckpointSaverHook(
         self.model_dir,
         save_secs=run_config.save_checkpoints_secs,
         save_steps=run_config.save_checkpoints_steps,
-        listeners=[hooks.WeightGuard(self.model_dir)],
+        listeners=[hooks.WeightGuard(self.model_dir), training_time.listener],
       ),
     ]
 
@@ -442,20 +449,23 @@ class Run:
       timeout: seconds to wait for another checkpoint, while training is not done.
     """
     tasks = eval_gan_lib.default_tasks(self.classifier)
-    found = False
+    looked_at = False
     for path in self.task_manager.unevaluated_checkpoints(timeout, every_steps):
+      looked_at = True
       trouble = checkpoints.problem(path)
       if trouble is not None:
         print(f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr)
         continue
-      found = True
       self._evaluate(path, tasks, averaging_runs)
-    if not found and not self.task_manager.get_checkpoints_with_results():
-      print(
-        f"no checkpoint in {self.model_dir} was scored: none has a step that "
-        f"{every_steps} divides; set --eval_every_steps (0 scores all)",
-        file=sys.stderr,
+    if looked_at or self.task_manager.get_checkpoints_with_results():
+      return
+    why = "there is none; train first (--schedule train)"
+    if checkpoints.of_run(self.model_dir):
+      why = (
+        f"none has a step that {every_steps} divides; set --eval_every_steps (0 scores "
+        "all)"
       )
+    print(f"no checkpoint in {self.model_dir} was scored: {why}", file=sys.stderr)
 
   def _evaluate(self, checkpoint_path, tasks, averaging_runs):
     step = checkpoints.step_of(checkpoint_path)

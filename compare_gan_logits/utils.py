@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
+import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -25,6 +27,14 @@ def call_with_accepted_args(fn: Callable[..., Any], **kwargs: Any) -> Any:
   if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
     kwargs = {key: value for key, value in kwargs.items() if key in parameters}
   return fn(**kwargs)
+
+
+def bound_value(name: str, default: Any = None) -> Any:
+  """What gin binds to "configurable.parameter", its macros resolved, or `default`."""
+  try:
+    return copy.deepcopy(gin.query_parameter(name))  # copying is gin's way to resolve
+  except ValueError:
+    return default
 
 
 def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:

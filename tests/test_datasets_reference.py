@@ -312,6 +312,30 @@ def test_crops_of_imagenet_follow_from_the_seed_and_can_be_fixed():
   np.testing.assert_array_equal(images, batch["image"][95:105])
 
 
+def test_imagenet_is_padded_after_its_crop():
+  dataset = datasets.get_dataset("imagenet_64@72")
+  for images in (
+    first(lambda: dataset.train(2))["image"],
+    dataset.arrays("validation", limit=2)[0],
+  ):
+    assert images.shape == (2, 72, 72, 3)
+    assert images[:, 4:68, 4:68].mean() > 0.3 and not images[:, :4].any()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "fake:3@16"])
+def test_input_functions_flip_and_crop_anew_at_every_epoch(name):
+  """Those that a GAN of one's own calls."""
+  dataset = datasets.get_dataset(name, flip=True, examples=4)
+  if name == "cifar10":
+    load = dataset._load_dataset
+    dataset._load_dataset = lambda split: load(split).take(4).cache()
+  images, _ = first(lambda: dataset.train_input_fn({"batch_size": 32}))
+  distinct = {image.tobytes() for image in images}
+  assert len(distinct) == 8
+  for image in images:
+    assert image[:, ::-1].tobytes() in distinct
+
+
 def test_gin_binds_the_crops_of_imagenet():
   gin.bind_parameter("train_imagenet_transform.crop_method", "middle")
   dataset = datasets.get_dataset("imagenet_64")
@@ -319,3 +343,8 @@ def test_gin_binds_the_crops_of_imagenet():
   gin.bind_parameter("train_imagenet_transform.crop_method", "centre")
   with pytest.raises(ValueError, match="known: distorted, middle, none, random"):
     datasets.get_dataset("imagenet_64")
+  gin.parse_config("CROP = 'middle'\ntrain_imagenet_transform.crop_method = %CROP")
+  assert datasets.get_dataset("imagenet_64").transform.train_crop == "middle"
+  # What is bound for training holds for both.
+  with pytest.raises(ValueError, match="antialias"):
+    gin.parse_config("eval_imagenet_transform.antialias = True")

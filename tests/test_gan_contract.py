@@ -11,6 +11,9 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import summary_ops_v2
 
 from compare_gan_logits import datasets
+from compare_gan_logits import export
+from compare_gan_logits import introduction
+from compare_gan_logits import utils as gan_utils
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.gans import s3gan
@@ -242,6 +245,60 @@ def test_s3gan_completes_labels_and_projects_on_them(soft):
 def test_wrong_settings_are_refused(gan_class, settings, part):
   with pytest.raises(ValueError, match=part):
     make_gan(gan_class, **settings)
+
+
+class FewLabels(datasets.ImageDatasetV2):
+  """Forty images, of which five have a label: the others -1, or a row of zeros."""
+
+  def __init__(self, soft):
+    super().__init__("few", "none", 32, 3, 5, 40, 1)
+    self._soft = soft
+
+  def _load_dataset(self, split):
+    def pair(i):
+      label = tf.cast(tf.where(tf.equal(i % 8, 0), i % 5, -1), tf.int32)
+      image = tf.random.stateless_uniform([32, 32, 3], [i, 0])
+      return image, tf.one_hot(label, 5) if self._soft else label
+
+    return tf.data.Dataset.range(40).map(pair)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_s3gan_trains_and_exports_with_few_labels(tmp_path, soft, capsys):
+  dataset = FewLabels(soft)
+  gan = s3gan.S3GAN(
+    dataset=dataset,
+    parameters={"architecture": "dummy_arch", "lambda": 1, "z_dim": 8},
+    model_dir=str(tmp_path),
+    rotated_batch_fraction=4,
+    conditional=True,
+    use_predictor=True,
+    use_soft_labels=soft,
+  )
+  introduction.introduce(gan, dataset, None, None, str(tmp_path))
+  assert "5 classes of " in capsys.readouterr().out
+  train(gan, 1)
+  module = str(tmp_path / "module")
+  export.export_module(
+    gan,
+    dataset,
+    None,
+    "dummy_arch",
+    tf.train.latest_checkpoint(str(tmp_path)),
+    module,
+    standing_images=8,
+    standing_batch_size=4,
+    with_saved_model=False,
+  )
+  assert os.path.isfile(os.path.join(module, "saved_model.pb"))
+  # Batch norms are accumulated over classes as training draws them, not over zeros.
+  batch = gan_utils.next_element(dataset.train(40))
+  features = {"images": batch["image"], "labels": batch["label"]}
+  drawn = gan.sampled_condition(features, tf.constant([1, 2]))
+  with tf.Session() as session:
+    drawn = session.run(drawn)
+  np.testing.assert_array_equal(drawn.sum(axis=1), np.ones(40))
+  assert (drawn.sum(axis=0) > 0).all()
 
 
 def test_s3gan_with_rotations_trains(tmp_path):

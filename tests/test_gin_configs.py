@@ -193,3 +193,14 @@ def test_an_included_file_that_is_nowhere_is_named_with_the_nearest(tmp_path):
     main.parse_gin([str(path_)], [])
   assert "did you mean 'quickstart.gin'" in str(raised.value)
   assert "own.gin" in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+  "binding",
+  [
+    "module.batch_sizes = (8, 16, 32, 64, None)",  # its default
+    "self_modulated_batch_norm.num_hidden = 0",  # compare_gan's for no hidden layer
+  ],
+)
+def test_values_that_are_fine_are_taken(binding):
+  main.parse_gin([], [binding])

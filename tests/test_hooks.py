@@ -77,23 +77,37 @@ def test_training_time_adds_up_over_resumes_and_ends_training(tmp_path):
   folder = str(tmp_path)
   assert hooks.TrainingTime.read(folder) is None
 
-  def train_for(minutes):
+  def train_for(minutes, killed_after=None):
+    clock = hooks.TrainingTime(folder, minutes)
     with tf.Graph().as_default():
       update = tf.train.get_or_create_global_step().assign_add(1)
-      with tf.train.MonitoredSession(
-        hooks=[
-          tf.train.StopAtStepHook(last_step=10000),
-          hooks.TrainingTime(folder, minutes, seconds=0.1),
-        ]
+      saver = hooks.AsyncCheckpointSaverHook(
+        folder, save_steps=10000, listeners=[clock.listener]
+      )
+      with tf.train.MonitoredTrainingSession(
+        checkpoint_dir=folder,
+        hooks=[clock, saver],
+        save_checkpoint_secs=None,
+        save_checkpoint_steps=None,
+        save_summaries_steps=None,
+        save_summaries_secs=None,
       ) as session:
+        started = time.monotonic()
         while not session.should_stop():
           session.run(update)
           time.sleep(0.001)
+          if killed_after and time.monotonic() - started > killed_after:
+            raise KeyboardInterrupt
 
   for total in (0.5, 0.8):
     started = time.monotonic()
     train_for(total / 60)
     assert total <= hooks.TrainingTime.read(folder) < time.monotonic() - started + 0.8
+  # What is lost with the steps since the last checkpoint is not counted.
+  before = hooks.TrainingTime.read(folder)
+  with pytest.raises(KeyboardInterrupt):
+    train_for(5, killed_after=0.3)
+  assert hooks.TrainingTime.read(folder) == pytest.approx(before, abs=0.05)
 
 
 def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):

@@ -13,6 +13,7 @@ import tiny
 from compare_gan_logits.architectures import dosovitskiy_brox
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import perceptual_gan
+from compare_gan_logits.tpu import tpu_random
 
 
 CONFIG = """
@@ -165,3 +166,31 @@ def test_the_2016b_variant_is_a_decoder_on_pixels(monkeypatch):
 def test_without_a_classifier_it_is_refused(monkeypatch):
   with pytest.raises(UserError, match="classifier.handle"):
     make_gan(monkeypatch, classifier=False)
+
+
+def test_dropout_follows_from_the_step(monkeypatch):
+  """A resumed training draws what one that was never stopped draws."""
+  gan = make_gan(monkeypatch)
+  x, _, y = inputs()
+  step = tf.placeholder(tf.int32, [1])
+  tpu_random.set_random_offset_from_features({tpu_random.RANDOM_OFFSET: step})
+  scores = gan.discriminator(x, y, is_training=True)[1]
+  initial = tf.global_variables_initializer()
+  with helpers.session() as session:
+    session.run(initial)
+    values = session.run(tf.trainable_variables())
+    first, second = (session.run(scores, {step: [i]}) for i in (1, 2))
+  assert np.abs(first - second).max() > 0
+  with helpers.session() as session:
+    session.run(initial)
+    for variable, value in zip(tf.trainable_variables(), values):
+      variable.load(value, session)
+    np.testing.assert_array_equal(session.run(scores, {step: [2]}), second)
+
+
+def test_dropout_keeps_half_and_the_mean():
+  net = tf.ones([100, 1000])
+  with helpers.session() as session:
+    dropped = session.run(dosovitskiy_brox._dropout(net))
+  assert set(np.unique(dropped)) == {0, 2}
+  assert dropped.mean() == pytest.approx(1, abs=0.02)

@@ -1,6 +1,8 @@
 """Schedules through run_with_schedule, as compare_gan's own main calls it."""
 
+import contextlib
 import csv
+import io
 import os
 
 import gin
@@ -185,6 +187,21 @@ class RunnerTest(test_utils.CompareGanTestCase):
     assert [row["step"] for row in rows] == ["2"]
     scores = {name for name in rows[0] if "." not in name}
     assert {"inception_score_mean", "fid_score_std", "fid_score_list"} <= scores
+
+  def test_a_training_whose_minutes_are_over_is_not_trained_again(self):
+    steps = []
+    for _ in range(2):
+      run(self.folder, gan={"training_steps": 50}, training_minutes=0.0001)
+      steps.append(runner_lib.checkpoints.newest(self.folder)[0])
+    assert 0 < steps[0] == steps[1] < 50
+
+  def test_an_evaluation_without_checkpoints_says_so(self):
+    manager = runner_lib.TaskManagerWithCsvResults(self.folder)
+    manager.mark_training_done()
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+      run(self.folder, "continuous_eval", manager=manager)
+    assert "there is none; train first (--schedule train)" in errors.getvalue()
 
   def test_unknown_names(self):
     with self.assertRaises(ValueError):

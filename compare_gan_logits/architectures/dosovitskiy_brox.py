@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 from compare_gan_logits.architectures import abstract_arch
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.tpu import tpu_random
 
 
 _SLOPE = 0.3  # of the leaky ReLU
@@ -141,9 +142,15 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
       hidden = _activate(arch_ops.linear(hidden, size, f"fc_logits{index}"))
     net = tf.concat([features, hidden], axis=1)
     if is_training:
-      net = tf.nn.dropout(net, rate=_DROPOUT)
+      net = _dropout(net)
     net = _activate(arch_ops.linear(net, 16 * ch, "fc0"))
     if is_training:
-      net = tf.nn.dropout(net, rate=_DROPOUT)
+      net = _dropout(net)
     score = self._project(arch_ops.linear(net, 1, "fc1"), net, y)
     return tf.sigmoid(score), score, features
+
+
+def _dropout(net):
+  """Dropout by numbers that follow from the step, so that a resumed run goes on alike."""
+  kept = tpu_random.uniform(tf.shape(net), name="dropout") >= _DROPOUT
+  return tf.where(kept, net / (1.0 - _DROPOUT), tf.zeros_like(net))

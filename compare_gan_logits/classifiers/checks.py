@@ -34,6 +34,13 @@ def sample(dataset: Any, size: int = 256) -> tuple[np.ndarray, np.ndarray, np.nd
   return values["image"], values["label"], values["id"]
 
 
+def hard_labels(labels: np.ndarray) -> np.ndarray:
+  """Classes int [n], -1 where none is known, of such or of distributions [n, classes]."""
+  if labels.ndim == 1:
+    return labels
+  return np.where(labels.sum(axis=1) > 0.5, labels.argmax(axis=1), -1)
+
+
 def check(
   classifier: Classifier,
   dataset: Any,
@@ -48,7 +55,7 @@ def check(
     classifier: whose attribute `check` is set to the result.
     dataset: datasets.ImageDataset that the images are of.
     images: [n, h, w, c] in [0, 1].
-    labels: int [n], of the data set.
+    labels: int [n], or distributions over classes, of the data set.
     logits: [n, num_logits], where they are known already.
     log: function of a line of text.
 
@@ -90,7 +97,7 @@ def check(
     )
   if not classifier.only_known_images:
     figures.update(_fed(classifier, images, spread, log))
-  right = _accuracy(classifier, dataset, labels, logits)
+  right = _accuracy(classifier, dataset, hard_labels(labels), logits)
   figures.update(right["figures"])
   log(right["line"])
   figures["warnings"] = [

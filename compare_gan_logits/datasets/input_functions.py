@@ -56,6 +56,15 @@ class InputFunctions:
     del seed
     return image, label
 
+  def _endless_pairs(self):
+    """The pairs of `_load_dataset` for training, again and again."""
+    return self._load_dataset(self._train_split).repeat()
+
+  def _augmented(self, dataset, seed):
+    """Transformed pairs, with what `dataset.flip` asks for; new at every epoch."""
+    del seed
+    return dataset
+
   def _finish(self, image):
     """The image as the networks see it."""
     return image
@@ -78,12 +87,11 @@ class InputFunctions:
     """
     params = params or {}
     seed = self._seed + _host(params)
-    dataset = self._load_dataset(self._train_split)
-    dataset = dataset.filter(
+    dataset = self._endless_pairs().filter(
       lambda image, label: tf.convert_to_tensor(self._train_filter_fn(image, label))
     )
-    dataset = dataset.repeat()
     dataset = dataset.map(functools.partial(self._train_transform_fn, seed=seed))
+    dataset = self._augmented(dataset, seed)
     dataset = dataset.map(lambda image, label: (self._finish(image), label))
     if preprocess_fn is not None:
       if "seed" in inspect.signature(preprocess_fn).parameters:

@@ -101,6 +101,15 @@ class RandomAccessDataset(ImageDataset):
   def _load_dataset(self, split):
     return self.load(split).map(lambda element: (element["image"], element["label"]))
 
+  def _endless_pairs(self):
+    # Where crops or flips are drawn, each epoch draws its own.
+    def ids(positions):
+      return positions % self.num_examples(self._train_split), positions
+
+    batches = tf.data.Dataset.range(np.iinfo(np.int64).max).batch(64).map(ids)
+    elements = self._read(batches, self._train_split).unbatch()
+    return elements.map(lambda element: (element["image"], element["label"]))
+
   def train(
     self, batch_size, split="train", start=0, shard=0, num_shards=1, with_logits=None
   ):

@@ -152,9 +152,20 @@ class ImageDatasetV2(ImageDataset):
   def _crop(self, image, method, seed):
     if method == "middle":  # These images are square.
       return image
-    side = self.resolution - 2 * self._padding
     cropped = transforms.crop(image, method, seed)
-    return transforms.resize(cropped, side, self.transform.antialias)
+    return transforms.resize(cropped, self._unpadded, self.transform.antialias)
+
+  @property
+  def _unpadded(self):
+    """The side of images before the border is added."""
+    return self.resolution - 2 * self._padding
+
+  def _augmented(self, dataset, seed):
+    if not self.transform.flip:
+      return dataset
+    return dataset.map(
+      lambda image, label: (tf.image.random_flip_left_right(image, seed), label)
+    )
 
   def pad_to(self, side: int) -> None:
     """Surrounds the images with black, to `side` x `side` pixels.
@@ -182,10 +193,8 @@ class ImageDatasetV2(ImageDataset):
     return fake and not self._overrides("_load_dataset")
 
   def _fake_dataset(self):
-    side = self.resolution - 2 * self._padding
-    return tf.data.Dataset.from_tensor_slices(
-      made_up.noise((side, side, self.colors), self._seed)
-    )
+    shape = (self._unpadded, self._unpadded, self.colors)
+    return tf.data.Dataset.from_tensor_slices(made_up.noise(shape, self._seed))
 
   @functools.cached_property
   def _builder(self):
@@ -244,10 +253,7 @@ class ImageDatasetV2(ImageDataset):
 
   @property
   def _relabelled(self):
-    try:
-      return gin.query_parameter("replace_labels.file_pattern") is not None
-    except ValueError:
-      return False
+    return utils.bound_value("replace_labels.file_pattern") is not None
 
   # The program's interface -----------------------------------------------------
 
@@ -280,7 +286,7 @@ class ImageDatasetV2(ImageDataset):
       records = repr(_records_of(self._info(name)))
       parts = [self._builder.info.full_name, split, records]
       if self._relabelled:
-        pattern = gin.query_parameter("replace_labels.file_pattern")
+        pattern = utils.bound_value("replace_labels.file_pattern")
         parts += [files.digest(path) for path in _label_files(pattern, name)]
     transform = sorted(self.describe_transform(check_split(split)).items())
     return digest(*(part.encode() for part in [*parts, repr(transform)]))
@@ -461,7 +467,7 @@ class ImagenetDataset(ImageDatasetV2):
   def _train_transform_fn(self, image, label, seed):
     image = transforms.train_imagenet_transform(
       image,
-      self.resolution,
+      self._unpadded,
       seed,
       crop_method=self.transform.train_crop,
       antialias=self.transform.antialias,
@@ -472,7 +478,7 @@ class ImagenetDataset(ImageDatasetV2):
     del seed
     image = transforms.eval_imagenet_transform(
       image,
-      self.resolution,
+      self._unpadded,
       crop_method=self.transform.eval_crop,
       antialias=self.transform.antialias,
     )

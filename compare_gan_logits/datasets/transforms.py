@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
 
 from compare_gan_logits import images as image_lib
+from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 
@@ -141,7 +142,8 @@ def train_imagenet_transform(
     seed: of the crop: an int for TensorFlow's stateful ops, or a tensor int [2] from
       which alone the crop then follows.
     crop_method: one of CROP_METHODS, see Transform.
-    antialias: filter before the crop is made smaller; the reference does not.
+    antialias: filter before the crop is made smaller; the reference does not. What gin
+      binds here holds for the evaluation as well.
 
   Returns:
     float32 [image_size, image_size, c], in the range of `image`.
@@ -152,7 +154,9 @@ def train_imagenet_transform(
   return resize(crop(image, crop_method, seed), image_size, antialias)
 
 
-@gin.configurable("eval_imagenet_transform", denylist=["image", "image_size"])
+@gin.configurable(
+  "eval_imagenet_transform", denylist=["image", "image_size", "antialias"]
+)
 def eval_imagenet_transform(
   image: tf.Tensor,
   image_size: int,
@@ -167,18 +171,11 @@ def imagenet_transform(**changes) -> Transform:
   """The Transform that gin binds to the two functions above, with `changes`."""
   train = "train_imagenet_transform"
   bound = {
-    "train_crop": _bound(f"{train}.crop_method", "distorted"),
-    "eval_crop": _bound("eval_imagenet_transform.crop_method", "middle"),
-    "antialias": _bound(f"{train}.antialias", False),
+    "train_crop": utils.bound_value(f"{train}.crop_method", "distorted"),
+    "eval_crop": utils.bound_value("eval_imagenet_transform.crop_method", "middle"),
+    "antialias": utils.bound_value(f"{train}.antialias", False),
   }
   return Transform(**{**bound, **changes})
-
-
-def _bound(name, default):
-  try:
-    return gin.query_parameter(name)
-  except ValueError:
-    return default
 
 
 def crop(

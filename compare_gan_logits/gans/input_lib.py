@@ -177,10 +177,22 @@ class FedGAN(abstract_gan.AbstractGAN):
       features: "images", "labels" and, where they are cached, "logits".
     """
     if self._classifier is None:
-      return tf.one_hot(features["labels"], self.condition_size)
+      return self._get_one_hot_labels(features["labels"])
     if "logits" in features:
       return features["logits"]
     return tf.stop_gradient(self._classifier(features["images"]))
+
+  def sampled_condition(self, features: Features, seed: tf.Tensor) -> tf.Tensor:
+    """The condition of generated images, as training has it; see `condition`.
+
+    Args:
+      features: of real images.
+      seed: integer tensor [2], of the classes where training draws them.
+    """
+    if self._classifier is not None or self._fit_label_distribution:
+      return self.condition(features)
+    number = tf.shape(features["images"])[:1]
+    return self._get_one_hot_labels(self.label_generator(number, seed=seed))
 
   def _get_one_hot_labels(self, labels: tf.Tensor) -> tf.Tensor:
     """The condition [batch, n] of labels: int [batch], or vectors, which stay.

@@ -13,6 +13,7 @@ import tensorflow_hub as hub
 
 from compare_gan_logits import datasets
 from compare_gan_logits import eval_utils
+from compare_gan_logits import utils
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import eval_task
@@ -136,14 +137,9 @@ def bound_prior() -> UniformPrior | NormalPrior:
     UserError: it is neither uniform nor normal.
   """
   bound = {"distribution_fn": tf.random.uniform, "minval": -1, "maxval": 1, "stddev": 1}
-  for name in bound:
-    try:
-      bound[name] = gin.query_parameter(f"eval_z.{name}")
-    except ValueError:
-      continue
-  function = bound["distribution_fn"]
-  function = getattr(function, "scoped_configurable_fn", function)  # gin's reference
-  kind: Any = tpu_random.stateless_counterpart(function)
+  for name, default in bound.items():
+    bound[name] = utils.bound_value(f"eval_z.{name}", default)
+  kind: Any = tpu_random.stateless_counterpart(bound["distribution_fn"])
   while hasattr(kind, "__wrapped__"):
     kind = kind.__wrapped__
   if kind.__name__ == "stateless_random_uniform":

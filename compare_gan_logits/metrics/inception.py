@@ -12,6 +12,7 @@ import gin
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import frozen_graph
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.errors import UserError
@@ -58,10 +59,7 @@ def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
 
 def is_bound() -> bool:
   """Whether gin names an Inception."""
-  try:
-    return bool(gin.query_parameter("inception.path"))
-  except ValueError:
-    return False
+  return bool(utils.bound_value("inception.path"))
 
 
 @functools.lru_cache(maxsize=2)

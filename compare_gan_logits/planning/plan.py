@@ -138,10 +138,11 @@ def _trainer():
   from compare_gan_logits import configuration
   from compare_gan_logits import datasets
   from compare_gan_logits import runner_lib
+  from compare_gan_logits import utils
   from compare_gan_logits.architectures import arch_ops
   from compare_gan_logits.planning import cost_model
 
-  handle = _bound(gin, "classifier.handle")
+  handle = utils.bound_value("classifier.handle")
   # What weights start from is no part of a step, and takes long to build.
   with gin.unlock_config():
     gin.bind_parameter("weights.initializer", "normal")
@@ -153,9 +154,8 @@ def _trainer():
     raise errors.UserError(configuration.explain_gin_error(error)) from error
   classifier = None
   if handle is not None:
-    known = handle in cost_model.CLASSIFIER_GFLOP and not _bound(
-      gin, "classifier.output"
-    )
+    output = utils.bound_value("classifier.output")
+    known = handle in cost_model.CLASSIFIER_GFLOP and not output
     classifier = (
       types.SimpleNamespace(num_logits=1000) if known else classifiers.from_gin()
     )
@@ -163,13 +163,6 @@ def _trainer():
     dataset=dataset, parameters=options, model_dir=None, classifier=classifier
   )
   return gan, options, handle, arch_ops.compute_dtype().name
-
-
-def _bound(gin, name):
-  try:
-    return gin.query_parameter(name)
-  except ValueError:
-    return None
 
 
 def _row(plan, step, hardware, batch, dtype, training_steps, classifier):
