@@ -96,11 +96,13 @@ def grid(
   if column_labels:
     column_labels = [_wrapped(label, tile) for label in column_labels]
   top = 0.05 + (0.2 * _lines(column_labels) if column_labels else 0)
-  top += 0.26 if title else 0
   # A long name over the last column may reach beyond its tile.
   last = max(map(len, str(column_labels[-1]).split("\n"))) if column_labels else 0
   right = max(0.05, (_LETTER_INCHES * last - tile) / 2)
   width_inches = left + columns * tile * 1.05 + right
+  if title:
+    title = _wrapped(title, width_inches)
+    top += 0.11 + 0.15 * _lines([title])
   height_inches = top + rows * (tile + gap) + 0.05
   figure = _figure(width_inches, height_inches)
   if title:

@@ -199,7 +199,7 @@ def study(folder):
   client.post("/start", data={"code": "s-1"})
   valid = [
     b"POST /start\ncode=s-1",
-    b"POST /s/s-1\ntrial=3&choice=left&milliseconds=1200",
+    f"POST /s/s-1\nstudy={prepared.id}&trial=3&side=left&milliseconds=1200".encode(),
     b"GET /s/s-1\n",
     f"GET /picture/{prepared.id}/3/left.png\n".encode(),
   ]

@@ -594,6 +594,18 @@ CASES = (
     ("--output", "--evaluate"),
   ),
   Case(
+    "train_evaluate_robust",
+    "train_classifier",
+    "--evaluate embedded_standard --robust",
+    ("--robust", "--evaluate"),
+  ),
+  Case(
+    "train_limit",
+    "train_classifier",
+    "--output {out} --limit 100",
+    ("--limit", "--output"),
+  ),
+  Case(
     "train_dataset",
     "train_classifier",
     "--dataset embeded --output {out}",

@@ -5,7 +5,12 @@ import os
 import subprocess
 import sys
 
+import gin
 import pytest
+from absl.testing import flagsaver
+
+from compare_gan_logits import main
+from compare_gan_logits.planning import plan
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -74,6 +79,17 @@ PLAN = (
   "--gin_bindings",
   "weights.initializer = 'normal'",
 )
+
+
+def test_a_plan_divides_the_batch_itself():
+  """The graph that is counted has the whole batch, whatever gin binds."""
+  with flagsaver.flagsaver():
+    main.parse_gin(
+      [f"{ROOT}/{PLAN[2]}"], [*PLAN[4::2], "ModularGAN.micro_batches = 16"]
+    )
+    gan, *_ = plan._trainer()
+  gin.clear_config()
+  assert gan._micro_batches == 1
 
 
 @pytest.mark.long

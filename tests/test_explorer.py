@@ -209,8 +209,11 @@ FULL = View(
 def test_a_view_survives_its_file_exactly():
   modules = {"a": "/m/a", "b'\"": "/m b"}
   text = saving.to_json(modules, FULL)
-  assert saving.from_json(text) == (modules, FULL)
-  assert hash(FULL) == hash(saving.from_json(text)[1])
+  assert saving.from_json(text) == (modules, FULL, {})
+  assert hash(FULL) == hash(saving.from_json(text).view)
+  handles = {"a": "onnx:/c.onnx"}
+  text = saving.to_json(modules, FULL, handles)
+  assert saving.from_json(text) == (modules, FULL, handles)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +276,7 @@ def test_every_control_is_a_field_with_its_neutral_value_and_a_finding():
     seeds = {other.seed for other in controls.CONTROLS}
     assert control.finding.count(".") >= 1 or control.name in seeds
   assert View(PHOTO).changes() == []
+  assert View(PHOTO, mix=0.5).changes() == []  # there is nothing to mix with
   assert FULL.changes()[:3] == ["brightness ×1.20", "sharpness ×0.80", "rotation -35°"]
 
 
@@ -691,13 +695,28 @@ def test_a_classifier_in_place_of_a_lost_one(tmp_path):
   assert names == ["robust"]
   found = server.Explorer([("", module)], {"robust": classifiers.load(str(copy))})
   assert not found.problems and list(found.inverters) == names
+  # What is saved names it as well: the module's own is gone.
+  view = found.first_view()
+  client = server.create_app(found).test_client()
+  saved = client.post("/save/json", json=view.to_json()).text
+  assert saving.from_json(saved).classifiers == {"robust": str(copy)}
+  assert client.post("/open", data=saved).json["note"] == ""
+  plain = saving.to_json(found.modules, view)
+  assert (
+    "another classifier for robust" in client.post("/open", data=plain).json["note"]
+  )
+  program = client.post("/save/py", json=view.to_json()).text
+  values = {}
+  exec(program, values)
+  expected = found.show(view)["robust"]
+  np.testing.assert_array_equal(values["shown"]["robust"].logits, expected.logits)
 
 
 class WithoutGradient(tiny.LinearClassifier):
   """As a classifier of another framework that gives logits only."""
 
   no_gradient = "has no gradient"
-  digest, spec = "other", types.SimpleNamespace(name="other", role=None)
+  digest, spec = "other", types.SimpleNamespace(name="other", role=None, handle="other")
 
   def __call__(self, images):
     return foreign.without_gradient(super().__call__(images), images, "no gradient")

@@ -301,7 +301,7 @@ def test_save_and_open_again(page, explorer):
   view = check(page, explorer)
   shown = pictures(page, "<i>standard")
   file, code, picture = (_save(page, kind) for kind in ("json", "py", "png"))
-  assert saving.from_json(file.read_text()) == (explorer.modules, view)
+  assert saving.from_json(file.read_text()) == (explorer.modules, view, {})
   assert view.raised == ((names[3], 4.0),)
   again = runpy.run_path(str(code))["shown"]["<i>standard"].pictures[..., 0]
   np.testing.assert_array_equal(np.round(again * 255), shown)

@@ -1,6 +1,7 @@
 """Figures: pixels where they belong, same bytes for the same values."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from compare_gan_logits import figures
@@ -31,6 +32,18 @@ def test_saved_image_is_pixel_for_pixel(tmp_path):
   np.testing.assert_array_equal(
     np.asarray(Image.open(tmp_path / "a.png")), np.round(image * 255)
   )
+
+
+def test_a_long_title_stands_above_the_images_and_within_the_figure(tmp_path):
+  red = np.zeros([1, 2, 8, 8, 3])
+  red[..., 0] = 1.0
+  counts = []
+  for title in (None, "brightness x1.20, " * 12):
+    figures.grid(red, tmp_path / "a.png", None, ["photo", "as seen"], title=title)
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    counts.append((pixels == [255, 0, 0]).all(axis=-1).sum())
+    assert (pixels[:, :2] == 255).all() and (pixels[:, -2:] == 255).all()
+  assert counts[0] == pytest.approx(counts[1], rel=0.02)
 
 
 def test_grid_shows_the_colours_in_order(tmp_path):

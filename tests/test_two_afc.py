@@ -148,13 +148,21 @@ def test_a_whole_session_by_hand(study, client):
       # Which model made it, the file's name would say.
       assert os.path.basename(path) not in str(sent.headers)
       assert "Content-Disposition" not in sent.headers and not sent.headers.get("ETag")
-    data = {"trial": number, "side": "left", "milliseconds": "900"}
+    data = {"study": study.id, "trial": number, "side": "left", "milliseconds": "900"}
     assert client.post("/s/S-1", data=data).status_code == 303
     data["side"] = "right"
     client.post("/s/S-1", data=data)  # a second finger: the first answer stays
   assert "Thank you" in client.get("/s/S-1").text
   kept = answers_lib.read(study)
   assert kept == [Answer("S-1", n, "left", 900) for n in range(TOTAL)]
+
+
+def test_an_answer_to_another_study_is_not_kept(study, client):
+  """Its page may still be open where this study is served now."""
+  assert f'name="study" value="{study.id}"' in client.get("/s/S-1").text
+  reply = client.post("/s/S-1", data={"study": "x", "trial": 0, "side": "left"})
+  assert (reply.status_code, reply.location) == (303, "/s/S-1")
+  assert answers_lib.read(study) == []
 
 
 def test_nothing_on_the_page_tells_the_models_apart(study, client):
@@ -222,7 +230,7 @@ def test_what_is_typed_comes_back_escaped(client):
 
 
 def test_other_sites_and_large_requests_are_refused(study, client):
-  answer = {"trial": "0", "side": "left"}
+  answer = {"study": study.id, "trial": "0", "side": "left"}
   assert (
     client.post(
       "/s/S1", data=answer, headers={"Origin": "http://evil.example"}
@@ -397,6 +405,8 @@ def test_agreement_by_fleiss_own_example():
   assert found.rate == pytest.approx(0.378, abs=1e-3)
   assert analysis.agreement([[1, 0], [0, 1]]) is None
   assert analysis.agreement([[2, 0], [0, 1]]).trials == 1
+  alike = analysis.agreement([[2, 0], [3, 0]])
+  assert np.isnan(alike.kappa) and alike.to_json()["kappa"] is None
 
 
 def test_agreement_of_two_subjects(study):

@@ -133,10 +133,18 @@ def _check_flags():
 
 
 def _step(peak):
+  return _table(_compare(_given(), _formulations()), peak)
+
+
+def _given():
+  """The flags that say what is trained on which data, for a worker's process."""
+  from compare_gan_logits.datasets import flag_definitions
+
   arguments = [f"--gin_config={path}" for path in FLAGS.gin_config]
   arguments += [f"--gin_bindings={binding}" for binding in FLAGS.gin_bindings]
-  arguments += ["--data_fake_dataset"] if FLAGS.data_fake_dataset else []
-  return _table(_compare(arguments, _formulations()), peak)
+  return arguments + [
+    FLAGS[name].serialize() for name in flag_definitions.NAMES if FLAGS[name].present
+  ]
 
 
 def _sizes(peak):
@@ -168,9 +176,7 @@ def _formulations():
 
 def _features(peak):
   ways = ["in memory", "cache on disk", "classifier in the graph"]
-  arguments = [f"--gin_config={path}" for path in FLAGS.gin_config]
-  arguments += [f"--gin_bindings={binding}" for binding in FLAGS.gin_bindings]
-  return _table(_compare(arguments, ways), peak)
+  return _table(_compare(_given(), ways), peak)
 
 
 def _growth(peak):

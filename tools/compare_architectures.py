@@ -66,8 +66,14 @@ def _scores(architecture):
   """What the table says of an architecture, trained where it is not yet."""
   folder = os.path.join(FLAGS.output, architecture)
   path = os.path.join(folder, _SCORES)
+  setting = {"minutes": FLAGS.minutes, "images": FLAGS.images}
   if os.path.exists(path):
-    return files.read_json(path)
+    scores = files.read_json(path)
+    if {name: scores.get(name) for name in setting} != setting:
+      raise errors.UserError(
+        f"{path} is of other --minutes or --images; name another --output"
+      )
+    return scores
   _train(architecture, folder)
   # Imported late: the trainings are processes of their own.
   from compare_gan_logits import datasets
@@ -83,6 +89,7 @@ def _scores(architecture):
   classes = (inverter.logits(x).argmax(axis=1) for x in (images, pictures))
   step, prefix = checkpoints.of_run(folder)[-1]
   scores = {
+    **setting,
     "architecture": architecture,
     "parameters": _num_parameters(prefix),
     "steps_per_second": step / hooks.TrainingTime.read(folder),

@@ -66,15 +66,19 @@ def main(argv):
   from compare_gan_logits.apps.explorer import saving
   from compare_gan_logits.apps.explorer import server
 
-  saved, view = saving.from_json(text) if text is not None else ({}, None)
-  shown = [modules.named(module) for module in FLAGS.module] or list(saved.items())
+  saved = saving.from_json(text) if text is not None else None
+  shown = [modules.named(module) for module in FLAGS.module]
+  handles = {}
+  if saved and not shown:
+    shown, handles = list(saved.modules.items()), saved.classifiers
   shown = shown or [("photographs", inversion.SHIPPED)]
   print(
     f"loading {', '.join(folder for _, folder in shown)}", file=sys.stderr, flush=True
   )
-  explorer = server.Explorer(shown, _classifiers(server.names_of(shown)))
+  explorer = server.Explorer(shown, _classifiers(server.names_of(shown), handles))
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)
+  view = saved.view if saved else None
   running = server.open_server(explorer, listener, view, FLAGS.outer_url)
   if FLAGS.host not in web.LOCAL:
     print("note: every machine that can connect to this one can look and upload")
@@ -83,11 +87,11 @@ def main(argv):
   running.run()
 
 
-def _classifiers(names):
-  """{name of a module: Classifier} of --classifier."""
+def _classifiers(names, handles):
+  """{name of a module: Classifier} of --classifier, or else of a saved view's handles."""
   from compare_gan_logits import classifiers
 
-  given = modules.for_labels("--classifier", FLAGS.classifier, names)
+  given = modules.for_labels("--classifier", FLAGS.classifier, names) or handles
   loaded = {handle: classifiers.load(handle) for handle in set(given.values())}
   return {name: loaded[handle] for name, handle in given.items()}
 

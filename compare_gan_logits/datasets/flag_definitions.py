@@ -26,6 +26,12 @@ flags.DEFINE_integer(
   lower_bound=1,
 )
 FLAGS = flags.FLAGS
+NAMES = (
+  "tfds_data_dir",
+  "data_fake_dataset",
+  "data_shuffle_buffer_size",
+  "data_reading_num_threads",
+)
 
 
 def value(name):

@@ -29,7 +29,8 @@ flags.DEFINE_multi_integer(
 flags.DEFINE_integer(
   "micro_batches",
   None,
-  "Of --plan: parts of a replica's batch. Default: as few as fit into its memory.",
+  "Of --plan: parts of a replica's batch. Default: those that gin binds, or as few as fit "
+  "into its memory.",
   lower_bound=1,
 )
 flags.DEFINE_float(
@@ -83,24 +84,26 @@ def run(measure):
   Returns:
     What was printed, as figures.
   """
+  from compare_gan_logits import utils
   from compare_gan_logits.architectures import scaled_convolutions
   from compare_gan_logits.planning import cost_model
 
   hardware = device(measure)
+  micro_batches = FLAGS.micro_batches or utils.bound_value("ModularGAN.micro_batches")
   gan, options, handle, dtype = _trainer()
   batch, classifier = (
     options["batch_size"],
     cost_model.classifier_gflop(handle, FLAGS.classifier_gflop),
   )
   # Refused before minutes are spent on counting.
-  cost_model.check_division(batch, FLAGS.replicas, FLAGS.micro_batches)
+  cost_model.check_division(batch, FLAGS.replicas, micro_batches)
   cost_model.check_dtype(hardware, dtype)
   step = cost_model.count(gan)
   with scaled_convolutions.plain_formulation():
     plain = sum(cost_model.flops(gan, batch).values())
   _print_head(hardware, dtype, options, step, plain, handle, classifier)
   plans = [
-    cost_model.plan(step, hardware, batch, replicas, FLAGS.micro_batches, dtype)
+    cost_model.plan(step, hardware, batch, replicas, micro_batches, dtype)
     for replicas in FLAGS.replicas
   ]
   seconds = cost_model.classifier_seconds(
@@ -143,9 +146,11 @@ def _trainer():
   from compare_gan_logits.planning import cost_model
 
   handle = utils.bound_value("classifier.handle")
-  # What weights start from is no part of a step, and takes long to build.
+  # What weights start from is no part of a step, and takes long to build. The plan
+  # divides the batch of a whole step itself.
   with gin.unlock_config():
     gin.bind_parameter("weights.initializer", "normal")
+    gin.bind_parameter("ModularGAN.micro_batches", 1)
   FLAGS.data_fake_dataset = True
   try:
     dataset = datasets.get_dataset(examples=1)

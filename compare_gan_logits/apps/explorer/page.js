@@ -18,6 +18,7 @@ let slot = "photo";
 let busy = false;
 let waiting = false;
 let last = null;  // the latest answer
+let lastPhoto = null;  // that it was made from
 const rows = new Map();  // class name -> its row
 let rowsOf = null;  // the photo whose largest logits have rows, where classes are many
 
@@ -96,10 +97,11 @@ async function show() {
   while (waiting) {
     waiting = false;
     const start = performance.now();
-    const response = await post("show", JSON.stringify({...view}));
+    const asked = view;
+    const response = await post("show", JSON.stringify({...asked}));
     const answer = response && response.status === 200 ? await response.json() : null;
     if (answer) {
-      draw(answer.modules);
+      draw(answer.modules, asked.photo);
       $("#time").textContent = `${Math.round(performance.now() - start)} ms`;
       if ($("#message").className !== "note") say("");
     }
@@ -108,8 +110,9 @@ async function show() {
   $("#stage").setAttribute("aria-busy", "false");
 }
 
-function draw(modules) {
+function draw(modules, photo) {
   last = modules;
+  lastPhoto = photo;
   for (const module of modules) {
     const article = $(`#stage [data-module="${CSS.escape(module.name)}"]`);
     const tiles = $(".tiles", article);
@@ -297,8 +300,8 @@ function largest(count) {
 
 // A new photo brings its own rows; those that were chosen, edited or are in use stay.
 function refreshLargest() {
-  if (!many || !last.length || rowsOf === view.photo) return;
-  rowsOf = view.photo;
+  if (!many || !last.length || rowsOf === lastPhoto) return;
+  rowsOf = lastPhoto;
   for (const [name, row] of rows) {
     if (!row.chosen && Number($("input", row).value) === 0
         && !row.contains(document.activeElement)) {

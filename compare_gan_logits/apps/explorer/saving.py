@@ -7,6 +7,7 @@ import json
 import textwrap
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from compare_gan_logits import figures
 from compare_gan_logits.apps.explorer.view import Shown
@@ -46,7 +47,7 @@ def picture(
     )
   columns = ["photo", "as seen"]
   columns += [f"noise {view.noise_seed}.{k}" for k in range(view.samples)]
-  title = "\n".join(textwrap.wrap(", ".join(view.changes()), 16 * len(columns)))
+  title = ", ".join(view.changes())
   file = io.BytesIO()
   figures.grid(rows, file, list(shown), columns, cells, title or None)
   return file.getvalue()
@@ -57,26 +58,34 @@ def _opinion(logits, names):
   return f"{names[best]} {confidences(logits)[best]:.0%}"
 
 
-def to_json(modules: Mapping[str, str], view: View) -> str:
-  """Text of a view file.
+class Saved(NamedTuple):
+  """A view and what it was seen through.
 
-  Args:
-    modules: {name: folder} that it is seen through.
-    view: View.
+  modules: {name: folder}.
+  view: View.
+  classifiers: {name: handle} of those in the place of the ones that modules name.
   """
-  return (
-    json.dumps(
-      {"format": _FORMAT, "modules": dict(modules), "view": view.to_json()}, indent=2
-    )
-    + "\n"
-  )
+
+  modules: dict[str, str]
+  view: View
+  classifiers: dict[str, str]
 
 
-def from_json(text: str) -> tuple[dict[str, str], View]:
+def to_json(
+  modules: Mapping[str, str], view: View, classifiers: Mapping[str, str] | None = None
+) -> str:
+  """Text of a view file; arguments as the fields of Saved."""
+  content = {
+    "format": _FORMAT,
+    "modules": dict(modules),
+    "classifiers": dict(classifiers or {}),
+    "view": view.to_json(),
+  }
+  return json.dumps(content, indent=2) + "\n"
+
+
+def from_json(text: str) -> Saved:
   """What `to_json` wrote.
-
-  Returns:
-    ({name: folder}, View).
 
   Raises:
     UserError: it is not a saved view.
@@ -89,22 +98,24 @@ def from_json(text: str) -> tuple[dict[str, str], View]:
     raise UserError(
       "this is not a saved view; save one from the explorer with View (JSON)"
     )
-  modules = content.get("modules")
-  if not isinstance(modules, dict) or not all(
-    isinstance(path, str) for path in modules.values()
-  ):
+  modules, classifiers = content.get("modules"), content.get("classifiers", {})
+  if not _are_texts(modules) or not _are_texts(classifiers):
     raise UserError(
       "this is not a saved view: it does not name the folders of its modules"
     )
-  return modules, View.from_json(content.get("view"))
+  return Saved(modules, View.from_json(content.get("view")), classifiers)
 
 
-def snippet(modules: Mapping[str, str], view: View) -> str:
+def _are_texts(values):
+  return isinstance(values, dict) and all(isinstance(v, str) for v in values.values())
+
+
+def snippet(
+  modules: Mapping[str, str], view: View, classifiers: Mapping[str, str] | None = None
+) -> str:
   """Python that computes the view with each module, bit for bit.
 
-  Args:
-    modules: {name: folder}.
-    view: View.
+  Arguments as the fields of Saved.
   """
   changed = {
     name: value
@@ -115,6 +126,7 @@ def snippet(modules: Mapping[str, str], view: View) -> str:
   words = ", ".join(view.changes()) or "the plain view"
   lines = [
     "# " + "".join(c for c in words if c.isprintable()),
+    *(["from compare_gan_logits import classifiers"] if classifiers else []),
     "from compare_gan_logits.apps.explorer.view import View",
     "from compare_gan_logits.apps.explorer.view import compute",
     "from compare_gan_logits.inversion import Inverter",
@@ -128,6 +140,14 @@ def snippet(modules: Mapping[str, str], view: View) -> str:
     "MODULES = {",
     *(f"    {name!r}: {path!r}," for name, path in modules.items()),
     "}",
+  ]
+  if classifiers:
+    lines += [
+      "CLASSIFIERS = {  # in the place of those that the modules name",
+      *(f"    {name!r}: {handle!r}," for name, handle in classifiers.items()),
+      "}",
+    ]
+  lines += [
     "",
     "view = View(",
     "    photo=PHOTO,",
@@ -137,8 +157,7 @@ def snippet(modules: Mapping[str, str], view: View) -> str:
   lines += [
     *(f"    {name}={value!r}," for name, value in changed.items()),
     ")",
-    "shown = {name: compute(Inverter.load(path), view)",
-    "         for name, path in MODULES.items()}",
+    *(_LOADED_WITH if classifiers else _LOADED),
     "for name, module in shown.items():",
     "  # images in [0, 1]: .seen [h, w, c], .pictures [samples, h, w, c];",
     "  # .logits [num_logits] is what the generator was given",
@@ -146,6 +165,17 @@ def snippet(modules: Mapping[str, str], view: View) -> str:
     "",
   ]
   return "\n".join(lines)
+
+
+_LOADED = (
+  "shown = {name: compute(Inverter.load(path), view)",
+  "         for name, path in MODULES.items()}",
+)
+_LOADED_WITH = (
+  "loaded = {name: classifiers.load(handle) for name, handle in CLASSIFIERS.items()}",
+  "shown = {name: compute(Inverter.load(path, loaded.get(name)), view)",
+  "         for name, path in MODULES.items()}",
+)
 
 
 def _literal(name, text):

@@ -50,6 +50,7 @@ class Explorer:
 
   Attributes:
     modules: {name: folder}, of all.
+    handles: {name: handle} of the classifiers in the place of those that modules name.
     inverters: {name: Inverter}, of those that could be loaded.
     problems: {name: sentence}, of the others.
     examples: list of (photo as in a View, name of its class).
@@ -67,6 +68,11 @@ class Explorer:
     """
     names = names_of(modules)
     classifiers = classifiers or {}
+    self.handles = {
+      name: _absolute(classifier.spec.handle)
+      for name, classifier in classifiers.items()
+      if hasattr(classifier, "spec")
+    }
     found = [
       _load(folder, classifiers.get(name)) for name, (_, folder) in zip(names, modules)
     ]
@@ -128,6 +134,11 @@ class Explorer:
   def _need_a_module(self):
     if not self.inverters:
       raise UserError("no module could be loaded; start again with another --module")
+
+
+def _absolute(handle):
+  """A handle that means the same from any folder."""
+  return os.path.abspath(handle) if os.path.exists(handle) else handle
 
 
 def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
@@ -221,13 +232,23 @@ def create_app(
 
   @app.post("/open")
   def open_view():
-    modules, view = saving.from_json(flask.request.get_data(as_text=True))
-    missing = sorted(set(modules) - set(explorer.inverters))
-    note = missing and (
-      f"This view was saved with {', '.join(missing)} as well, which "
-      "this explorer does not show."
-    )
-    return {"view": view.to_json(), "note": note or ""}
+    saved = saving.from_json(flask.request.get_data(as_text=True))
+    notes = []
+    missing = sorted(set(saved.modules) - set(explorer.inverters))
+    if missing:
+      notes.append(
+        f"This view was saved with {', '.join(missing)} as well, which "
+        "this explorer does not show."
+      )
+    others = [
+      name
+      for name in explorer.inverters
+      if name in saved.modules
+      and saved.classifiers.get(name) != explorer.handles.get(name)
+    ]
+    if others:
+      notes.append(f"It was saved with another classifier for {', '.join(others)}.")
+    return {"view": saved.view.to_json(), "note": " ".join(notes)}
 
   @app.post("/save/<any('png', 'json', 'py'):kind>")
   def save(kind):
@@ -235,8 +256,8 @@ def create_app(
     shown = {name: explorer.modules[name] for name in explorer.inverters}
     content = {
       "png": lambda: explorer.draw(view),
-      "json": lambda: saving.to_json(shown, view),
-      "py": lambda: saving.snippet(shown, view),
+      "json": lambda: saving.to_json(shown, view, explorer.handles),
+      "py": lambda: saving.snippet(shown, view, explorer.handles),
     }[kind]()
     mimetype = {"png": "image/png", "json": "application/json", "py": "text/x-python"}[
       kind

@@ -145,6 +145,7 @@ class View:
       for control in controls.CONTROLS
       if control.finding
       and control.name != "samples"
+      and (control.name != "mix" or self.second is not None)
       and getattr(self, control.name) != control.neutral
     ]
     if self.swapped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,6 +92,10 @@ class Agreement:
   rate: float
   kappa: float
 
+  def to_json(self) -> dict[str, Any]:
+    kappa = None if math.isnan(self.kappa) else self.kappa  # JSON has no nan
+    return dict(dataclasses.asdict(self), kappa=kappa)
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -125,7 +130,7 @@ class Table:
       "pooled": self.pooled.to_json(),
       "image_interval": self.image_interval,
       "subjects": [subject.to_json() for subject in self.subjects],
-      "agreement": dataclasses.asdict(self.agreement) if self.agreement else None,
+      "agreement": self.agreement.to_json() if self.agreement else None,
     }
 
 
@@ -141,7 +146,8 @@ def table(study: Study, answers: Sequence[Answer], min_catch: float = 0.0) -> Ta
   for code in sorted({answer.subject for answer in answers}):
     own = [answer for answer in answers if answer.subject == code]
     preference = _preference(code, study, own)
-    if preference.catch_right >= min_catch * preference.catch_shown:
+    shown = preference.catch_shown
+    if not shown or preference.catch_right / shown >= min_catch:
       preferences.append(preference)
       kept += own
   pooled = _preference(POOLED, study, kept)

@@ -101,11 +101,13 @@ def create_app(
       or not _MILLISECONDS.fullmatch(milliseconds)
     ):
       flask.abort(400, "This is no answer to a trial.")
-    answers.add(
-      answers_lib.Answer(
-        code, int(number), side, int(milliseconds) if milliseconds else None
+    # A page may still be open from another study that was served here.
+    if form.get("study") == study.id:
+      answers.add(
+        answers_lib.Answer(
+          code, int(number), side, int(milliseconds) if milliseconds else None
+        )
       )
-    )
     return flask.redirect(flask.url_for("session", code=code), 303)
 
   @app.get("/picture/<study_id>/<int:number>/<side>.png")
