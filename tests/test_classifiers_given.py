@@ -54,6 +54,12 @@ def test_each_image_has_its_own_row_and_others_have_none(dataset, cache):
     tf.gradients(classifier(x), x)
 
 
+def test_options_that_would_change_what_is_given_are_refused(cache):
+  for option in ({"softmax": True}, {"drop_column": 0}, {"pool": 1}, {"output": "x"}):
+    with pytest.raises(UserError, match="are given: leave it out"):
+      classifiers.from_gin(cache_dir=cache, **option)
+
+
 def test_training_reads_them_by_id(dataset, cache):
   classifier = classifiers.from_gin(cache_dir=cache)
   cached = logit_cache.open(cache, classifier, dataset, "train")

@@ -194,6 +194,47 @@ def test_module_without_signatures_and_several_outputs(tmp_path):
     classifiers.load(path, size=SIZE, output="feature")
 
 
+@pytest.mark.parametrize("kind", ["float16", "float64", "bfloat16"])
+@pytest.mark.parametrize("signatures", [True, False])
+def test_outputs_of_any_floating_type_become_float32(tmp_path, kind, signatures):
+  class Module(tensorflow.Module):
+    @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, SIZE, SIZE, 3])])
+    def __call__(self, images):
+      return tensorflow.cast(tensorflow.reduce_mean(images, [1, 2]), kind)
+
+  module, path = Module(), str(tmp_path / "module")
+  tensorflow.saved_model.save(
+    module, path, signatures=module.__call__ if signatures else {}
+  )
+  found = classifiers.load(path, size=SIZE).predict(IMAGES)
+  assert found.dtype == np.float32
+  np.testing.assert_allclose(found, IMAGES.mean(axis=(1, 2)), atol=1e-2)
+
+
+def test_a_module_without_signatures_in_the_order_that_is_bound(tmp_path):
+  """Maps go in and come out with channels first, and mean over what is last."""
+
+  class Module(tensorflow.Module):
+    @tensorflow.function(input_signature=[tensorflow.TensorSpec([None] * 4)])
+    def __call__(self, images):
+      means = tensorflow.reduce_mean(images, [2, 3])
+      return {
+        "logits": means,
+        "map": images + tensorflow.constant([0.0, 1.0, 2.0])[:, None, None],
+      }
+
+  path = str(tmp_path / "module")
+  tensorflow.saved_model.save(Module(), path, signatures={})
+  given = {"size": SIZE, "layout": "nchw"}
+  np.testing.assert_allclose(
+    classifiers.load(path, **given).predict(IMAGES), IMAGES.mean(axis=(1, 2)), atol=1e-5
+  )
+  maps = classifiers.load(path, output="map", **given).predict(IMAGES)
+  np.testing.assert_allclose(
+    maps, (IMAGES + np.float32([0, 1, 2])).reshape(len(IMAGES), -1), atol=1e-5
+  )
+
+
 def test_no_such_classifier(tmp_path):
   with pytest.raises(UserError, match="did you mean 'resnet152'"):
     classifiers.load("resnet-152")

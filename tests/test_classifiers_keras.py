@@ -73,3 +73,60 @@ def test_an_h5_file_of_keras_3_is_refused(tmp_path):
     file.attrs["keras_version"] = "3.5.0"
   with pytest.raises(UserError, match="saved by Keras 3.5.0"):
     classifiers.load(path)
+
+
+def _keras():
+  return _keras_3() or importlib.import_module("tensorflow").keras
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_model_within_a_model(tmp_path, monkeypatch, whole):
+  """A backbone and a head, each a model, or a whole classifier behind a scaling."""
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
+  keras = _keras()
+  dense = keras.layers.Dense(3, activation="softmax")
+  inner = keras.Sequential(
+    [keras.Input((4,)), keras.layers.Dense(4, activation="relu"), dense]
+  )
+  backbone = keras.Sequential(
+    [keras.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
+  )
+  if whole:
+    inputs = keras.Input((6, 6, 3))
+    classifier = keras.Model(inputs, inner(backbone(inputs)))
+    model = keras.Sequential([keras.layers.Rescaling(2.0), classifier])
+    model.build((None, 6, 6, 3))
+  else:
+    model = keras.Sequential([keras.Input((6, 6, 3)), backbone, inner])
+  path = str(tmp_path / "model.keras")
+  images = np.random.default_rng(0).random([4, 6, 6, 3], dtype=np.float32)
+  expected = model.predict(images, verbose=0)
+  model.save(path)
+  found = {
+    name: classifiers.load(path, output=name).predict(images)
+    for name in ("features", "logits", "probabilities")
+  }
+  np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+  kernel, bias = dense.get_weights()
+  np.testing.assert_allclose(
+    found["logits"], found["features"] @ kernel + bias, atol=1e-5
+  )
+
+
+def test_logits_of_the_first_of_two_outputs(tmp_path, monkeypatch):
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
+  keras = _keras()
+  inputs = keras.Input((6, 6, 3))
+  flat = keras.layers.Flatten()(inputs)
+  first = keras.layers.Dense(3, activation="softmax")
+  second = keras.layers.Dense(2, activation="softmax")
+  model = keras.Model(inputs, [first(flat), second(flat)])
+  path = str(tmp_path / "model.keras")
+  model.save(path)
+  images = np.random.default_rng(0).random([4, 6, 6, 3], dtype=np.float32)
+  kernel, bias = first.get_weights()
+  np.testing.assert_allclose(
+    classifiers.load(path).predict(images),
+    images.reshape(4, -1) @ kernel + bias,
+    atol=1e-5,
+  )

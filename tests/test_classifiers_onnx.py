@@ -72,6 +72,32 @@ def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path):
   assert found[0] == found[1] != found[2]
 
 
+def test_weights_in_a_folder_below_belong_to_the_digest(tmp_path):
+  path = tmp_path / "a.onnx"
+  _write(path)
+  (tmp_path / "sub").mkdir()
+  onnx.save(
+    onnx.load(path),
+    path,
+    save_as_external_data=True,
+    location="weights",
+    size_threshold=0,
+  )
+  model = onnx.load(path, load_external_data=False)
+  for tensor in model.graph.initializer:
+    for entry in tensor.external_data:
+      if entry.key == "location":
+        entry.value = "sub/w.bin"
+  onnx.save(model, path)
+  data = bytearray((tmp_path / "weights").read_bytes())
+  found = []
+  for value in (5, 6):
+    data[:4] = np.float32(value).tobytes()
+    (tmp_path / "sub" / "w.bin").write_bytes(data)
+    found.append(classifiers.load(str(path)).digest)
+  assert found[0] != found[1]
+
+
 def _expected(images):
   return 2 * images.mean(axis=(1, 2)) @ KERNEL
 

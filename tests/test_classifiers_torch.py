@@ -12,6 +12,7 @@ import torch
 from compare_gan_logits import attacks
 from compare_gan_logits import classifiers
 from compare_gan_logits import files
+from compare_gan_logits.classifiers import torch_models
 from compare_gan_logits.errors import UserError
 
 
@@ -272,6 +273,85 @@ def test_an_exported_program(place, tmp_path, dynamic):
   np.testing.assert_allclose(
     gradient, wanted.numpy().transpose(0, 2, 3, 1) / 0.25, atol=1e-5
   )
+
+
+class _Head(torch.nn.Module):
+  """A convolution whose output the next layer overwrites, and a function of it."""
+
+  def __init__(self, function, first=True):
+    super().__init__()
+    torch.manual_seed(0)
+    self.conv = torch.nn.Conv2d(3, 4, 3)
+    self.relu = torch.nn.ReLU(inplace=True)
+    self._function, self._first = function, first
+
+  def forward(self, x):
+    x = x if self._first else x.permute(0, 3, 1, 2)
+    return self._function(self.relu(self.conv(x)).mean(dim=(2, 3)))
+
+
+def _exported(path, network, shape, dynamic=None):
+  torch.export.save(
+    torch.export.export(network, (torch.rand(shape),), dynamic_shapes=dynamic), path
+  )
+  return str(path)
+
+
+def test_a_layer_that_is_overwritten_in_place(tmp_path, monkeypatch):
+  monkeypatch.setattr(torch_models, "_from_function", lambda *_: (network, {}, ""))
+  network = _Head(lambda x: x)
+  found = classifiers.load("torch:any:network", size=SIZE, output="conv").predict(
+    IMAGES
+  )
+  with torch.no_grad():
+    wanted = network.conv(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy()))
+  assert wanted.min() < 0
+  np.testing.assert_allclose(
+    found, wanted.permute(0, 2, 3, 1).reshape(len(IMAGES), -1).numpy(), atol=1e-5
+  )
+
+
+def test_programs_of_other_code_have_other_digests(tmp_path):
+  functions = (torch.tanh, torch.relu, lambda x: x - 0.5, lambda x: x - 0.25)
+  found = [
+    classifiers.load(
+      _exported(tmp_path / f"{i}.pt2", _Head(function), [2, 3, SIZE, SIZE])
+    ).digest
+    for i, function in enumerate([*functions, torch.tanh])
+  ]
+  assert len(set(found)) == 4 and found[0] == found[4]
+
+
+def test_a_program_of_images_of_any_size(tmp_path):
+  free = torch.export.Dim("height", min=8), torch.export.Dim("width", min=8)
+  batch = torch.export.Dim("batch")
+  network = _Head(lambda x: x)
+  path = _exported(
+    tmp_path / "a.pt2",
+    network,
+    [4, 3, 20, 24],
+    {"x": {0: batch, 2: free[0], 3: free[1]}},
+  )
+  classifier = classifiers.load(path)
+  assert classifier.spec.preprocessing.size is None
+  with torch.no_grad():
+    wanted = network(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy()))
+  np.testing.assert_allclose(classifier.predict(IMAGES), wanted.numpy(), atol=1e-5)
+
+
+def test_a_program_of_images_with_channels_last(tmp_path):
+  network = _Head(lambda x: x, first=False)
+  path = _exported(tmp_path / "a.pt2", network, [len(IMAGES), SIZE, SIZE, 3])
+  with torch.no_grad():
+    wanted = network(torch.from_numpy(IMAGES)).numpy()
+  np.testing.assert_allclose(classifiers.load(path).predict(IMAGES), wanted, atol=1e-5)
+
+
+def test_weights_are_refused_where_the_model_has_its_own(place, tmp_path):
+  path = _exported(tmp_path / "a.pt2", _Head(torch.tanh), [2, 3, SIZE, SIZE])
+  for handle in (path, "embedded_standard"):
+    with pytest.raises(UserError, match="leave out classifier.weights"):
+      classifiers.load(handle, weights=str(place / "weights.pt"))
 
 
 # Files that are pickles -----------------------------------------------------------

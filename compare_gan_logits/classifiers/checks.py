@@ -145,10 +145,14 @@ def _about_values(classifier, logits, spread):
     and logits.min() >= 0
     and np.allclose(sums, 1, atol=1e-3)
   ):
-    yield (
-      "each row of its output sums to 1, so these are probabilities and no logits; bind "
-      "classifier.softmax = True, or better the output before the softmax "
+    remedy = (
+      "write their logarithms into the file"
+      if classifier.only_known_images
+      else "bind classifier.softmax = True, or better the output before the softmax "
       "(classifier.output)"
+    )
+    yield (
+      f"each row of its output sums to 1, so these are probabilities and no logits; {remedy}"
     )
   if spread.max() < _HARDLY_VARYING * np.abs(logits).mean():
     yield (

@@ -177,6 +177,15 @@ class GivenLogits(Model):
     }
 
   def bind(self, spec: Spec) -> Bound:
+    """Raises UserError where the spec would change what is given."""
+    for name in ("softmax", "drop_column", "pool", "output"):
+      value = getattr(spec, name)
+      if value is not None and value is not False:
+        raise UserError(
+          f"classifier.{name} is for networks, and these logits are given: leave it out, "
+          "and write into the file what is to be inverted (of probabilities, the "
+          "logarithms)"
+        )
     shape = (None, self._manifest["num_logits"])
     return Bound(
       call=foreign.graph_function(self._look_up, shape),

@@ -182,7 +182,10 @@ def choose(spec: Spec, path: str) -> Binding:
         f"{spec.name} has no signatures and is called as it is: leave "
         "out classifier.signature and classifier.input_name"
       )
-    return Binding(CALL, None, None, spec.output, None, spec.extra_inputs)
+    first = spec.layout == "nchw"
+    return Binding(
+      CALL, None, None, spec.output, None, spec.extra_inputs, channels_first=first
+    )
   name = _choose_signature(spec, offered)
   signature = offered[name]
   image = choose_input(spec, signature)
@@ -357,7 +360,7 @@ class Module(Model):
 
 
 def call(path: str, binding: Binding, images: tf.Tensor) -> tf.Tensor:
-  """Output tensor of the frozen module, for images [b, h, w, c] as it wants them.
+  """Output of the frozen module, float32, for images [b, h, w, c] as it wants them.
 
   Feature maps come out as [b, h, w, c], whatever order the module has.
 
@@ -367,7 +370,8 @@ def call(path: str, binding: Binding, images: tf.Tensor) -> tf.Tensor:
   module = load_frozen(path)
   extra = dict(binding.extra_inputs)
   if binding.signature == CALL:
-    return _pick(path, _call_object(module, images, extra), binding.output)
+    outputs = _call_object(module, _as_wanted(images, binding), extra)
+    return _given_back(_pick(path, outputs, binding.output), binding)
   wanted = binding.input_shape
   sized = wanted is not None and binding.input_type != tf.string
   if sized and not images.shape[1:].is_compatible_with(wanted[1:]):
@@ -386,9 +390,7 @@ def call(path: str, binding: Binding, images: tf.Tensor) -> tf.Tensor:
     }
     inputs = _as_wanted(batch, binding)
     outputs = function(**{binding.input_name: inputs}, **constants)[binding.output]
-    if binding.channels_first and outputs.shape.rank == 4:
-      outputs = tf.transpose(outputs, [0, 2, 3, 1])
-    return outputs
+    return _given_back(outputs, binding)
 
   return run(images) if binding.batch is None else _in_batches(run, images, binding)
 
@@ -402,6 +404,13 @@ def _as_wanted(images, binding):
   if binding.channels_first:
     images = tf.transpose(images, [0, 3, 1, 2])
   return tf.cast(images, binding.input_type)
+
+
+def _given_back(outputs, binding):
+  """Outputs in this program's order of axes and type, whatever the module's are."""
+  if binding.channels_first and outputs.shape.rank == 4:
+    outputs = tf.transpose(outputs, [0, 2, 3, 1])
+  return tf.cast(outputs, tf.float32)
 
 
 def _filled(path, name, value, wanted, images):

@@ -23,6 +23,7 @@ from compare_gan_logits.errors import nearest
 
 
 _OUTPUTS = "features", "logits", "probabilities"
+_VERSION = 2  # of the conversion: raise it when its outputs change
 
 
 def keras_file(path: str) -> str:
@@ -107,7 +108,7 @@ def keras_application(name: str, weights: str | None = "imagenet") -> str:
     _save_keras(model, folder)
 
   facts = files.digest(weights) if weights and os.path.exists(weights) else weights
-  return _cached_keras(name, facts, build)
+  return _cached_keras(name, [name, facts], build)
 
 
 def _serialization_lib():
@@ -117,7 +118,9 @@ def _serialization_lib():
 
 
 def _cached_keras(name, facts, build):
-  return cached(name, [_OUTPUTS, facts], lambda folder: _eagerly(build, folder))
+  return cached(
+    name, [_OUTPUTS, _VERSION, facts], lambda folder: _eagerly(build, folder)
+  )
 
 
 def _application(name):
@@ -169,18 +172,30 @@ def _eagerly(function, *args):
 
 
 def _three_outputs(library, model):
-  """A model with the outputs _OUTPUTS; `library` is Keras 2 or 3."""
-  last = model.layers[-1]
+  """A model with the outputs _OUTPUTS; `library` is Keras 2 or 3.
+
+  Without "features" where these are inside of a model that is not the last layer.
+  """
+  last = model.outputs[0]._keras_history[0]
+  if isinstance(last, library.Model):
+    (given,) = tensorflow.nest.flatten(last._inbound_nodes[-1].input_tensors)
+    return library.Model(model.inputs, _three_outputs(library, last)(given))
   # An activation or a reshaping may be a layer of its own.
-  head = next(layer for layer in reversed(model.layers) if layer.weights)
-  features, logits = head.input, model.outputs[0]
+  weighted = (layer for layer in reversed(model.layers) if layer.weights)
+  head = last if last.weights else next(weighted)
+  logits = model.outputs[0]
   if isinstance(last, library.layers.Softmax):
     logits = last.input
   normalise, activation = library.activations.softmax, getattr(last, "activation", None)
   if activation in (library.activations.softmax, library.activations.sigmoid):
     normalise, last.activation = activation, library.activations.linear
-  outputs = features, logits, library.layers.Activation(normalise)(logits)
-  return library.Model(model.inputs, dict(zip(_OUTPUTS, outputs)))
+  outputs = {
+    "logits": logits,
+    "probabilities": library.layers.Activation(normalise)(logits),
+  }
+  if not isinstance(head, library.Model):
+    outputs["features"] = head.input
+  return library.Model(model.inputs, outputs)
 
 
 def _signature(model):

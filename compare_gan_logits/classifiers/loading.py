@@ -140,6 +140,12 @@ def _absolute(handle):
 
 def _open(handle, weights, trusted_pickle) -> Model:
   """The model of a handle, converted if it is of a format that needs it."""
+  takes_weights = handle.startswith((_KERAS, *torch_models.PREFIXES))
+  if weights not in (None, "imagenet", torch_models.RANDOM) and not takes_weights:
+    raise UserError(
+      f"{handle} has weights of its own: leave out classifier.weights, which is for "
+      f"handles that begin with {', '.join((_KERAS, *torch_models.PREFIXES))}"
+    )
   if handle.startswith(given_logits.PREFIX):
     return given_logits.GivenLogits(handle[len(given_logits.PREFIX) :])
   if handle.startswith(torch_models.PREFIXES) or handle.endswith(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 import numpy as np
 
@@ -145,24 +146,26 @@ def _filled(value, dtype, shape, count):
 
 
 def _digest(file):
-  """SHA-256 of the model and of the files of weights beside it that it names."""
+  """SHA-256 of the model and of the files of weights that it names."""
   folder = os.path.dirname(os.path.abspath(file))
   with open(file, "rb") as f:
     model = f.read()
   parts = [hashlib.sha256(model).hexdigest()]
-  parts += [
-    files.digest(os.path.join(folder, name))
-    for name in sorted(os.listdir(folder))
-    if _location(name) in model and os.path.isfile(os.path.join(folder, name))
-  ]
+  paths = [os.path.join(folder, os.fsdecode(name)) for name in _locations(model)]
+  parts += [files.digest(path) for path in paths if os.path.isfile(path)]
   if len(parts) == 1:
     return parts[0]
   return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _location(name):
-  """How ONNX's protocol buffer names an external file: {key: "location", value}."""
-  text = os.fsencode(name)
-  size = len(text)
-  length = bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
-  return b"\n\x08location\x12" + length + text
+def _locations(model):
+  """External files that a model's bytes name, sorted, relative to its folder.
+
+  Its protocol buffer has them as {key: "location", value: length and text}.
+  """
+  found = set()
+  for match in re.finditer(rb"\n\x08location\x12([\x80-\xff]?)([\x00-\x7f])", model):
+    low, high = match.groups()
+    size = high[0] if not low else (low[0] & 127) | high[0] << 7
+    found.add(model[match.end() : match.end() + size])
+  return sorted(name for name in found if name and b"\x00" not in name)

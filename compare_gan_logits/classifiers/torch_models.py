@@ -44,6 +44,7 @@ EXTENSIONS = (_PROGRAM, ".pt", ".pth")
 RANDOM = "random"
 # What a network that does not say its size is tried with.
 _SIZES = (64, 32, 28, 48, 96, 128, 160, 224, 256, 299, 384)
+_COLORS = (1, 3)
 # What training scripts put around a state dictionary, and before its names.
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
 _NAME_PREFIXES = (
@@ -121,7 +122,7 @@ class TorchModel(Model):
 
   def bind(self, spec: Spec) -> Bound:
     torch = _torch()
-    first = spec.layout != "nhwc"
+    first = self._takes_channels_first(spec.layout)
 
     def forward(images):
       """[b, h, w, c] -> output, both tensors, feature maps channels last."""
@@ -157,13 +158,20 @@ class TorchModel(Model):
       numpy_only=True,
     )
 
+  def _takes_channels_first(self, layout):
+    """PyTorch's order, unless `layout` or the shape of an exported program's input says
+    otherwise."""
+    if layout is not None or self._shape is None:
+      return layout != "nhwc"
+    return self._shape[1] in _COLORS or self._shape[3] not in _COLORS
+
   def _output(self, inputs, spec):
     """The output that the spec names: of a layer, or one of the network's own."""
     layers = dict(self._network.named_modules())
     if isinstance(spec.output, str) and spec.output in layers:
       kept = []
       hook = layers[spec.output].register_forward_hook(
-        lambda module, arguments, output: kept.append(output)
+        lambda module, arguments, output: kept.append(_copied(output))
       )
       try:
         self._network(inputs)
@@ -180,10 +188,8 @@ class TorchModel(Model):
   def _shapes(self, spec, run):
     """(side that images must have or None, shape of the output), by trying."""
     wanted = spec.preprocessing
-    if self._shape is not None:
-      sizes = [self._shape[2] or wanted.size or _SIZES[0]]
-    else:
-      sizes = [wanted.size] if wanted.size else _SIZES
+    size = (self._shape and self._shape[2]) or wanted.size
+    sizes = [size] if size else _SIZES
     batch = (self._shape and self._shape[0]) or 1
     ran, problem = {}, None
     for size in sizes:
@@ -209,17 +215,31 @@ class TorchModel(Model):
     return (next(iter(ran)) if wanted.resize != "none" else None), (None, *shape[1:])
 
   def _digest(self):
-    """SHA-256 of the structure, of the tensors of all modules, and of the user's file.
+    """SHA-256 of structure, traced code, tensors of all modules, and the user's file.
 
     Tensors in lists, and other files of the user that this one imports, do not count.
     """
     total = hashlib.sha256(repr(self._network).encode())
+    for module in self._network.modules():
+      if isinstance(module, _torch().fx.GraphModule):  # a program, whose repr is empty
+        total.update(module.code.encode())
     for name, value in sorted(_tensors(self._network).items()):
       array = value.detach().cpu().contiguous()
       total.update(f"{name} {array.dtype} {list(array.shape)}".encode())
       total.update(array.reshape(-1).view(_torch().uint8).numpy().tobytes())
     total.update(self._own_code.encode())
     return total.hexdigest()
+
+
+def _copied(output):
+  """A layer's output, which the next layer may overwrite in place."""
+  if _torch().is_tensor(output):
+    return output.clone()
+  if isinstance(output, Mapping):
+    return {name: _copied(value) for name, value in output.items()}
+  if isinstance(output, (list, tuple)):
+    return [_copied(value) for value in output]
+  return output
 
 
 def _tensors(network):
@@ -439,7 +459,8 @@ def _program(torch, file):
       "input of images"
     )
   sizes = tuple(size if isinstance(size, int) else None for size in values[0].shape)
-  return TorchModel(program.module(), {"colors": sizes[1] or 3}, shape=sizes)
+  colors = next((size for size in (sizes[1], sizes[3]) if size in _COLORS), 3)
+  return TorchModel(program.module(), {"colors": colors}, shape=sizes)
 
 
 def _whole(torch, file, trusted_pickle):
