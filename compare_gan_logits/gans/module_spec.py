@@ -45,8 +45,8 @@ def create(
   Args:
     gan: whose networks it has.
     batch_sizes: sizes n of the tagged graphs, each of which makes the export longer.
-    discriminator: whether the module has the discriminator, as compare_gan's has;
-      nothing of this program reads it, and without it a module is much smaller.
+    discriminator: whether the module has the discriminator, as compare_gan's has; of
+      this program AccuracyTask alone reads it, and without it a module is much smaller.
   """
   untagged = (set(), {"build": functools.partial(_untagged, gan, discriminator)})
   networks = {"gen": _generator}
