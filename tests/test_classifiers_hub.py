@@ -444,6 +444,7 @@ def test_keras_files(extension, tmp_path, monkeypatch):
   )
 
 
+@pytest.mark.long
 def test_keras_application(tmp_path, monkeypatch):
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path))
   classifier = classifiers.load("keras:MobileNet", weights=None)

@@ -141,6 +141,7 @@ def _stopped_at(step):
 
 
 @pytest.mark.parametrize("method", ["pgd", "free"])
+@pytest.mark.long
 def test_a_robust_run_goes_on_with_the_same_attacks(dataset, tmp_path, method):
   """At step 4 "free" is in the midst of a batch's three replays; the checkpoint of
   step 4 is damaged, so that it is step 2 that is gone on from."""

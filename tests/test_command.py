@@ -125,6 +125,7 @@ def test_a_reader_that_has_gone_is_no_error_of_ours(args):
   assert started.wait(60) == 141
 
 
+@pytest.mark.long
 def test_a_cache_ends_when_its_reader_goes(folder):
   """What TensorFlow has open then must not be waited for."""
   started = _start(

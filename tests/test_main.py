@@ -147,6 +147,7 @@ def generate_with_hub_module(module_dir, z, logits):
     return session.run(output["generated"])
 
 
+@pytest.mark.long
 def test_all_ways_to_load_the_module_give_the_same_images(whole, folder):
   module_dir = folder / "whole" / "module"
   rng = np.random.default_rng(1)

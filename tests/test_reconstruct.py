@@ -56,6 +56,7 @@ def _run(*arguments):
   )
 
 
+@pytest.mark.long
 def test_a_hundred_images_with_two_modules(module_dir, photos, tmp_path):
   out = tmp_path / "out"
   before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -158,6 +159,7 @@ def test_unique():
   assert files.unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
 
 
+@pytest.mark.long
 def test_without_a_module_the_shipped_inverter_takes_photographs(tmp_path):
   foolbox = pytest.importorskip("foolbox")
   photos = os.path.join(os.path.dirname(foolbox.__file__), "data", "imagenet_*")

@@ -115,6 +115,7 @@ class RunnerTest(test_utils.CompareGanTestCase):
     gin.bind_parameter("module.batch_sizes", [64])
     self.folder = self._get_empty_model_dir()
 
+  @pytest.mark.long
   def test_each_moving_average_has_scores_of_its_own(self):
     gin.bind_parameter("ModularGAN.g_use_ema", True)
     gin.bind_parameter("ModularGAN.ema_start_step", 0)

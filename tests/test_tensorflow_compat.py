@@ -50,6 +50,7 @@ print(gan.losses.wargs.__name__, tf.keras.Model.__module__.split(".")[0])
     "import tensorflow, compare_gan_logits; os.dup2(stderr, 2)",
   ],
 )
+@pytest.mark.long
 def test_what_tensorflow_2_15_had_is_there_in_either_order_of_imports(before):
   words = python(before + _USE)
   assert words[:2] == ["TPUEstimator", "Module"] and "wargs" in words[2]
