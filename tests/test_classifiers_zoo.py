@@ -385,3 +385,12 @@ def test_a_missing_or_changed_package_is_named(monkeypatch, tmp_path):
   (folder / "squeezenet_weights.pkl").write_bytes(b"other weights")
   with pytest.raises(UserError, match="not the file that was verified"):
     classifiers.load("squeezenet1_1")
+
+
+def test_a_name_that_is_kept_loads_the_same_classifier_from_anywhere():
+  """A zoo entry's handle alone has not its preprocessing."""
+  name = classifiers.absolute("embedded_standard")
+  assert classifiers.load(name).digest == classifiers.load("embedded_standard").digest
+  assert [classifiers.absolute(n) for n in zoo.NAMES] == list(zoo.NAMES)
+  assert classifiers.absolute("keras:ResNet50V2") == "keras:ResNet50V2"
+  assert classifiers.absolute("a.onnx") == os.path.abspath("a.onnx")

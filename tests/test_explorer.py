@@ -693,7 +693,9 @@ def test_a_classifier_in_place_of_a_lost_one(tmp_path):
   assert "--classifier" in lost.problems["robust"]
   names = server.names_of([("", module)])
   assert names == ["robust"]
-  found = server.Explorer([("", module)], {"robust": classifiers.load(str(copy))})
+  handles = {"robust": classifiers.absolute(str(copy))}
+  loaded = {"robust": classifiers.load(str(copy))}
+  found = server.Explorer([("", module)], loaded, handles)
   assert not found.problems and list(found.inverters) == names
   # What is saved names it as well: the module's own is gone.
   view = found.first_view()

@@ -6,6 +6,7 @@ logits = classifier(images)              # inside a graph, frozen
 """
 
 from compare_gan_logits.classifiers.classifier import Classifier
+from compare_gan_logits.classifiers.loading import absolute
 from compare_gan_logits.classifiers.loading import from_description
 from compare_gan_logits.classifiers.loading import from_gin
 from compare_gan_logits.classifiers.loading import load
@@ -19,6 +20,7 @@ __all__ = [
   "Classifier",
   "Role",
   "Spec",
+  "absolute",
   "from_description",
   "from_gin",
   "load",

@@ -128,6 +128,14 @@ def _find(name, place, weights, trusted_pickle):
   return spec, model
 
 
+def absolute(name: str) -> str:
+  """What `load` takes for the same classifier from any working folder.
+
+  An entry of the zoo keeps its name: its handle alone has not its preprocessing.
+  """
+  return name if name in zoo.NAMES else _absolute(name)
+
+
 def _absolute(handle):
   """The handle, made independent of the working folder if it is a path."""
   before, path, after = path_in(handle)

@@ -60,19 +60,17 @@ class Explorer:
     self,
     modules: Sequence[tuple[str, str]],
     classifiers: Mapping[str, Any] | None = None,
+    handles: Mapping[str, str] | None = None,
   ) -> None:
     """
     Args:
       modules: (name or "", folder) of each.
       classifiers: {name: classifiers.Classifier} in place of those that modules name.
+      handles: {name: what loads it} of these, for what is saved.
     """
     names = names_of(modules)
     classifiers = classifiers or {}
-    self.handles = {
-      name: _absolute(classifier.spec.handle)
-      for name, classifier in classifiers.items()
-      if hasattr(classifier, "spec")
-    }
+    self.handles = dict(handles or {})
     found = [
       _load(folder, classifiers.get(name)) for name, (_, folder) in zip(names, modules)
     ]
@@ -134,11 +132,6 @@ class Explorer:
   def _need_a_module(self):
     if not self.inverters:
       raise UserError("no module could be loaded; start again with another --module")
-
-
-def _absolute(handle):
-  """A handle that means the same from any folder."""
-  return os.path.abspath(handle) if os.path.exists(handle) else handle
 
 
 def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
