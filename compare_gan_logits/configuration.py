@@ -260,10 +260,10 @@ _RANGES_OF_ONE = {
 
 def _range(selector, parameter, default):
   """The _Range of a parameter, or None where nothing is known of it."""
-  if (selector.split(".")[-1], parameter) in _RANGES_OF_ONE:
-    return _RANGES_OF_ONE[selector.split(".")[-1], parameter]
-  if parameter in _RANGES:
-    return _RANGES[parameter]
+  of_one = _RANGES_OF_ONE.get((selector.split(".")[-1], parameter))
+  known = of_one or _RANGES.get(parameter)
+  if known:
+    return known
   if isinstance(default, tuple) and default:
     if isinstance(default[0], float):
       return _FINITE

@@ -199,12 +199,13 @@ def _statements(done, setting):
 
 
 def _statement(name, verdict):
-  text = (
-    f'<a href="#{name}">{_text(verdict["statement"])}</a><br>'
-    f'<span class="small">{_text(verdict["evidence_is"])}: '
-    f"{_interval(verdict['evidence'])}</span>"
-  )
+  text = f'<a href="#{name}">{_text(verdict["statement"])}</a><br>{_evidence(verdict)}'
   return [_badge(verdict["outcome"]), _Raw(text, "wide"), verdict["section"]]
+
+
+def _evidence(verdict):
+  words = verdicts.evidence(verdict["evidence_is"], verdict["margin"])
+  return f'<span class="small">{_text(words)}: {_interval(verdict["evidence"])}</span>'
 
 
 def _experiment(name, found, opening, folder):
@@ -215,9 +216,7 @@ def _experiment(name, found, opening, folder):
   ]
   parts += [f"<p>{_text(note)}</p>\n" for note in found["notes"]]
   parts += [
-    f"<p>{_badge(v['outcome']).html}: {_text(v['statement'])}. "
-    f'<span class="small">{_text(v["evidence_is"])}: '
-    f"{_interval(v['evidence'])}</span></p>\n"
+    f"<p>{_badge(v['outcome']).html}: {_text(v['statement'])}. {_evidence(v)}</p>\n"
     for v in found["verdicts"]
   ]
   parts.append(_measures(found))

@@ -52,16 +52,21 @@ def _write(path, batch="n", first=True, kind=TensorProto.FLOAT, second=False):
   return str(path)
 
 
-def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path):
-  path = tmp_path / "a.onnx"
+def _write_with_weights_beside(path, name):
+  """The same network, its weights in a file of that name."""
   _write(path)
   onnx.save(
     onnx.load(path),
     path,
     save_as_external_data=True,
-    location="weights of a",
+    location=name,
     size_threshold=0,
   )
+
+
+def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path):
+  path = tmp_path / "a.onnx"
+  _write_with_weights_beside(path, "weights of a")
   found = [classifiers.load(str(path)).digest]
   (tmp_path / "others").write_bytes(b"no part of it")
   found.append(classifiers.load(str(path)).digest)
@@ -74,15 +79,8 @@ def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path):
 
 def test_weights_in_a_folder_below_belong_to_the_digest(tmp_path):
   path = tmp_path / "a.onnx"
-  _write(path)
+  _write_with_weights_beside(path, "weights")
   (tmp_path / "sub").mkdir()
-  onnx.save(
-    onnx.load(path),
-    path,
-    save_as_external_data=True,
-    location="weights",
-    size_threshold=0,
-  )
   model = onnx.load(path, load_external_data=False)
   for tensor in model.graph.initializer:
     for entry in tensor.external_data:

@@ -172,11 +172,14 @@ def _judge(inverters):
 
 
 def _print_verdicts(done):
+  from compare_gan_logits.experiments import verdicts
+
   for found in done.values():
     for verdict in found["verdicts"]:
       evidence = verdict["evidence"]
+      words = verdicts.evidence(verdict["evidence_is"], verdict["margin"])
       print(
-        f"{verdict['outcome']:14} {verdict['statement']} ({verdict['evidence_is']}: "
+        f"{verdict['outcome']:14} {verdict['statement']} ({words}: "
         f"{evidence['value']:.4g} [{evidence['low']:.4g}, {evidence['high']:.4g}], "
         f"n = {evidence['n']})"
       )

@@ -46,9 +46,6 @@ flags.DEFINE_integer(
 )
 
 
-_OF_TRAINING, _OF_EVALUATION = ("robust", "network", "init"), ("limit",)
-
-
 def _define_flags():
   # Importing it defines the flags of data sets.
   from compare_gan_logits import datasets  # noqa: F401
@@ -65,9 +62,11 @@ def main(argv):
       "give either --output, the folder of the module to write, or "
       "--evaluate and the name of a classifier"
     )
-  for name in _OF_EVALUATION if FLAGS.output else _OF_TRAINING:
+  mode, others = "--evaluate", ("robust", "network", "init")
+  if FLAGS.output:
+    mode, others = "--output", ("limit",)
+  for name in others:
     if FLAGS[name].present:
-      mode = "--output" if FLAGS.output else "--evaluate"
       raise errors.UserError(f"--{name} has no meaning with {mode}; leave it out")
   from compare_gan_logits import classifiers
   from compare_gan_logits import configuration

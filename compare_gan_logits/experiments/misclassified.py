@@ -58,7 +58,14 @@ def run(
     table += _compare(label, values, right)
     verdicts.append(_verdict(label, values["lpips"], right, settings.margin))
     grids.append(
-      _grid(label, inverter, data, sample, logits, pictures, right, settings.shown)
+      _grid(
+        label,
+        originals,
+        pictures,
+        data.names(sample.labels),
+        [inverter.class_names[i] for i in logits.argmax(1)],
+        np.flatnonzero(~right)[: settings.shown],
+      )
     )
   return common.Result(
     tuple(table),
@@ -93,20 +100,14 @@ def _verdict(label, lpips, right, margin):
   )
 
 
-def _grid(label, inverter, data, sample, logits, pictures, right, shown):
-  wrong = np.flatnonzero(~right)[:shown]
-  originals = inverter.prepare(sample.images[wrong])
-  predicted = logits.argmax(1)
+def _grid(label, originals, pictures, true, predicted, wrong):
+  """`true` and `predicted`: names of each image's class; `wrong`: places to show."""
   return common.Grid(
     f"misclassified_{label}",
     f"{label}: misclassified originals (above, true class) "
     "and their reconstructions (below, predicted class).",
-    [list(originals), [pictures[i] for i in wrong]],
+    [[originals[i] for i in wrong], [pictures[i] for i in wrong]],
     ["original", "reconstruction"],
     None,
-    [
-      [data.class_names[sample.labels[i]] for i in wrong],
-      # The logits may have another order of classes than the data set.
-      [inverter.class_names[predicted[i]] for i in wrong],
-    ],
+    [[true[i] for i in wrong], [predicted[i] for i in wrong]],
   )

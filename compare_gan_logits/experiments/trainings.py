@@ -164,13 +164,10 @@ def _statements(name, parts):
     if all(statement in table for table in tables):
       found = [table[statement] for table in tables]
       margins = [v["margin"] for v in found]
-      margin, evidence_is = None, verdict["evidence_is"]
-      if None not in margins:  # that something is negligible
-        margin = float(np.mean(margins))
-        evidence_is = verdicts.with_margin(evidence_is, margin)
+      margin = None if None in margins else float(np.mean(margins))
       yield _line(
         name,
-        f"{statement} ({evidence_is})",
+        f"{statement} ({verdicts.evidence(verdict['evidence_is'], margin)})",
         "",
         [v["evidence"] for v in found],
         tuple(v["outcome"] for v in found),

@@ -15,7 +15,6 @@ from compare_gan_logits.experiments.estimates import mean
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
 # An interval of fewer values decides nothing.
 FEWEST = 3
-_BELOW = "; negligible below "
 # What a statement is about; the report groups by it, in this order.
 PAIR = "Robust against standard classifier"
 MODEL = "Each model by itself"
@@ -70,13 +69,14 @@ def negligible(
   holds = max(abs(estimate.low), abs(estimate.high)) < margin
   fails = estimate.low > margin or estimate.high < -margin
   outcome = _outcome(estimate, holds, fails)
-  evidence_is = with_margin(evidence_is, margin)
   return Verdict(statement, section, outcome, estimate, evidence_is, group, margin)
 
 
-def with_margin(evidence_is: str, margin: float) -> str:
-  """What evidence measures, with the margin in the place of any other."""
-  return f"{evidence_is.partition(_BELOW)[0]}{_BELOW}{margin:.3g}"
+def evidence(evidence_is: str, margin: float | None) -> str:
+  """What the evidence of a Verdict measures, and its margin, in words."""
+  if margin is None:
+    return evidence_is
+  return f"{evidence_is}; negligible below {margin:.3g}"
 
 
 def judge(estimate: Estimate, margin: float | None) -> str:
