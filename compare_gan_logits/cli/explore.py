@@ -75,8 +75,8 @@ def main(argv):
   print(
     f"loading {', '.join(folder for _, folder in shown)}", file=sys.stderr, flush=True
   )
-  handles = _handles(server.names_of(shown), handles)
-  explorer = server.Explorer(shown, _loaded(handles), handles)
+  loaded, handles = _classifiers(server.names_of(shown), handles)
+  explorer = server.Explorer(shown, loaded, handles)
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)
   view = saved.view if saved else None
@@ -88,20 +88,17 @@ def main(argv):
   running.run()
 
 
-def _handles(names, saved):
-  """{name of a module: classifier} of --classifier, or else of a saved view."""
+def _classifiers(names, saved):
+  """{name of a module: Classifier} of --classifier, or else of a saved view, and
+  {name: what loads it from any folder}."""
   from compare_gan_logits import classifiers
 
   given = modules.for_labels("--classifier", FLAGS.classifier, names) or saved
-  return {name: classifiers.absolute(handle) for name, handle in given.items()}
-
-
-def _loaded(handles):
-  """{name of a module: Classifier}; each is loaded once."""
-  from compare_gan_logits import classifiers
-
-  loaded = {handle: classifiers.load(handle) for handle in set(handles.values())}
-  return {name: loaded[handle] for name, handle in handles.items()}
+  loaded = {handle: classifiers.load(handle) for handle in set(given.values())}
+  return (
+    {name: loaded[handle] for name, handle in given.items()},
+    {name: classifiers.absolute(handle) for name, handle in given.items()},
+  )
 
 
 def _read(path):
