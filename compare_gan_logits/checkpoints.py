@@ -172,11 +172,18 @@ def naming_misfit(model_dir):
     raise _misfit(model_dir) from error
 
 
-def check_shapes(model_dir, variables):
-  """Compares variables with the newest checkpoint's: TensorFlow restores any shape.
+def check_fit(model_dir, variables):
+  """Compares variables with the newest checkpoint's.
+
+  TensorFlow restores any shape, and passes over weights that the graph has not.
+
+  Args:
+    model_dir: folder of the run.
+    variables: of the training step.
 
   Raises:
-    UserError: one has another shape there.
+    UserError: one has another shape there, or a network had another variable, which is
+      no average and no optimizer's.
   """
   checkpoint = tf.train.latest_checkpoint(model_dir)
   if checkpoint is None:
@@ -185,6 +192,11 @@ def check_shapes(model_dir, variables):
   for variable in variables:
     shape = saved.get(variable.op.name)
     if shape is not None and not variable.shape.is_compatible_with(shape):
+      raise _misfit(model_dir)
+  networks = {v.op.name.partition("/")[0] for v in variables if v.trainable}
+  for name in saved.keys() - {v.op.name for v in variables}:
+    belongs_to_another = name.rpartition("/")[0] in saved
+    if name.partition("/")[0] in networks and not belongs_to_another:
       raise _misfit(model_dir)
 
 

@@ -350,13 +350,13 @@ class NanGuard(tf.train.SessionRunHook):
 
 
 class FitGuard(tf.train.SessionRunHook):
-  """Refuses to go on from a checkpoint of other shapes."""
+  """Refuses to go on from a checkpoint of other networks."""
 
   def __init__(self, model_dir):
     self._model_dir = model_dir
 
   def begin(self):
-    checkpoints.check_shapes(self._model_dir, tf.global_variables())
+    checkpoints.check_fit(self._model_dir, tf.global_variables())
 
 
 class LostWorker(tf.train.SessionRunHook):

@@ -289,6 +289,7 @@ def test_one_batch_makes_the_images_of_both_updates_in_one_call():
   "kwargs, words",
   [
     ({"classifier": None, "pixel_weight": 1.0}, "classifier.handle"),
+    ({"classifier": None, "standardize_logits": 8}, "classifier.handle"),
     ({"disc_iters": 2, "one_batch": True}, "disc_iters"),
     ({"micro_batches": 2, "one_batch": True}, "micro_batches"),
     ({"more_ema_decays": [0.5]}, "g_use_ema"),
@@ -377,3 +378,63 @@ def test_further_moving_averages_are_kept_and_can_be_exported():
 def test_an_average_that_is_not_kept_is_not_exported():
   with pytest.raises(UserError, match="0.9999, 0.5: name one"):
     make_gan(g_use_ema=True, more_ema_decays=[0.5], exported_decay=0.9)
+
+
+class Brightness:
+  """Logits of images [b, h, w, c]: their mean, large and far from 0, and a constant."""
+
+  num_logits = 2
+
+  def __call__(self, images):
+    mean = tf.reduce_mean(images, [1, 2, 3])
+    return tf.stack([100 * mean + 500, tf.ones_like(mean)], axis=1)
+
+
+class Shades(Images):
+  """Eight grey training images, of value 0, .1, ... .7."""
+
+  seed = 0
+
+  def train(self, batch_size):
+    shades = np.arange(8, dtype="f")[:, None, None, None] / 10
+    images = np.broadcast_to(shades, [8, 32, 32, 1])
+    data = tf.data.Dataset.from_tensor_slices({"image": images, "label": [0] * 8})
+    return data.repeat().batch(batch_size)
+
+
+def test_both_networks_see_standardised_logits(tmp_path, capsys):
+  gin.parse_config("G.batch_norm_fn = @conditional_batch_norm")
+  logits = np.array([[500, 1], [570, 3]], "f")  # of shades 0 and .7
+  # Of shades 0 to .5; the second logit does not vary.
+  standardised = (logits - [525, 1]) / [np.std(np.arange(6)) * 10, 1]
+  z, images = tf.ones([2, 8]), tf.constant(X[:2])
+  parameters = {
+    "architecture": "resnet_cifar_arch",
+    "lambda": 1,
+    "training_steps": 1,
+    "z_dim": 8,
+  }
+  outputs = []
+  for number, y in ((6, logits), (0, standardised)):
+    gan = fidelity_gan.FidelityGAN(
+      Shades(),
+      parameters,
+      str(tmp_path),
+      conditional=True,
+      classifier=Brightness(),
+      standardize_logits=number,
+    )
+    gan.as_estimator(tf.estimator.tpu.RunConfig(), 2, False)
+    y = tf.constant(y, tf.float32)
+    outputs.append([gan.generate(z, y), gan.discriminate(images, y)])
+  assert capsys.readouterr().out.count("measuring 6 training images") == 1
+  of_logits, of_standardised = run(*outputs)
+  for found, expected in zip(of_logits, of_standardised):
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_moments_that_nobody_measured_are_not_numbers():
+  gan = make_gan(standardize_logits=8)
+  (score,) = run(gan.discriminate(tf.constant(X), tf.constant(Y)))
+  assert np.isnan(score).all()

@@ -125,6 +125,32 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
         tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 1)
 
 
+@pytest.mark.parametrize(
+  "more, fits",
+  [
+    ("generator/logits/mean", False),
+    ("generator/kernel/ExponentialMovingAverage_0.99", True),
+    ("discriminator_rotation/kernel", True),  # of a network that is there no more
+    ("beta1_power", True),
+  ],
+)
+def test_a_checkpoint_whose_networks_had_more_is_refused(tmp_path, more, fits):
+  for names in (("generator/kernel", more), ("generator/kernel",)):
+    with tf.Graph().as_default():
+      for name in names:
+        trainable = name == "generator/kernel"
+        tf.get_variable(name, [2], use_resource=True, trainable=trainable)
+      guard = hooks.FitGuard(str(tmp_path))
+      if more in names or fits:
+        guard.begin()
+      else:
+        with pytest.raises(UserError, match="made with another configuration"):
+          guard.begin()
+      with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 1)
+
+
 def test_a_checkpoint_of_an_earlier_version_is_told_apart(tmp_path):
   for size in (3, 4):
     with tf.Graph().as_default():

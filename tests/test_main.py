@@ -16,7 +16,10 @@ import tensorflow.compat.v2 as tf2
 import tensorflow_hub as hub
 import tiny
 
+from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
 from compare_gan_logits import inversion
+from compare_gan_logits import utils
 
 
 EVERY = ("--eval_every_steps", "2")
@@ -91,6 +94,35 @@ def test_a_resumed_run_ends_with_the_same_weights(command, whole, folder):
   assert expected.keys() == resumed.keys()
   for name, value in expected.items():
     np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+@pytest.mark.long
+def test_standardised_logits_are_measured_once_and_kept_in_the_module(command, folder):
+  options = [
+    "--gin_bindings",
+    "options.gan_class = @FidelityGAN",
+    "--gin_bindings",
+    "FidelityGAN.standardize_logits = 100",
+  ]
+  first = command(*arguments(folder, "standardised", 2, *options))
+  again = command(*arguments(folder, "standardised", 4, *options))
+  assert "measuring 100 training images" in first.stdout
+  assert "measuring" not in again.stdout
+  kept = weights(folder / "standardised" / "module" / "variables" / "variables")
+  with tf.Graph().as_default():
+    images = utils.next_element(datasets.get_dataset("embedded").train(64))["image"]
+    with tf.Session() as session:
+      images = np.concatenate([session.run(images) for _ in range(2)])[:100]
+  logits = classifiers.load(str(folder / "classifier")).predict(images)
+  np.testing.assert_allclose(
+    kept["generator/logits/mean"], np.mean(logits, axis=0), atol=1e-4
+  )
+  np.testing.assert_allclose(
+    kept["generator/logits/deviation"], np.std(logits, axis=0), rtol=1e-4
+  )
+  # Without the option the checkpoint does not fit, which is said.
+  other = command(*arguments(folder, "standardised", 6), check=False)
+  assert other.returncode == 1 and len(other.stderr.strip().splitlines()) < 5
 
 
 def test_a_finished_run_is_not_trained_again(command, whole, folder):

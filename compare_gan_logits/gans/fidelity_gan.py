@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import gin
+import numpy as np
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import utils
+from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import fidelity_lib
 from compare_gan_logits.gans import loss_lib
@@ -43,11 +46,15 @@ class FidelityGAN(modular_gan.ModularGAN):
       of ModularGAN.ema_decay. They cost memory for the weights and next to no time.
     exported_decay: which average is exported and scored; None for ema_decay. The
       schedules export and continuous_eval on a finished run choose among them.
+    standardize_logits: over how many training images each logit's mean and standard
+      deviation are measured, before the first step; both networks then see (logit -
+      mean) / deviation. Of a logit that does not vary, the deviation counts as 1. The
+      module keeps both and takes logits as they are. 0 for none.
     **kwargs: of ModularGAN.
 
   Raises:
-    UserError: losses that compare an image with its reconstruction without a
-      classifier, whose logits would make them belong together.
+    UserError: without a classifier, losses that compare an image with its
+      reconstruction, which logits make belong together, or standardize_logits.
   """
 
   def __init__(
@@ -63,6 +70,7 @@ class FidelityGAN(modular_gan.ModularGAN):
     one_batch: bool = False,
     more_ema_decays: Sequence[float] = (),
     exported_decay: float | None = None,
+    standardize_logits: int = 0,
     **kwargs,
   ):
     super().__init__(dataset, parameters, model_dir, **kwargs)
@@ -84,10 +92,17 @@ class FidelityGAN(modular_gan.ModularGAN):
         for optimizer_fn in (self._g_optimizer_fn, self._d_optimizer_fn)
       )
     self._one_batch = one_batch
+    self._standardize_logits = standardize_logits
+    self._moments = None  # of the training logits: mean and deviation, once measured
     self._features = None  # of real and generated images, in the update being built
     if (pixel_weight or feature_weight or mismatch_weight) and self._classifier is None:
       raise UserError(
         "FidelityGAN compares images with the reconstructions of their logits; bind "
+        "classifier.handle"
+      )
+    if standardize_logits and self._classifier is None:
+      raise UserError(
+        "FidelityGAN.standardize_logits is for the logits of a classifier; bind "
         "classifier.handle"
       )
     if not self.g_use_ema and (more_ema_decays or exported_decay is not None):
@@ -141,6 +156,48 @@ class FidelityGAN(modular_gan.ModularGAN):
     outputs = super()._discriminate_both(real, fake, y_real, y_fake, is_training)
     self._features = [output[2] for output in outputs]
     return outputs
+
+  def as_estimator(
+    self, run_config: tf.estimator.tpu.RunConfig, batch_size: int, use_tpu: bool
+  ) -> tf.estimator.tpu.TPUEstimator:
+    """As ModularGAN's; a training that begins measures the logits, if it is to."""
+    if self._standardize_logits and not tf.train.latest_checkpoint(self._model_dir):
+      print(
+        f"standardised logits: measuring {self._standardize_logits} training images",
+        flush=True,
+      )
+      self._moments = self._measured_moments()
+    return super().as_estimator(run_config, batch_size, use_tpu)
+
+  def _measured_moments(self):
+    """Mean and deviation [n], float32, of each logit of the first training images."""
+    number = self._standardize_logits
+    batch_size = min(number, 64)
+    with tf.Graph().as_default(), tf.Session() as session:
+      element = utils.next_element(self._dataset.train(batch_size))
+      logits = self.condition({"images": element["image"], "labels": element["label"]})
+      session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+      batches = [session.run(logits) for _ in range(-(-number // batch_size))]
+    values = np.concatenate(batches)[:number].astype(np.float64)
+    deviation = np.std(values, axis=0)
+    deviation[deviation == 0] = 1.0
+    return np.mean(values, axis=0).astype("f"), deviation.astype("f")
+
+  def _shaped(self, y):
+    """As ModularGAN's, of standardised logits where they are asked for."""
+    if self._standardize_logits and y is not None:
+      mean, deviation = self._moment_variables()
+      y = (y - mean) / deviation
+    return super()._shaped(y)
+
+  def _moment_variables(self):
+    # Not a number until they are measured or restored: a training would end by it.
+    moments = self._moments or [np.full([self.condition_size], np.nan)] * 2
+    with tf.variable_scope(f"{self.generator.name}/logits", reuse=tf.AUTO_REUSE):
+      return [
+        arch_ops.variable(name, value.shape, tf.constant_initializer(value), False)
+        for name, value in zip(("mean", "deviation"), moments)
+      ]
 
   @property
   def export_suffix(self) -> str:
