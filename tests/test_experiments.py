@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -248,6 +249,100 @@ def test_differences_of_rates_are_newcombes():
   assert few.low < 0 < few.value
 
 
+def test_differences_of_paired_rates_cover_and_are_wide_where_pairs_are_few():
+  random = np.random.default_rng(0)
+  covered = []
+  for _ in range(400):  # correlated pairs of rates .7 and .5
+    shared = random.uniform(size=40)
+    second = np.where(random.uniform(size=40) < 0.5, shared, random.uniform(size=40))
+    found = estimates.paired_rate_difference(shared < 0.7, second < 0.5)
+    covered.append(found.low <= 0.2 <= found.high)
+  assert 0.92 < np.mean(covered) <= 0.99
+  # All of three alike decide nothing; of pairs without correlation, as of two groups.
+  few = estimates.paired_rate_difference(np.ones(3, bool), np.zeros(3, bool))
+  apart = estimates.rate_difference(np.ones(3, bool), np.zeros(3, bool))
+  assert (few.low, few.high) == pytest.approx((apart.low, apart.high)) and few.low < 0.5
+  (verdict,) = verdicts.robust_larger(
+    ("a", "b"), "s", "5", {"a": np.zeros(3, bool), "b": np.ones(3, bool)}, "x", sign=-1
+  )
+  assert verdict.evidence == few
+
+
+@pytest.mark.parametrize("n", [3, 8, 29])
+def test_intervals_of_few_values_are_wrong_as_seldom_as_they_say(n):
+  random = np.random.default_rng(0)
+  found = [estimates.mean(random.normal(size=n)) for _ in range(1000)]
+  assert np.mean([e.low > 0 or e.high < 0 for e in found]) == pytest.approx(
+    0.05, abs=0.02
+  )
+
+
+def test_a_shift_acts_with_either_sign():
+  random = np.random.default_rng(0)
+  outcomes = []
+  for slope in (0.5, -0.5, 0.0):
+    slopes = slope + random.normal(size=200)
+    outcomes.append(logit_manipulation._acts("s", "contrast", slopes).outcome)
+  assert outcomes == [verdicts.HOLDS, verdicts.HOLDS, verdicts.OPEN]
+
+
+def test_the_effect_of_shifts_is_compared_over_the_figure_s_own_range():
+  """A third of the effect for a unit, and three times the shifts: the same picture."""
+  inverters = {
+    kind: SimpleNamespace(role=SimpleNamespace(kind=kind), info={})
+    for kind in (roles.ROBUST, roles.STANDARD)
+  }
+  random = np.random.default_rng(0)
+  slope = {"robust": 1.2, "standard": 3.0}
+  noise = 0.1 * random.normal(size=64)
+  slopes = {
+    kind: {
+      label: {name: slope[label] + noise for name in ("contrast", "sharpness")}
+      for label in inverters
+    }
+    for kind in ("shift", "scale")
+  }
+  changes = {
+    label: {name: reach * value for name, value in slopes["shift"][label].items()}
+    for label, reach in (("robust", 0.6), ("standard", 0.2))
+  }
+  moved = {label: np.arange(64.0) for label in inverters}
+  found = {
+    v.statement: v.outcome
+    for v in logit_manipulation._verdicts(inverters, slopes, changes, moved)
+  }
+  more = "acts on sharpness more in the robust model"
+  assert found[f"The shift {more}, from end to end of Figure 8a"] == verdicts.HOLDS
+  assert found[f"A unit of shift {more}"] == verdicts.FAILS
+
+
+def test_stability_is_compared_among_right_and_among_wrong_images():
+  """The paper's rates: the robust model is ahead in both, and behind in all together."""
+
+  def images(n, kept):
+    return np.arange(n) < kept * n
+
+  kept = {
+    ("right", "robust"): images(600, 0.54),  # less accurate: 30 % of 2,000
+    ("wrong", "robust"): images(1400, 0.35),
+    ("right", "standard"): images(1600, 0.45),
+    ("wrong", "standard"): images(400, 0.25),
+  }
+  found = iterative_stability._robust_more_stable(kept, "robust", "standard")
+  assert [v.outcome for v in found] == [verdicts.HOLDS, verdicts.HOLDS]
+  kept["wrong", "standard"] = images(2, 0.5)
+  assert len(iterative_stability._robust_more_stable(kept, "robust", "standard")) == 1
+
+
+def test_slopes_of_either_sign_move_no_mean_curve():
+  """Section 13 compares expected shifts: per image, 1 and -1 would be as large as 1."""
+  factors, signs = np.array([0.0, 1.0, 2.0]), np.tile([1.0, -1.0], 50)
+  curves = signs[:, None] * factors
+  assert brightness_sharpness._expected_slope(factors, curves).mean() == 0.0
+  falling = brightness_sharpness._expected_slope(factors, -0.5 * np.abs(curves))
+  np.testing.assert_allclose(falling, 0.5)
+
+
 def test_a_peak_is_judged_by_its_interval():
   """Noise that puts the maximum of half of the images at the end decides nothing."""
   factors = np.array([0.5, 1.0, 1.5, 2.0])
@@ -439,7 +534,8 @@ def test_class_spread_against_numpy(inverters, data):
   ]
   np.testing.assert_allclose(class_spread.spread(logits, labels), expected)
   result = class_spread.run(inverters, data, class_spread.Settings(images=40))
-  entry = result.summary()["l2 distance of logits to their class mean"]
+  entry = result.summary()["l2 distance of logits to their class mean, over classes"]
+  assert entry["robust"]["n"] == len(np.unique(LABELS))
   assert entry["robust"]["paper"] == 43.78 and entry["standard"]["paper"] == 42.33
   # Both have the same classifier: nothing may be decided.
   assert set(_outcomes(result).values()) == {verdicts.OPEN}

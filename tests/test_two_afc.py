@@ -419,6 +419,14 @@ def test_agreement_of_two_subjects(study):
   assert "75.0% of pairs" in analysis.text([table])
 
 
+def test_subjects_who_agree_are_no_more_evidence_than_one(study):
+  """38 of 64 images: of 256 judgments it would be no chance, of the images it may be."""
+  answers = [a for i in range(4) for a in answers_for(study, f"S{i}", 38)]
+  pooled = analysis.table(study, answers).pooled
+  assert pooled.interval[0] > 0.5 > pooled.image_interval[0]
+  assert pooled.is_chance and not pooled.to_json()["distinguishable_from_chance"]
+
+
 def test_inattentive_subjects_and_unfinished_sessions(study):
   answers = answers_for(study, "S1", 60) + answers_for(study, "S2", 0, catch_right=1)
   assert analysis.table(study, answers).pooled.share == pytest.approx(60 / 128)

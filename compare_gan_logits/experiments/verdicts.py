@@ -10,6 +10,7 @@ import numpy as np
 
 from compare_gan_logits.experiments.estimates import Estimate
 from compare_gan_logits.experiments.estimates import mean
+from compare_gan_logits.experiments.estimates import paired_rate_difference
 
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
@@ -106,7 +107,7 @@ def robust_larger(
     pair: (robust label, standard label), or None (see roles.pair).
     statement: as the paper puts it.
     section: of the paper.
-    values: {label: [n]}.
+    values: {label: [n]}; of bools, rates are compared.
     evidence_is: what the values are.
     sign: -1 if the statement is that robust is smaller.
 
@@ -115,13 +116,17 @@ def robust_larger(
   """
   if pair is None:
     return ()
-  robust, standard = (np.asarray(values[label], np.float64) for label in pair)
   first, second = pair if sign > 0 else pair[::-1]
+  larger, smaller = (np.asarray(values[label]) for label in (first, second))
+  if larger.dtype == smaller.dtype == bool:
+    difference = paired_rate_difference(larger, smaller)
+  else:
+    difference = mean(larger.astype(np.float64) - smaller)
   return (
     positive(
       statement,
       section,
-      mean(sign * (robust - standard)),
+      difference,
       f"{evidence_is}: {first} minus {second}, same images",
       PAIR,
     ),

@@ -39,6 +39,8 @@ class Preference:
     judgments: all but those on catch trials.
     catch_right, catch_shown: catch trials answered correctly, and all that were answered.
     seconds: median time of a judgment, catch trials included, or None.
+    image_interval: (low, high) of the share over images, of all subjects together; it
+      decides what is chance, since several judgments of one image are not independent.
   """
 
   subject: str
@@ -47,6 +49,7 @@ class Preference:
   catch_right: int = 0
   catch_shown: int = 0
   seconds: float | None = None
+  image_interval: tuple[float, float] | None = None
 
   @property
   def share(self) -> float:
@@ -62,8 +65,8 @@ class Preference:
 
   @property
   def is_chance(self) -> bool:
-    """Whether the interval holds 1/2: not distinguishable from guessing."""
-    low, high = self.interval
+    """Whether the interval that decides holds 1/2: not distinguishable from guessing."""
+    low, high = self.image_interval or self.interval
     return low <= _CHANCE <= high
 
   def to_json(self) -> dict[str, Any]:
@@ -150,13 +153,14 @@ def table(study: Study, answers: Sequence[Answer], min_catch: float = 0.0) -> Ta
     if not shown or preference.catch_right / shown >= min_catch:
       preferences.append(preference)
       kept += own
-  pooled = _preference(POOLED, study, kept)
+  counts = _counts(study, kept)
+  over_images = _image_interval(counts)
   if len(preferences) == 1:
     pooled = preferences[0]
-  counts = _counts(study, kept)
-  return Table(
-    study.labels, pooled, _image_interval(counts), tuple(preferences), agreement(counts)
-  )
+  else:
+    pooled = _preference(POOLED, study, kept)
+    pooled = dataclasses.replace(pooled, image_interval=over_images)
+  return Table(study.labels, pooled, over_images, tuple(preferences), agreement(counts))
 
 
 def _preference(subject, study, answers):
@@ -279,14 +283,15 @@ def text(tables: Sequence[Table]) -> str:
         f"{study.agreement.trials} trials)",
       ]
     lines.append("")
-  lines.append("Reported by the paper (4 people, 64 images)")
+  lines.append("Reported by the paper (4 people, 64 images; the nearest counts of 256)")
   for first, second, chose_first in PAPER:
     paper = Preference(f"{first} vs.", chose_first, PAPER_JUDGMENTS)
     lines += [_line(paper), f"    {second}"]
   lines += [
     "",
     "Intervals are Wilson's; seconds are the median of a judgment.",
-    f"{_MARK} not distinguishable from chance: the interval includes 50 %",
+    f"{_MARK} not distinguishable from chance: the interval includes 50 % (of several "
+    "subjects together, the interval over images does)",
   ]
   return "\n".join(lines)
 
