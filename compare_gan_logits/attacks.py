@@ -1,7 +1,7 @@
 """Adversarial images, as graph functions over tf.gradients.
 
-Epsilon is in units of the image range [0, 1]: the paper's 0.1 (section 5.4) lets
-every pixel and channel move by up to 25.5 of 255 grey levels.
+Epsilon is in units of the image range [0, 1]. The paper's 0.1 (section 5.4) names no
+range; read so, it lets every pixel and channel move by up to 25.5 of 255 grey levels.
 """
 
 from __future__ import annotations

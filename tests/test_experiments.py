@@ -277,6 +277,20 @@ def test_intervals_of_few_values_are_wrong_as_seldom_as_they_say(n):
   )
 
 
+def test_resnet_is_compared_with_inception_where_both_are_there():
+  role = SimpleNamespace(kind=roles.STANDARD)
+  names = {"resnet": "resnet152", "inception": "inception_v3"}
+  inverters = {
+    label: SimpleNamespace(role=role, info={"classifier": {"name": name}})
+    for label, name in names.items()
+  }
+  lpips = {"resnet": np.full(50, 0.3), "inception": np.full(50, 0.4)}
+  (found,) = comparison._resnet_against_inception(inverters, lpips)
+  assert found.outcome == verdicts.HOLDS and found.evidence.value == pytest.approx(0.1)
+  del inverters["inception"]
+  assert comparison._resnet_against_inception(inverters, lpips) == ()
+
+
 def test_a_shift_acts_with_either_sign():
   random = np.random.default_rng(0)
   outcomes = []

@@ -84,9 +84,26 @@ def run(
       "LPIPS",
       sign=-1,
     )
+    + _resnet_against_inception(inverters, lpips)
     + _against_dosovitskiy_brox(inverters, lpips),
     (grid,),
     {**common.stacked(arrays), "ids": sample.ids, "labels": sample.labels},
+  )
+
+
+def _resnet_against_inception(inverters, lpips):
+  """Section 5.2: of the two standard classifiers, ResNet's pictures are truer."""
+  resnet = roles.first(inverters, roles.STANDARD)
+  inception = roles.first(inverters, roles.INCEPTION)
+  if resnet is None or inception is None:
+    return ()
+  return (
+    verdict_lib.positive(
+      "Reconstructions from ResNet's logits are closer than from Inception's",
+      "5.2, Table 2",
+      estimates.mean(lpips[inception] - lpips[resnet]),
+      f"LPIPS: {inception} minus {resnet}, same images",
+    ),
   )
 
 

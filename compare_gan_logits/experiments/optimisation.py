@@ -1,7 +1,8 @@
 """Inversion by gradient descent in image space (section 2, equation 1).
 
-Mahendran and Vedaldi (2015) with a total-variation prior; without one it is the
-method of Engstrom et al. (2019).
+Mahendran and Vedaldi (2015) with a total-variation prior, and without one, as Engstrom
+et al. (2019) search. They match the penultimate layer; here the logits are matched, by
+the square of eq. 1's distance, divided by that of the logits to zero.
 """
 
 from __future__ import annotations
