@@ -49,6 +49,16 @@ def absolute(path: str) -> str:
   return path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
 
 
+def cache_folder() -> str:
+  """Folder of what can be computed again.
+
+  $COMPARE_GAN_LOGITS_CACHE, or compare_gan_logits in $XDG_CACHE_HOME or ~/.cache.
+  """
+  base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+  own = os.environ.get("COMPARE_GAN_LOGITS_CACHE")
+  return os.path.expanduser(own or os.path.join(base, "compare_gan_logits"))
+
+
 def _gfile():
   import tensorflow.compat.v1 as tf  # most who write files need not wait for it
 

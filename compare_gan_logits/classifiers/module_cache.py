@@ -16,13 +16,6 @@ from compare_gan_logits.classifiers import hub
 VERSION = 1
 
 
-def cache_folder() -> str:
-  """$COMPARE_GAN_LOGITS_CACHE, or ~/.cache/compare_gan_logits."""
-  return os.environ.get("COMPARE_GAN_LOGITS_CACHE") or os.path.expanduser(
-    "~/.cache/compare_gan_logits"
-  )
-
-
 def cached(name: str, facts: Any, build: Callable[[str], None]) -> str:
   """Folder of a SavedModel that `build(folder)` writes unless it is there.
 
@@ -33,7 +26,7 @@ def cached(name: str, facts: Any, build: Callable[[str], None]) -> str:
   """
   facts = json.dumps([VERSION, facts], sort_keys=True).encode()
   key = hashlib.sha256(facts).hexdigest()
-  path = os.path.join(cache_folder(), f"{name}-{key[:16]}")
+  path = os.path.join(files.cache_folder(), f"{name}-{key[:16]}")
   if not os.path.exists(os.path.join(path, "saved_model.pb")):
     with files.atomic_dir(path, overwrite=True) as folder:
       build(folder)

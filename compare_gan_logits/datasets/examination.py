@@ -65,26 +65,19 @@ def sample(file: File, start: bytes | None = None) -> bytes:
   return whole.hexdigest()[:16].encode()
 
 
-def examine(pictures: Sequence[File], cache_dir: str | None = None) -> Examination:
+def examine(pictures: Sequence[File]) -> Examination:
   """Looks at every file, in parallel; shows progress where there are many.
 
   Args:
     pictures: the files.
-    cache_dir: where it is kept; the user's cache folder by default.
   """
-  path = os.path.join(cache_dir or user_cache_dir(), f"pictures-{_stamp(pictures)}.npz")
+  path = os.path.join(files.cache_folder(), f"pictures-{_stamp(pictures)}.npz")
   found = _load(path, len(pictures))
   if found is None:
     found = _examine(pictures)
     with contextlib.suppress(UserError, OSError):  # Without it, the next look is slow.
       _save(path, found)
   return found
-
-
-def user_cache_dir() -> str:
-  """Folder of what can be computed again."""
-  base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-  return os.path.join(os.path.expanduser(base), "compare_gan_logits")
 
 
 def _examine(pictures):

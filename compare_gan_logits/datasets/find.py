@@ -25,10 +25,7 @@ def find_images(pattern: str) -> list[str]:
   if os.path.isdir(pattern):
     found = listing.scan(pattern, archives=False)
     paths = [file.path for file in found.pictures]
-    notes = [
-      f"left out, {reason}: {len(names)}, such as {listing.printable(names[0])}"
-      for reason, names in found.left_out.items()
-    ]
+    notes = found.left_out_notes()
   elif os.path.isfile(pattern):  # whatever brackets its name has
     paths = [pattern]
   else:

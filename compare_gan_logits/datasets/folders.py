@@ -155,7 +155,7 @@ def folder(
     imagenet_indices=indices,
     transform=transform,
   )
-  found.notes = [*layout.notes, *notes, *_left_out_notes(listing)]
+  found.notes = [*layout.notes, *notes, *listing.left_out_notes()]
   return found
 
 
@@ -223,13 +223,6 @@ def _leave_out(listing, layout, examinations, share):
 def _allowed(share, total):
   """Number of pictures that may be unreadable: one always may."""
   return max(1, int(share * total))
-
-
-def _left_out_notes(listing):
-  return [
-    f"left out, {reason}: {len(names)}, such as {printable(names[0])}"
-    for reason, names in listing.left_out.items()
-  ]
 
 
 # Classes -----------------------------------------------------------------------

@@ -95,6 +95,13 @@ class Listing:
   )
   others: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
+  def left_out_notes(self) -> list[str]:
+    """A line for each reason for which something was left out, with an example."""
+    return [
+      f"left out, {reason}: {len(names)}, such as {printable(names[0])}"
+      for reason, names in self.left_out.items()
+    ]
+
   def take(self, file: File) -> None:
     """Puts a file where it belongs."""
     ending = os.path.splitext(file.name)[1].lower()

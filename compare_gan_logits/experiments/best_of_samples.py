@@ -85,13 +85,10 @@ def run(
 
 def _grid(label, originals, pictures, best, shown):
   samples = min(4, pictures.shape[1])
-  return common.Grid(
+  of_samples = [(str(k + 1), pictures[:, k]) for k in range(samples)]
+  return common.columns(
     f"best_of_samples_{label}",
     f"{label}: the original, the best sample by logits, and the first {samples} samples.",
-    [
-      [originals[i], best[i], *pictures[i, :samples]]
-      for i in range(min(shown, len(originals)))
-    ],
-    None,
-    ["original", "best", *[str(k + 1) for k in range(samples)]],
+    [("original", originals), ("best", best), *of_samples],
+    shown,
   )

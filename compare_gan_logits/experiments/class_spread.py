@@ -46,7 +46,9 @@ def run(
     of_images = spread(logits, sample.labels)
     # Images of a class share its mean: the classes are the sample, not the images.
     distances[label] = _class_means(of_images, sample.labels)
-    relative[label] = distances[label] / spread(logits, np.zeros(len(logits))).mean()
+    relative[label] = distances[label] / max(
+      spread(logits, np.zeros(len(logits))).mean(), 1e-12
+    )
     table += [
       common.Measure(
         "l2 distance of logits to their class mean, over classes",

@@ -62,11 +62,25 @@ class Grid:
 
   name: str
   caption: str
-  images: list[list[Any]]
+  images: Sequence[Sequence[Any]]
   row_labels: Sequence[str] | None = None
   column_labels: Sequence[str] | None = None
   cell_labels: Sequence[Sequence[str]] | None = None
   opening: bool = False
+
+
+def columns(
+  name: str, caption: str, pictures: Sequence[tuple[str, Any]], shown: int
+) -> Grid:
+  """A Grid with a row for each of the first `shown` images.
+
+  Args:
+    name, caption: as Grid's.
+    pictures: (heading, images [n, h, w, c]) of each column.
+    shown: how many rows at most.
+  """
+  headings, images = zip(*pictures)
+  return Grid(name, caption, list(zip(*(i[:shown] for i in images))), None, headings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from compare_gan_logits.experiments.common import generator
 
 
 _CHUNK = 256
+_EXAMINED = 5000  # images that are looked at for those to keep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,6 @@ class Data:
     split: str = "validation",
     seed: int = 0,
     outside: Mapping[str, np.ndarray] | None = None,
-    limit: int | None = None,
     judge: Any = None,
   ) -> None:
     self.dataset = dataset
@@ -62,12 +62,11 @@ class Data:
     self.seed = seed
     self.outside = dict(outside or {})
     self.class_names: list[str] = dataset.class_names
-    self._limit = limit
 
   @functools.cached_property
   def training(self) -> Data:
     """The training images, as Data."""
-    return Data(self.dataset, "train", self.seed, limit=self._limit)
+    return Data(self.dataset, "train", self.seed)
 
   @functools.cached_property
   def labels(self) -> np.ndarray:
@@ -91,20 +90,19 @@ class Data:
     count: int,
     key: str,
     keep: Callable[[Sample], Any] | None = None,
-    examine: int = 5000,
   ) -> Sample:
     """Draws images by seed.
 
     Args:
       count: how many; fewer are returned where there are not so many.
       key: purpose; another one draws other images.
-      keep: function of a Sample -> bool [n]; only these count.
-      examine: images looked at, at most.
+      keep: function of a Sample -> bool [n]; only these count, of the
+        first 5,000 in the order.
 
     Returns:
       Sample.
     """
-    order = self.order(key)[:examine]
+    order = self.order(key)[:_EXAMINED]
     if keep is None:
       return self.read(order[:count])
     kept, total = [], 0

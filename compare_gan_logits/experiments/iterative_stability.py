@@ -84,15 +84,11 @@ def run(
     if "kept_by_judge" in found:
       arrays[f"kept_by_judge/{label}"] = found["kept_by_judge"]
     grids.append(
-      common.Grid(
+      common.columns(
         f"iterated_{label}",
         f"{label}: the original, then each picture's reconstruction.",
-        [
-          [originals[i], *(p[i] for p in pictures)]
-          for i in range(min(settings.shown, len(originals)))
-        ],
-        None,
-        ["original", *[str(r + 1) for r in range(settings.rounds)]],
+        [("original", originals), *((str(r), p) for r, p in enumerate(pictures, 1))],
+        settings.shown,
       )
     )
   if pair:

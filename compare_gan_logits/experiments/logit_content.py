@@ -229,14 +229,10 @@ def _draw_curves(curves):
 
 
 def _grid(label, originals, pictures, shown):
-  return common.Grid(
+  return common.columns(
     f"logit_content_{label}",
     f"{label}: the original, then reconstructions from what is named above, with the "
     "same noise.",
-    [
-      [originals[i], *(p[i] for p in pictures.values())]
-      for i in range(min(shown, len(originals)))
-    ],
-    None,
-    ["original", *pictures],
+    [("original", originals), *pictures.items()],
+    shown,
   )

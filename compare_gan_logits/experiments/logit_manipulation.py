@@ -133,16 +133,16 @@ def _kept(label, inverter, data, originals, pictures, kind, settled):
 
 
 def _perturb(inverter, logits, noise, seed, settings):
-  """Mean LPIPS that perturbed logits move the picture by [n], and some pictures."""
+  """(mean LPIPS [n] that perturbed logits move pictures by, unmoved and moved ones)."""
   rng = common.generator(seed, "perturbation")
   plain = inverter.generate(logits, noise)
-  moved, shown = [], [plain[: settings.shown]]
+  moved, shown = [], [plain]
   for _ in range(settings.draws):
     added = rng.normal(0.0, np.sqrt(settings.variance), logits.shape)
     pictures = inverter.generate(logits + added, noise)
     moved.append(measures.perceptual(plain, pictures))
-    shown.append(pictures[: settings.shown])
-  return np.mean(moved, axis=0), np.stack(shown, axis=1)
+    shown.append(pictures)
+  return np.mean(moved, axis=0), shown
 
 
 def _verdicts(inverters, slopes, changes, moved):
@@ -212,28 +212,23 @@ def _acts(statement, name, slopes):
 
 def _grid(label, kind, settled, originals, pictures, shown):
   names = [f"{v:+.2g}" if kind == "shift" else f"×{10.0**v:.2g}" for v in settled]
-  return common.Grid(
+  return common.columns(
     f"{kind}_{label}",
     f"{label}: the original, then pictures of its logits after a {kind}, all with the "
     "same noise.",
-    [
-      [originals[i], *(p[i] for p in pictures)]
-      for i in range(min(shown, len(originals)))
-    ],
-    None,
-    ["original", *names],
+    [("original", originals), *zip(names, pictures)],
+    shown,
   )
 
 
 def _perturbation_grid(label, originals, perturbed, settings):
-  columns = ["original", "unperturbed"] + ["perturbed"] * settings.draws
-  return common.Grid(
+  names = ["unperturbed"] + ["perturbed"] * settings.draws
+  return common.columns(
     f"perturbation_{label}",
     f"{label}: the original, the picture of its logits, and "
     f"pictures of those plus Gaussian noise of variance {settings.variance:g}.",
-    [[originals[i], *perturbed[i]] for i in range(len(perturbed))],
-    None,
-    columns,
+    [("original", originals), *zip(names, perturbed)],
+    settings.shown,
   )
 
 

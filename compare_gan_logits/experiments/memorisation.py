@@ -188,13 +188,15 @@ def _grid(label, inverter, data, originals, pictures, near, shown):
   of_pictures, of_originals = (
     inverter.prepare(data.training.read(ids[:count]).images) for ids in near
   )
-  return common.Grid(
+  return common.columns(
     f"memorisation_{label}",
     f"{label}: test image, reconstruction, and the training images nearest to the "
     "reconstruction and to the test image, by LPIPS.",
     [
-      [originals[i], pictures[i], of_pictures[i], of_originals[i]] for i in range(count)
+      ("test image", originals),
+      ("recon-\nstruction", pictures),
+      ("nearest to it", of_pictures),
+      ("nearest to\nthe test image", of_originals),
     ],
-    None,
-    ["test image", "recon-\nstruction", "nearest to it", "nearest to\nthe test image"],
+    count,
   )

@@ -96,15 +96,11 @@ def run(
         )
       )
     grids.append(
-      common.Grid(
+      common.columns(
         f"optimisation_{label}",
         f"{label}: the original, the inverter, and the searches.",
-        [
-          [originals[i], *(p[i] for p in ways.values())]
-          for i in range(min(settings.shown, len(originals)))
-        ],
-        None,
-        ["original", "inverter", "search", "search,\nwith prior"],
+        [("original", originals), *ways.items()],
+        settings.shown,
       )
     )
   verdicts += verdict_lib.robust_larger(

@@ -63,8 +63,7 @@ def _make(network: str, way: str, seed: int, workshop: Workshop) -> dict[str, An
   attacked = robustness.Attacked(classifier, images.shape[1:], settings.attack_steps)
   module = workshop.inverter(name, folder, seed)
   # Another kind, ordinarily trained from another seed, has no part in the inversion.
-  other = judge_of(network)
-  judge = classifiers.load(workshop.classifier(f"{other}_judge", seed + 2000, other))
+  judge = classifiers.load(workshop.judge(seed, judge_of(network)))
   pictures = inversion.Inverter.load(module).reconstruct(images, seed=seed)[:, 0]
   return {
     "clean": robustness.accuracy(classifier, images, labels),

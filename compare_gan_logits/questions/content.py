@@ -81,7 +81,7 @@ def _make(way: str, seed: int, workshop: Workshop) -> dict[str, Any]:
     images[1].mean(axis=(1, 2), keepdims=True), images[1].shape
   ).astype(np.float32)
   classifier = classifiers.load(path)
-  judge = workshop.classifier("resnet_judge", seed + 2000, "resnet")
+  judge = workshop.judge(seed)
   judges = {"kept": classifier, "kept by judge": classifiers.load(judge)}
   held = {
     COLOUR: {

@@ -21,6 +21,7 @@ from compare_gan_logits import report
 from compare_gan_logits.experiments import data as data_lib
 from compare_gan_logits.experiments import study
 from compare_gan_logits.experiments import trainings
+from compare_gan_logits.experiments import verdicts
 from compare_gan_logits.questions import parts as part_lib
 from compare_gan_logits.questions.settings import Settings
 from compare_gan_logits.questions.workshop import Workshop
@@ -68,7 +69,7 @@ def _make(seed: int, workshop: Workshop) -> dict[str, Any]:
   inverters = {
     label: inversion.Inverter.load(module) for label, module in modules.items()
   }
-  judge = classifiers.load(workshop.classifier("resnet_judge", seed + 2000, "resnet"))
+  judge = classifiers.load(workshop.judge(seed))
   data = data_lib.Data(workshop.dataset(), judge=judge)
   folder = os.path.join(workshop.folder, "reports", str(seed))
   limit = settings.images
@@ -100,7 +101,7 @@ def answer(found: part_lib.Found, settings: Settings) -> part_lib.Answer:
 def _sentence(statements, number):
   count = {
     outcome: sum(line.outcome == outcome for line in statements)
-    for outcome in ("holds", "does not hold", "not decided")
+    for outcome in (verdicts.HOLDS, verdicts.FAILS, verdicts.OPEN)
   }
   hidden = sum(line.hides for line in statements)
   said = ", ".join(f"{count[outcome]} {outcome}" for outcome in count)

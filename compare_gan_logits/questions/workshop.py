@@ -27,6 +27,7 @@ from compare_gan_logits.questions import decoders
 from compare_gan_logits.questions.settings import Settings
 
 
+_JUDGES_SEED = 2000  # beside that of a training: of the judge's
 _ORDER = 547  # seed of the order of images, as where nothing binds it
 
 
@@ -120,6 +121,10 @@ class Workshop:
         log=lambda line: self.log(f"  {line}"),
       )
     return path
+
+  def judge(self, seed: int, network: str = "resnet") -> str:
+    """As `classifier`, of a seed that no classifier under study has."""
+    return self.classifier(f"{network}_judge", seed + _JUDGES_SEED, network)
 
   def inverter(
     self, name: str, classifier: str, seed: int, examples: int | None = None
