@@ -71,21 +71,15 @@ class Explorer:
     names = names_of(modules)
     classifiers = classifiers or {}
     self.handles = dict(handles or {})
-    found = [
-      _load(folder, classifiers.get(name)) for name, (_, folder) in zip(names, modules)
-    ]
-    self.modules = {
-      name: os.path.abspath(os.path.expanduser(folder))
-      for name, (_, folder) in zip(names, modules)
-    }
-    self.inverters = {
-      name: loaded
-      for name, loaded in zip(names, found)
-      if isinstance(loaded, inversion.Inverter)
-    }
-    self.problems = {
-      name: loaded for name, loaded in zip(names, found) if isinstance(loaded, str)
-    }
+    self.modules: dict[str, str] = {}
+    self.inverters: dict[str, inversion.Inverter] = {}
+    self.problems: dict[str, str] = {}
+    for name, (_, folder) in zip(names, modules):
+      self.modules[name] = files.absolute(folder)
+      try:
+        self.inverters[name] = _load(folder, classifiers.get(name))
+      except (UserError, OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        self.problems[name] = f"{folder} cannot be loaded: {sentence(error)}"
     self.labels = saving.all_labels(self.inverters)
     self.examples = examples_lib.examples(list(self.inverters.values()))
     self._computing = threading.Lock()
@@ -143,7 +137,7 @@ def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _own_name(folder):
-  path = os.path.abspath(os.path.expanduser(folder))
+  path = files.absolute(folder)
   try:
     recorded = module_format.read(path)["classifier"]
   except (UserError, OSError):
@@ -151,21 +145,17 @@ def _own_name(folder):
   return recorded["name"] if recorded else os.path.basename(path)
 
 
-def _load(folder, classifier=None):
-  """An Inverter that has run once (the first run is slow), or what is wrong."""
-  try:
-    inverter = inversion.Inverter.load(folder, classifier)
-    if inverter.classifier is None:
-      return (
-        f"{folder} was trained without a classifier, so a photo has no logits "
-        "there; name another module"
-      )
-    attacked = 0.0 if getattr(inverter.classifier, "no_gradient", None) else 0.1
-    blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=attacked)
-    view_lib.compute(inverter, blank)
-    return inverter
-  except (UserError, OSError, KeyError, ValueError, tf.errors.OpError) as error:
-    return f"{folder} cannot be loaded: {sentence(error)}"
+def _load(folder, classifier):
+  """An Inverter that has run once: the first run is slow."""
+  inverter = inversion.Inverter.load(folder, classifier)
+  if inverter.classifier is None:
+    raise UserError(
+      "it was trained without a classifier, so a photo has no logits; name another module"
+    )
+  attacked = 0.0 if getattr(inverter.classifier, "no_gradient", None) else 0.1
+  blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=attacked)
+  view_lib.compute(inverter, blank)
+  return inverter
 
 
 def create_app(
