@@ -1,5 +1,7 @@
 """How this process's memory allocator treats what TensorFlow frees."""
 
+from __future__ import annotations
+
 import ctypes
 
 
@@ -8,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _NEVER = 2**31 - 1
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
   """Lets freed memory be used again instead of going back to the system.
 
   Every large tensor of a CPU training step is otherwise mapped, zeroed page by page

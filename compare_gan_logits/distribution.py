@@ -4,9 +4,12 @@ TensorFlow's strategies do the work. The batch of an update is shared out among 
 replicas, and every replica computes the same step from its share.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -46,7 +49,7 @@ class Distribution:
     UserError: TF_CONFIG is missing or wrong, or there are not so many devices.
   """
 
-  def __init__(self, kind="none", num_replicas=None):
+  def __init__(self, kind: str = "none", num_replicas: int | None = None) -> None:
     self.strategy, self.num_workers, self.worker = None, 1, 0
     self.peers = []
     self.across_processes = kind == "multi_worker"
@@ -73,11 +76,11 @@ class Distribution:
     self.num_replicas = self.strategy.num_replicas_in_sync if self.strategy else 1
 
   @property
-  def is_chief(self):
+  def is_chief(self) -> bool:
     """Whether this process writes, prints and exports."""
     return self.worker == 0
 
-  def share(self, batch_size):
+  def share(self, batch_size: int) -> int:
     """One replica's part of a batch.
 
     Raises:
@@ -90,7 +93,7 @@ class Distribution:
       )
     return batch_size // self.num_replicas
 
-  def session_config(self):
+  def session_config(self) -> tf.ConfigProto | None:
     """What sessions of the training need; None: nothing."""
     if self.strategy is None or self.across_processes:
       return None
@@ -105,7 +108,9 @@ class Distribution:
     )
 
 
-def input_share(input_context=None, tpu_context=None):
+def input_share(
+  input_context: tf.distribute.InputContext | None = None, tpu_context: Any = None
+) -> dict[str, int]:
   """The part of the data that this process reads.
 
   Args:

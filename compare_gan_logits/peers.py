@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -101,18 +102,18 @@ class LastStep(tf.train.SessionRunHook):
     self._watch = watch
     self._max_steps = max_steps
 
-  def begin(self):
+  def begin(self) -> None:
     self._step = tf.train.get_global_step()
 
-  def after_create_session(self, session, coord):
+  def after_create_session(self, session: tf.Session, coord: Any) -> None:
     del coord
     self._look(session.run(self._step))
 
-  def before_run(self, run_context):
+  def before_run(self, run_context: Any) -> tf.train.SessionRunArgs:
     del run_context
     return tf.train.SessionRunArgs(self._step)
 
-  def after_run(self, run_context, run_values):
+  def after_run(self, run_context: Any, run_values: Any) -> None:
     del run_context
     # What was fetched may be of before the step or of after it.
     self._look(run_values.results + 1)

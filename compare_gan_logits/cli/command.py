@@ -6,12 +6,16 @@ in a sentence as well (exit codes 130 and 143), a reader of the output that has 
 (`| head`) in silence (141), as with Unix's own commands.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import select
 import signal
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from absl import app
 from absl import flags
@@ -28,7 +32,7 @@ class _Terminated(KeyboardInterrupt):
   """SIGTERM, which then ends what Ctrl-C ends, and as tidily."""
 
 
-def listen_to_signals():
+def listen_to_signals() -> None:
   """Makes SIGTERM an exception, and an interruption anywhere a sentence.
 
   `run` does it; a command whose imports take seconds does it before them.
@@ -77,7 +81,9 @@ def _reader_has_gone():
   return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def run(main, prepare=None):
+def run(
+  main: Callable[[list[str]], Any], prepare: Callable[[], Any] | None = None
+) -> None:
   """Runs `main(argv)` under absl.
 
   Args:

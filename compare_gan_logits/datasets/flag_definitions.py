@@ -4,6 +4,10 @@ Importing compare_gan_logits.datasets defines them. `get_dataset` and the input
 functions of ImageDatasetV2 read them; everything beneath takes arguments.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from absl import flags
 
 
@@ -34,6 +38,6 @@ NAMES = (
 )
 
 
-def value(name):
+def value(name: str) -> Any:
   """A flag's value; its default where no command line has been parsed."""
   return FLAGS[name].value

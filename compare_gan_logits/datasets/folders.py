@@ -64,7 +64,7 @@ class FolderDataset(RandomAccessDataset):
     self.examinations = examinations
     self._cache_gigabytes = cache_gigabytes
 
-  def source(self, split):
+  def source(self, split: str) -> FileSource:
     split = check_split(split)
     if split not in self._sources:
       raise UserError(
@@ -375,10 +375,10 @@ class FileSource:
   def fingerprint(self) -> str:
     return examination.fingerprint(self.names, self._found.samples)
 
-  def images(self, ids):
+  def images(self, ids: np.ndarray) -> tuple[Any, np.ndarray]:
     return self._read(ids, whole=False)
 
-  def originals(self, ids):
+  def originals(self, ids: np.ndarray) -> tuple[Any, np.ndarray]:
     return self._read(ids, whole=True)
 
   def _read(self, ids, whole):

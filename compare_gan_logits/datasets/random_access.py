@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol
@@ -85,13 +86,15 @@ class RandomAccessDataset(ImageDataset):
         "dataset.labels to a table of files and classes, or put them into class folders"
       )
 
-  def arrays(self, split, limit=None, indices=None):
+  def arrays(
+    self, split: str, limit: int | None = None, indices: Sequence[int] | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
     ids = np.arange(self.num_examples(split)) if indices is None else indices
     ids = np.asarray(ids)[:limit]
     images, used = self._pixels(split, ids, ids)
     return images.astype(np.float32) / 255.0, self._labels(split, used)
 
-  def load(self, split, where=None):
+  def load(self, split: str, where: Callable | None = None) -> tf.data.Dataset:
     dataset = tf.data.Dataset.range(self.num_examples(split))
     if where is not None:
       dataset = dataset.filter(where)
@@ -111,8 +114,14 @@ class RandomAccessDataset(ImageDataset):
     return elements.map(lambda element: (element["image"], element["label"]))
 
   def train(
-    self, batch_size, split="train", start=0, shard=0, num_shards=1, with_logits=None
-  ):
+    self,
+    batch_size: int,
+    split: str = "train",
+    start: int = 0,
+    shard: int = 0,
+    num_shards: int = 1,
+    with_logits: Any = None,
+  ) -> tf.data.Dataset:
     def order(batch):
       positions = start + batch * batch_size + np.arange(batch_size)
       positions = positions * num_shards + shard
@@ -204,11 +213,11 @@ class ArraySource:
     self._images = images
     self.labels = np.asarray(labels, np.int32)
 
-  def images(self, ids):
+  def images(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return self._images[ids], ids
 
-  def originals(self, ids):
+  def originals(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     return list(self._images[ids]), ids
 
-  def fingerprint(self):
+  def fingerprint(self) -> str:
     return digest(self._images.tobytes(), self.labels.tobytes())

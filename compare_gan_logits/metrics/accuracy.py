@@ -36,10 +36,12 @@ class AccuracyTask(eval_task.EvalTask):
   def metric_list(self) -> frozenset[str]:
     return frozenset({"real_accuracy", "fake_accuracy"})
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     raise NotImplementedError("AccuracyTask needs the module; call run_on_module")
 
-  def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
+  def run_on_module(
+    self, module_dir: str, fake_dset: Any, real_dset: Any
+  ) -> dict[str, float]:
     """As EvalTask.run_on_module.
 
     Raises:

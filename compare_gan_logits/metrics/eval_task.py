@@ -4,7 +4,7 @@ class MeanColour(eval_task.EvalTask):
   _LABEL = "mean_colour"
   reads_activations = False
 
-  def run_after_session(self, fake_dset, real_dset):
+  def run_after_session(self, fake_dset: Any, real_dset: Any):
     return {"mean_colour": float(fake_dset.images.mean())}
 
 eval_gan_lib.evaluate_tfhub_module(module_dir, [MeanColour()], False, 3)
@@ -13,6 +13,7 @@ eval_gan_lib.evaluate_tfhub_module(module_dir, [MeanColour()], False, 3)
 from __future__ import annotations
 
 import abc
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -34,7 +35,7 @@ class EvalTask(abc.ABC):
     return frozenset({self._LABEL})
 
   @abc.abstractmethod
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     """Scores of the generated images.
 
     Args:
@@ -42,7 +43,9 @@ class EvalTask(abc.ABC):
         images: images in [0, 255], activations and logits of Inception.
     """
 
-  def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
+  def run_on_module(
+    self, module_dir: str, fake_dset: Any, real_dset: Any
+  ) -> dict[str, float]:
     """As `run_after_session`, for a task that needs the networks themselves.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -15,7 +17,7 @@ class FIDScoreTask(eval_task.EvalTask):
 
   _LABEL = "fid_score"
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     score = compute_fid_from_activations(fake_dset.activations, real_dset.activations)
     return {self._LABEL: score}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import numpy as np
 from scipy.spatial import distance
@@ -16,7 +18,7 @@ class FractalDimensionTask(eval_task.EvalTask):
   _LABEL = "fractal_dimension"
   reads_activations = False
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     del real_dset
     return {self._LABEL: compute_fractal_dimension(fake_dset.images)}
 

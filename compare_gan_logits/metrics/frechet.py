@@ -4,8 +4,11 @@ It is called FID only on Inception's features (metrics/inception.py); the name t
 which weights these are, how many images were compared, and with what.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +37,7 @@ class Score:
 _LAYERS = {"vgg": "VGG16 relu5_3 mean", "alex": "AlexNet relu5 mean"}
 
 
-def distance(features_a, features_b):
+def distance(features_a: Any, features_b: Any) -> float:
   """Squared Frechet distance of Gaussians fitted to two sets of features.
 
   |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2), through eigenvalues of
@@ -67,7 +70,7 @@ def _root(covariance):
   return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def features(images, network="vgg"):
+def features(images: np.ndarray, network: Any = "vgg") -> np.ndarray:
   """Features of images.
 
   Args:
@@ -87,8 +90,12 @@ def features(images, network="vgg"):
 
 
 def score(
-  originals, pictures, network="vgg", reference="the originals", is_inception=False
-):
+  originals: np.ndarray,
+  pictures: np.ndarray,
+  network: Any = "vgg",
+  reference: str = "the originals",
+  is_inception: bool = False,
+) -> Score:
   """Score of two equally large sets of images.
 
   Args:

@@ -94,10 +94,12 @@ class GILBOTask(eval_task.EvalTask):
     self._learning_rate = learning_rate
     self._num_batches = num_batches
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     raise NotImplementedError("GILBOTask needs the module; call run_on_module")
 
-  def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
+  def run_on_module(
+    self, module_dir: str, fake_dset: Any, real_dset: Any
+  ) -> dict[str, float]:
     """As EvalTask.run_on_module.
 
     Raises:

@@ -4,9 +4,12 @@ No weights come with the program. A Frechet distance is called FID on these feat
 only, and its name says which they were: scores on other weights cannot be compared.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import os
+from typing import Any
 
 import gin
 
@@ -26,7 +29,13 @@ SIZE = 299  # px
 @gin.configurable(
   "inception", allowlist=["path", "input_name", "output", "low", "high"]
 )
-def load(path=None, input_name=None, output="pool_3", low=-1.0, high=1.0):
+def load(
+  path: str | None = None,
+  input_name: str | None = None,
+  output: str = "pool_3",
+  low: float = -1.0,
+  high: float = 1.0,
+) -> Any:
   """The network that the FID is computed with.
 
   Images are enlarged to 299 px (bilinear, pixel centres at half integers as in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import tensorflow.compat.v1 as tf
 
@@ -14,7 +16,7 @@ class InceptionScoreTask(eval_task.EvalTask):
 
   _LABEL = "inception_score"
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     import tensorflow_gan as tfgan  # takes seconds
 
     del real_dset

@@ -59,7 +59,7 @@ class ReconstructionTask(_PixelTask):
   def metric_list(self) -> frozenset[str]:
     return frozenset({"psnr", "ssim", "lpips_alex", "agreement"})
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     generated, originals = self._images(fake_dset, real_dset)
     channels = min(generated.shape[-1], originals.shape[-1])
     if channels != max(generated.shape[-1], originals.shape[-1]):
@@ -102,7 +102,7 @@ class FrechetTask(_PixelTask):
     super().__init__(num_images, seed)
     self._distance = distance
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     generated, originals = self._images(fake_dset, real_dset)
     scores = {}
     with _left_out("Frechet distance"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -31,12 +33,14 @@ class GeneratorConditionNumberTask(eval_task.EvalTask):
   def __init__(self, num_batches: int = 1):
     self._num_batches = num_batches
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     raise NotImplementedError(
       "GeneratorConditionNumberTask needs the module; call run_on_module"
     )
 
-  def run_on_module(self, module_dir: str, fake_dset, real_dset) -> dict[str, float]:
+  def run_on_module(
+    self, module_dir: str, fake_dset: Any, real_dset: Any
+  ) -> dict[str, float]:
     del fake_dset, real_dset
     with tf.Graph().as_default(), self._create_session() as session:
       module = hub.Module(module_dir, tags={"gen", f"bs{_BATCH_SIZE}"})

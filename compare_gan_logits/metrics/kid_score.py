@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import tensorflow.compat.v1 as tf
 
@@ -14,7 +16,7 @@ class KIDScoreTask(eval_task.EvalTask):
 
   _LABEL = "kid_score"
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     with tf.Graph().as_default(), self._create_session() as session:
       fake = tf.constant(fake_dset.activations, tf.float32)
       real = tf.constant(real_dset.activations, tf.float32)

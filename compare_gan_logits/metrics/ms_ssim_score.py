@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -21,7 +23,7 @@ class MultiscaleSSIMTask(eval_task.EvalTask):
   _LABEL = "ms_ssim"
   reads_activations = False
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     del real_dset
     return {self._LABEL: compute_msssim(fake_dset.images, _NUM_BATCHES)}
 

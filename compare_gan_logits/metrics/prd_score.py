@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import gin
 import numpy as np
@@ -25,7 +26,7 @@ class PRDScoreTask(eval_task.EvalTask):
   def metric_list(self) -> frozenset[str]:
     return frozenset({"prd_recall", "prd_precision"})
 
-  def run_after_session(self, fake_dset, real_dset) -> dict[str, float]:
+  def run_after_session(self, fake_dset: Any, real_dset: Any) -> dict[str, float]:
     size = min(len(fake_dset.activations), len(real_dset.activations))
     recall, precision = prd_to_max_f_beta_pair(
       *compute_prd_from_embedding(

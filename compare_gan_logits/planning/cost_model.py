@@ -7,12 +7,14 @@ latency and bandwidth. What a Device holds is a data sheet's or measured; the sh
 the peak that convolutions reach is an assumption unless it was fitted.
 """
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import math
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
-from typing import Optional
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import ops
@@ -166,7 +168,7 @@ DEVICES = {
 }
 
 
-def device(name, **overrides):
+def device(name: str, **overrides: float | None) -> Device:
   """A device of the table, with the fields that are not None replaced.
 
   Args:
@@ -181,7 +183,7 @@ def device(name, **overrides):
   return replaced(DEVICES[name], **overrides)
 
 
-def replaced(hardware, **overrides):
+def replaced(hardware: Device, **overrides: float | None) -> Device:
   """`hardware` with the fields that are not None replaced; as `device`."""
   given = {field: value for field, value in overrides.items() if value is not None}
   if "peak" in given:
@@ -200,7 +202,7 @@ class Affine(NamedTuple):
   constant: float
   per_image: float
 
-  def at(self, batch):
+  def at(self, batch: float) -> float:
     return self.constant + self.per_image * batch
 
 
@@ -212,11 +214,11 @@ class Operation(NamedTuple):
   traffic: Affine
 
   @property
-  def is_matrix(self):
+  def is_matrix(self) -> bool:
     return self.type in _MATRIX
 
   @property
-  def is_update(self):
+  def is_update(self) -> bool:
     """Whether it writes weights: once an update, however many micro-batches it has."""
     return self.type in _UPDATE_TRAFFIC
 
@@ -250,14 +252,14 @@ class Step:
   moments: tuple
   gradients: tuple
 
-  def flops(self, batch):
+  def flops(self, batch: float) -> dict[str, float]:
     """{operation type: floating-point operations of a step}."""
     totals = collections.Counter()
     for operation in self.operations:
       totals[operation.type] += operation.flops.at(batch)
     return totals
 
-  def activations(self, batch):
+  def activations(self, batch: float) -> float:
     """Bytes of the tensors that live at the same time, at most.
 
     Operations run in the order in which they were built, every tensor is freed after
@@ -328,7 +330,7 @@ _REDUCTIONS = {
 }
 
 
-def count(gan):
+def count(gan: modular_gan.ModularGAN) -> Step:
   """The Step of a ModularGAN; its classifier's cost is not in it.
 
   Raises:
@@ -356,7 +358,7 @@ def count(gan):
   )
 
 
-def flops(gan, batch):
+def flops(gan: modular_gan.ModularGAN, batch: int) -> dict[str, float]:
   """{operation type: floating-point operations of a step}, as Step.flops."""
   totals = collections.Counter()
   for a, b in zip(*(trace.ops for trace in _traces(gan))):
@@ -445,7 +447,7 @@ def _needed(op):
   return computed
 
 
-def executed_flops(op):
+def executed_flops(op: tf.Operation) -> float:
   """Floating-point operations of running `op`, as TensorFlow counts each."""
   return sum(_flops(op.graph, needed) for needed in _needed(op))
 
@@ -514,7 +516,9 @@ def _parameters(gan):
   }
 
 
-def collectives(gan):
+def collectives(
+  gan: modular_gan.ModularGAN,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
   """The all-reduces of a step, read off the graph that a core of a TPU is given.
 
   Returns:
@@ -561,11 +565,11 @@ class Plan:
   activations: float
 
   @property
-  def communication_seconds(self):
+  def communication_seconds(self) -> float:
     return self.moment_seconds + self.gradient_seconds
 
   @property
-  def seconds(self):
+  def seconds(self) -> float:
     return (
       self.matrix_seconds
       + self.other_seconds
@@ -574,11 +578,18 @@ class Plan:
     )
 
   @property
-  def memory(self):
+  def memory(self) -> float:
     return self.resident + self.activations
 
 
-def plan(step, hardware, batch, replicas=1, micro_batches=None, dtype="float32"):
+def plan(
+  step: Step,
+  hardware: Device,
+  batch: int,
+  replicas: int = 1,
+  micro_batches: int | None = None,
+  dtype: str = "float32",
+) -> Plan:
   """The Plan of a batch divided among replicas.
 
   Args:
@@ -613,7 +624,7 @@ def plan(step, hardware, batch, replicas=1, micro_batches=None, dtype="float32")
   )
 
 
-def check_dtype(hardware, dtype):
+def check_dtype(hardware: Device, dtype: str) -> None:
   """Raises UserError if the device does not multiply in gin's compute.dtype."""
   if dtype not in hardware.peak:
     raise UserError(
@@ -622,7 +633,9 @@ def check_dtype(hardware, dtype):
     )
 
 
-def check_division(batch, replicas, micro_batches):
+def check_division(
+  batch: int, replicas: Sequence[int], micro_batches: int | None
+) -> None:
   """Raises UserError if a batch is not so many times divided into equal parts."""
   parts = 1 if micro_batches is None else micro_batches
   for number in replicas:
@@ -648,7 +661,9 @@ def _fewest(step, hardware, batch):
   return parts
 
 
-def step_seconds(step, hardware, batch, dtype="float32"):
+def step_seconds(
+  step: Step, hardware: Device, batch: float, dtype: str = "float32"
+) -> dict[str, float]:
   """{"matrix", "other", "update"}: seconds of a step on one replica, no messages.
 
   An operation takes as long as the slower of its arithmetic and its bytes. Arithmetic
@@ -671,7 +686,7 @@ def step_seconds(step, hardware, batch, dtype="float32"):
   return seconds
 
 
-def all_reduce_seconds(num_bytes, replicas, hardware):
+def all_reduce_seconds(num_bytes: float, replicas: int, hardware: Device) -> float:
   """Seconds to sum num_bytes over replicas: within nodes, and then between them.
 
   Each level takes the better of recursive doubling, log2(p) messages of everything,
@@ -694,7 +709,9 @@ def _level(num_bytes, members, bandwidth, latency):
   return min(doubling, ring)
 
 
-def fitted_efficiency(step, hardware, batch, seconds):
+def fitted_efficiency(
+  step: Step, hardware: Device, batch: float, seconds: float
+) -> float:
   """The efficiency at which a step of `batch` takes `seconds` on one replica.
 
   Raises:
@@ -718,7 +735,9 @@ def fitted_efficiency(step, hardware, batch, seconds):
   return high
 
 
-def classifier_seconds(hardware, dtype, images, flops_per_image):
+def classifier_seconds(
+  hardware: Device, dtype: str, images: float, flops_per_image: float
+) -> float:
   """Seconds to compute the logits of so many images on one replica."""
   return images * flops_per_image / (hardware.peak[dtype] * hardware.efficiency)
 
@@ -737,6 +756,6 @@ CLASSIFIER_GFLOP = {
 }
 
 
-def classifier_gflop(handle: Optional[str], given: Optional[float] = None):
+def classifier_gflop(handle: str | None, given: float | None = None) -> float | None:
   """GFLOP of one image, or None where it is not known."""
   return CLASSIFIER_GFLOP.get(handle) if given is None else given

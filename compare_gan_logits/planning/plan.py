@@ -1,11 +1,19 @@
 """tools/benchmark.py --plan: what a training would cost on hardware that is named."""
 
+from __future__ import annotations
+
 import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
 
 from absl import flags
 
 from compare_gan_logits import errors
 
+
+if TYPE_CHECKING:
+  from compare_gan_logits.planning import cost_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool(
@@ -60,7 +68,7 @@ flags.DEFINE_integer(
 _IMAGENET_IMAGES = 1281167
 
 
-def device(measure):
+def device(measure: Callable[[], cost_model.Device]) -> cost_model.Device:
   """The cost_model.Device that the flags describe; measure() gives this machine's."""
   from compare_gan_logits.planning import cost_model
 
@@ -75,7 +83,7 @@ def device(measure):
   return cost_model.device(FLAGS.device, **overrides)
 
 
-def run(measure):
+def run(measure: Callable[[], cost_model.Device]) -> dict[str, Any]:
   """Prints the plan.
 
   Args:
