@@ -117,6 +117,30 @@ def test_a_kernel_takes_one_iteration_per_pass_and_none_outside_of_training():
   assert len(one_pass.updates) == 1
 
 
+def test_kernels_of_one_name_share_a_vector_and_nothing_else():
+  """Two kernels of one scope whose names end alike, in a pass and at inference."""
+  weights = {name: random(4, 4, seed=i) for i, name in enumerate("qk")}
+  kernels = [
+    tf.get_variable(f"{name}/kernel", initializer=value, use_resource=True)
+    for name, value in weights.items()
+  ]
+  with (
+    network_pass.network_pass() as one_pass,
+    tf.variable_scope("", reuse=tf.AUTO_REUSE),
+  ):
+    first, second = map(arch_ops.spectral_norm, kernels)
+    assert arch_ops.spectral_norm(tf.convert_to_tensor(kernels[0])) is first
+    assert arch_ops.spectral_norm(kernels[1]) is second
+    with network_pass.phase(is_training=False):
+      expected = list(map(arch_ops.spectral_norm, kernels))
+  assert len(one_pass.updates) == 1
+  (vector,) = [v for v in tf.global_variables() if v.op.name.endswith("u_var")]
+  assert vector.op.name == "kernel/u_var"
+  found, expected = run([first, second], expected)
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+  assert np.ptp(found[1] / weights["k"]) < 1e-5
+
+
 def standardized(x, epsilon=1e-3):
   axis = tuple(range(x.ndim - 1))
   return (x - x.mean(axis)) / np.sqrt(x.var(axis) + epsilon)

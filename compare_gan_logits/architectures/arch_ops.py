@@ -130,8 +130,8 @@ def spectral_norm(
   One power iteration, which starts from the variable `<name>/u_var` in the current
   scope, where <name> is the last part of the kernel's own name. In training the
   iteration's result replaces it: when the returned kernel is computed, or, inside of a
-  network_pass, among its updates and once. Where no network says whether it is in
-  training, it is.
+  network_pass, among its updates and once, by the first kernel of that name. Where no
+  network says whether it is in training, it is.
 
   Args:
     inputs: kernel [..., output channels], seen as a matrix [-1, channels].
@@ -154,22 +154,29 @@ def spectral_norm(
       f"spectral_norm.singular_value {singular_value!r} is not one of left, right, auto"
     )
   vector_name = f"{_own_name(inputs)}/u_var"
-  key = f"{tf.get_variable_scope().name}/{vector_name}"
+  vector_key = f"{tf.get_variable_scope().name}/{vector_name}"
+  key = vector_key, _source_name(inputs)
   in_training = network_pass_lib.current_phase() is not False
-  current = network_pass_lib.current_pass()
-  if in_training and current is not None and key in current.kernels:
+  current = network_pass_lib.current_pass() if in_training else None
+  if current is not None and key in current.kernels:
     return current.kernels[key]
 
   matrix = tf.reshape(inputs, [-1, _channels(inputs)])
   rows, columns = matrix.shape.as_list()
   left = singular_value == "left" or (singular_value == "auto" and rows <= columns)
+  if current is not None and vector_key in current.vectors:
+    # Another kernel's iteration has its update already.
+    sigma, _ = _power_iteration(matrix, current.vectors[vector_key], left, epsilon)
+    current.kernels[key] = inputs * (1.0 / sigma)
+    return current.kernels[key]
   u_var = variable(
     vector_name,
     [rows, 1] if left else [1, columns],
     tf.random_normal_initializer(),
     trainable=False,
   )
-  sigma, kept = _power_iteration(matrix, u_var, left, epsilon)
+  vector = tf.convert_to_tensor(u_var)
+  sigma, kept = _power_iteration(matrix, vector, left, epsilon)
   # Times the reciprocal: the gradient of a division passes over the kernel thrice more.
   scale = 1.0 / sigma
   if not in_training:
@@ -181,16 +188,21 @@ def spectral_norm(
     with tf.control_dependencies([update]):
       return inputs * tf.identity(scale)
   current.updates.append(update)
+  current.vectors[vector_key] = vector
   current.kernels[key] = inputs * scale
   return current.kernels[key]
 
 
+def _source_name(weight: tf.Variable | tf.Tensor) -> str:
+  """The full name of a variable, also of its value; of any other tensor its own."""
+  if not isinstance(weight, tf.Variable) and weight.op.type == "ReadVariableOp":
+    return weight.op.inputs[0].name
+  return weight.name
+
+
 def _own_name(weight: tf.Variable | tf.Tensor) -> str:
   """The last part of a variable's name, also of its moving average and its value."""
-  name = weight.name
-  if not isinstance(weight, tf.Variable) and weight.op.type == "ReadVariableOp":
-    name = weight.op.inputs[0].name
-  name = name.split(":")[0]
+  name = _source_name(weight).split(":")[0]
   suffix = "/ExponentialMovingAverage"
   if name.endswith(suffix):
     name = name[: -len(suffix)]
@@ -198,16 +210,16 @@ def _own_name(weight: tf.Variable | tf.Tensor) -> str:
 
 
 def _power_iteration(
-  matrix: tf.Tensor, u_var: tf.Variable, left: bool, epsilon: float
+  matrix: tf.Tensor, vector: tf.Tensor, left: bool, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """(estimate of the largest singular value, vector to keep)."""
   constant = tf.stop_gradient(matrix)
   normalize = functools.partial(tf.math.l2_normalize, epsilon=epsilon)
   if left:
-    v = normalize(tf.matmul(constant, u_var, transpose_a=True))
+    v = normalize(tf.matmul(constant, vector, transpose_a=True))
     u = normalize(tf.matmul(constant, v))
   else:
-    u = normalize(tf.matmul(constant, u_var, transpose_b=True))
+    u = normalize(tf.matmul(constant, vector, transpose_b=True))
     v = normalize(tf.matmul(constant, u, transpose_a=True))
   return tf.reduce_sum(u * tf.matmul(matrix, v)), u if left else tf.transpose(v)
 

@@ -24,14 +24,17 @@ class NetworkPass:
       their standing statistics while `update_accus` is 1.
 
   Attributes:
-    kernels: normalised kernels by the full name of their vector.
+    kernels: normalised kernels, by the full name of their vector and that of what was
+      normalised: kernels of the same last name in a scope share a vector.
+    vectors: what those vectors were before the pass, by their full names.
     updates: ops that write spectral norm's vectors and moving averages. Whoever
       opens the pass runs them.
   """
 
   def __init__(self, accumulate: bool = False):
     self.accumulate = accumulate
-    self.kernels: dict[str, tf.Tensor] = {}
+    self.kernels: dict[tuple[str, str], tf.Tensor] = {}
+    self.vectors: dict[str, tf.Tensor] = {}
     self.updates: list[tf.Operation] = []
     self._last_update: dict[str, list[tf.Operation]] = {}
 
