@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import gin
 import numpy as np
@@ -14,12 +15,18 @@ from PIL import Image
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
+from compare_gan_logits.architectures import dummy
 from compare_gan_logits.architectures import infogan
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.architectures import resnet_biggan
 from compare_gan_logits.architectures import spatial_conditioning
 from compare_gan_logits.classifiers import logit_cache
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import fidelity_gan
+from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.gans import penalty_lib
+from compare_gan_logits.gans import s3gan
+from compare_gan_logits.gans import ssgan
 from compare_gan_logits.inversion import Inverter
 
 
@@ -125,17 +132,71 @@ def test_every_norm_of_a_generator_gets_the_map(architecture):
     generator(tf.zeros([2, 8]), tf.zeros([2, 6]), is_training=True)
 
 
-def test_a_discriminator_is_projected_on_the_means():
+def make_gan(architecture, gan_class=modular_gan.ModularGAN, **settings):
+  """A GAN whose classifier gives maps [4, 4, 6]."""
   bind_small_networks()
-  discriminator = resnet_biggan.Discriminator()
+  classifier = types.SimpleNamespace(num_logits=96, feature_shape=(4, 4, 6))
+  dataset = types.SimpleNamespace(image_shape=(32, 32, 3), num_classes=5, seed=1)
+  parameters = {"architecture": architecture, "z_dim": 8, "lambda": 1}
+  return gan_class(
+    dataset=dataset,
+    parameters=parameters,
+    model_dir="unused",
+    classifier=classifier,
+    conditional=True,
+    **settings,
+  )
+
+
+def test_a_discriminator_is_projected_on_the_means():
+  gan = make_gan("resnet_biggan_arch")
   images, maps = tf.constant(random(2, 32, 32, 3)), random(2, 4, 4, 6)
   scores = [
-    discriminator(images, tf.constant(y), is_training=False)[1]
-    for y in (maps, maps.mean(axis=(1, 2)))
+    gan.discriminate(images, tf.constant(maps.reshape(2, -1))),
+    gan.discriminator(images, tf.constant(maps.mean(axis=(1, 2))), False)[1],
   ]
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     np.testing.assert_allclose(*session.run(scores), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  "gan_class, settings",
+  [
+    (fidelity_gan.FidelityGAN, {"mismatch_weight": 1.0}),
+    (ssgan.SSGAN, {"rotated_batch_size": 4}),
+    (s3gan.S3GAN, {"rotated_batch_fraction": 2, "project_y": True}),
+  ],
+)
+def test_the_discriminator_of_a_training_gets_means(gan_class, settings):
+  gin.bind_parameter("penalty.fn", penalty_lib.wgangp_penalty)
+  gin.bind_parameter("D.project_y", True)
+  gan = make_gan("dummy_arch", gan_class, **settings)
+  y = tf.zeros([4, 96])
+  features = {"images": tf.zeros([4, 32, 32, 3]), "z": tf.zeros([4, 8]), "sampled_y": y}
+  gan.train_step(features, y)
+  calls = gan.discriminator.call_arg_list
+  assert calls and all(call["y"].shape[1:] == [6] for call in calls)
+
+
+def test_networks_of_one_s_own_get_a_condition_of_any_rank_unchanged():
+  """A mask, for instance, which no norm takes."""
+  given = []
+
+  class Painter(dummy.Generator):
+    def apply(self, z, y, is_training):
+      given.append(y)
+      return super().apply(z, None, is_training)
+
+  class Critic(dummy.Discriminator):
+    def apply(self, x, y, is_training):
+      given.append(y)
+      return super().apply(x, None, is_training)
+
+  mask = tf.zeros([2, 8, 8, 1])
+  Painter(image_shape=(8, 8, 3))(tf.zeros([2, 4]), mask, is_training=True)
+  Critic()(tf.zeros([2, 8, 8, 3]), mask, is_training=True)
+  assert len(given) == 2 and all(y is mask for y in given)
 
 
 def write_feature_map(folder):

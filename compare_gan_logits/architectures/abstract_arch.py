@@ -88,12 +88,14 @@ class AbstractGenerator(_Module):
   ) -> tf.Tensor:
     """[batch, z_dim], condition [batch, n] or None -> [batch, h, w, c] in [0, 1].
 
-    The condition may be a feature map [batch, h', w', n]: norms that take one get it,
-    and `apply` gets its means over the positions.
+    Where its norms take a feature map, the condition may be one [batch, h', w', n]:
+    they get it, and `apply` gets its means over the positions.
     """
-    vector, self._feature_map = spatial_conditioning.split(y)
+    self._feature_map = None
+    if self.takes_feature_map:
+      y, self._feature_map = spatial_conditioning.split(y)
     with tf.variable_scope(self.name, reuse=reuse), network_pass.phase(is_training):
-      return self.apply(z=z, y=vector, is_training=is_training)
+      return self.apply(z=z, y=y, is_training=is_training)
 
   def batch_norm(self, inputs: tf.Tensor, **kwargs) -> tf.Tensor:
     """The bound norm of [batch, ..., c], given those of the arguments that it takes.
@@ -172,13 +174,9 @@ class AbstractDiscriminator(_Module):
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Images [batch, h, w, c] in [0, 1], condition [batch, n] or None.
 
-    Of a feature map [batch, h', w', n] as condition, `apply` gets the means over the
-    positions.
-
     Returns:
       (sigmoid of the score [batch, 1], score [batch, 1], features [batch, ...]).
     """
-    y, _ = spatial_conditioning.split(y)
     with tf.variable_scope(self.name, reuse=reuse), network_pass.phase(is_training):
       return self.apply(x=x, y=y, is_training=is_training)
 
@@ -249,9 +247,8 @@ class AbstractDiscriminator(_Module):
         "bind D.project_y = True and no D.batch_norm_fn, and another architecture than "
         "Dosovitskiy & Brox's"
       )
-    difference, _ = spatial_conditioning.split(other_y - y)
     with tf.variable_scope(self.name, reuse=True):
-      return self._projection(features, difference)
+      return self._projection(features, other_y - y)
 
   @abc.abstractmethod
   def apply(

@@ -211,18 +211,25 @@ class ModularGAN(input_lib.FedGAN):
 
   @property
   def feature_shape(self) -> tuple[int, int, int] | None:
-    """(h, w, c) where the logits reach the networks as a feature map, else None.
+    """(h, w, c) where the logits reach the generator as a feature map, else None.
 
-    They do where the classifier gives one and the generator's norms take it.
+    They do where the classifier gives one and the generator's norms take it. The
+    discriminator gets the map's means over the positions.
     """
     shape = getattr(self._classifier, "feature_shape", None)
     return shape if self.generator.takes_feature_map else None
 
   def _shaped(self, y):
-    """A condition [batch, condition_size] as the networks take it."""
+    """A condition [batch, condition_size] as the generator takes it."""
     if y is None or y.shape.rank != 2 or self.feature_shape is None:
       return y
     return tf.reshape(y, [-1, *self.feature_shape])
+
+  def _pooled(self, y):
+    """A condition that has been _shaped as the discriminator takes it."""
+    if y is None or y.shape.rank != 4 or self.feature_shape is None:
+      return y
+    return tf.reduce_mean(y, axis=[1, 2])
 
   def generate(self, z: tf.Tensor, y: tf.Tensor | None) -> tf.Tensor:
     """Images [batch, h, w, c] in [0, 1], for inference.
@@ -237,7 +244,7 @@ class ModularGAN(input_lib.FedGAN):
 
   def discriminate(self, images: tf.Tensor, y: tf.Tensor | None) -> tf.Tensor:
     """Scores [batch, 1] (logits, not probabilities), for inference."""
-    y = self._shaped(y) if self._d_conditional else None
+    y = self._pooled(self._shaped(y)) if self._d_conditional else None
     with network_pass.network_pass(network_pass.current_pass()):
       return self.discriminator(images, y=y, is_training=False)[1]
 
@@ -342,7 +349,7 @@ class ModularGAN(input_lib.FedGAN):
       (op of the whole step, dict of losses: d_loss_<k> of each update, g_loss).
     """
     params = params or {}
-    labels = self._shaped(labels)
+    labels = self._pooled(self._shaped(labels))
     if "sampled_y" in features:
       features = dict(features, sampled_y=self._shaped(features["sampled_y"]))
     use_tpu = params.get("use_tpu", False)
@@ -488,6 +495,7 @@ class ModularGAN(input_lib.FedGAN):
       y = y if self._d_conditional else None
       return self.discriminator(images, y=y, is_training=is_training)
 
+    y_fake = self._pooled(y_fake)
     together = self.discriminator.has_batch_statistics or scaled_convolutions.is_plain()
     apart = self._updates_generator and not together
     if self._deprecated_split_disc_calls or apart:

@@ -86,7 +86,8 @@ class S3GAN(modular_gan.ModularGAN):
   ) -> None:
     """As ModularGAN.create_loss, with the losses of the three heads."""
     images, generated = features["images"], features["generated"]
-    batch, y, sampled_y = int(images.shape[0]), None, features.get("sampled_y")
+    batch, y = int(images.shape[0]), None
+    sampled_y = self._pooled(features.get("sampled_y"))
     if self._conditional:
       y = self._real_labels(labels)
     number = self._number_turned(batch)

@@ -83,7 +83,7 @@ class SSGAN(modular_gan.ModularGAN):
       rotation.add_turned(images, number),
       rotation.add_turned(generated, number),
       rotation.add_turned_labels(y, y, number),
-      rotation.add_turned_labels(features.get("sampled_y"), y, number),
+      rotation.add_turned_labels(self._pooled(features.get("sampled_y")), y, number),
       is_training,
     )
     scores = [value[:batch] for value in (*real[:2], *fake[:2])]
