@@ -244,9 +244,12 @@ def test_gilbo_takes_the_noise_that_gin_binds():
   assert gilbo.bound_prior() == gilbo.UniformPrior(-1, 1)
   gin.parse_config("eval_z.distribution_fn = @tf.random.normal\neval_z.stddev = 3.0")
   assert gilbo.bound_prior() == gilbo.NormalPrior(3.0)
-  gin.parse_config("eval_z.distribution_fn = @tf.random.gamma")
-  with pytest.raises(ValueError, match="density"):
-    gilbo.bound_prior()
+  gin.parse_config("eval_z.distribution_fn = @tf.random.stateless_uniform")
+  assert gilbo.bound_prior() == gilbo.UniformPrior(-1, 1)
+  for unknown in ("@tf.random.gamma", "@tf.random.normal\ntf.random.normal.mean = 5.0"):
+    gin.parse_config(f"eval_z.distribution_fn = {unknown}")
+    with pytest.raises(ValueError, match="density"):
+      gilbo.bound_prior()
   gin.clear_config()
 
 

@@ -1,5 +1,6 @@
 """The trainer: what conditions whom, what is trained, what a step does."""
 
+import functools
 import types
 
 import gin
@@ -411,6 +412,40 @@ def test_noise_of_one_s_own_is_drawn_for_each_example():
     z = session.run(z)
   assert shapes == [[4]]
   assert len(np.unique(z)) == 6 and np.all(z == z[:, :1]) and z.max() > 1
+
+
+def test_noise_of_tensorflow_has_the_parameters_that_gin_binds():
+  gin.parse_config(
+    "z.distribution_fn = @tf.random.normal\ntf.random.normal.mean = 50.0"
+  )
+  z = [
+    modular_gan.z_generator([500, 8], seed=seed)
+    for seed in (tf.constant([1, 2]), tf.constant([1, 2]), None)
+  ]
+  with helpers.session() as session:
+    first, same, unseeded = session.run(z)
+  np.testing.assert_array_equal(first, same)
+  for noise in (first, unseeded):
+    assert noise.mean() == pytest.approx(50, abs=0.1)
+    assert noise.std() == pytest.approx(1, abs=0.05)
+
+
+def truncated_normal(shape, seed=547, **unused):
+  return tf.random.uniform(shape, 7, 8, seed=seed)
+
+
+@functools.wraps(tf.random.normal)
+def shifted(shape, **unused):
+  return 7.5 + tf.zeros(shape)
+
+
+@pytest.mark.parametrize("noise_fn", [truncated_normal, shifted])
+def test_noise_of_one_s_own_is_not_taken_for_tensorflow_s(noise_fn):
+  """Whatever its name, what it wraps, or the default of its seed."""
+  z = modular_gan.z_generator([6, 4], noise_fn, seed=tf.constant([1, 2]))
+  with helpers.session() as session:
+    z = session.run(z)
+  assert z.shape == (6, 4) and z.min() >= 7 and z.max() <= 8
 
 
 # Parts of a batch ------------------------------------------------------------

@@ -142,15 +142,15 @@ def bound_prior() -> UniformPrior | NormalPrior:
   for name, default in bound.items():
     bound[name] = utils.bound_value(f"eval_z.{name}", default)
   kind: Any = tpu_random.stateless_counterpart(bound["distribution_fn"])
-  while hasattr(kind, "__wrapped__"):
-    kind = kind.__wrapped__
-  if kind.__name__ == "stateless_random_uniform":
+  if kind is tf.random.stateless_uniform:
     return UniformPrior(bound["minval"], bound["maxval"])
-  if kind.__name__ == "stateless_random_normal":
+  if kind is tf.random.stateless_normal:
     return NormalPrior(bound["stddev"])
+  name = getattr(bound["distribution_fn"], "__name__", bound["distribution_fn"])
   raise UserError(
-    f"GILBO needs the density of the noise, which {kind.__name__} does not tell; bind "
-    "eval_z.distribution_fn to tf.random.uniform or tf.random.normal"
+    f"GILBO needs the density of the noise, which {name} does not tell; bind "
+    "eval_z.distribution_fn to tf.random.uniform or tf.random.normal, and none of its "
+    "own parameters"
   )
 
 

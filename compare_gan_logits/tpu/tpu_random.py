@@ -11,6 +11,7 @@ that the input pipeline gives to the first example of a batch.
 from __future__ import annotations
 
 import contextvars
+import functools
 import hashlib
 import inspect
 import zlib
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
+import gin
+import gin.tf.external_configurables  # names in gin for TensorFlow's distributions
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import utils
@@ -91,21 +94,29 @@ def _is_visible(graph):
   return current is graph
 
 
-# The distributions that paper.gin may bind to z, which are stateful, and what
-# draws from the same distribution without state.
+# TensorFlow's distributions, and what draws from the same ones without state.
 _STATELESS = {
-  "random_normal": tf.random.stateless_normal,
-  "random_uniform": tf.random.stateless_uniform,
-  "truncated_normal": tf.random.stateless_truncated_normal,
+  tf.random.normal: tf.random.stateless_normal,
+  tf.random.uniform: tf.random.stateless_uniform,
+  tf.random.truncated_normal: tf.random.stateless_truncated_normal,
 }
+# Those stand for themselves.
+_STATELESS.update({function: function for function in _STATELESS.values()})
 
 
 def stateless_counterpart(distribution_fn: Callable[..., Any]) -> Callable[..., Any]:
-  """The stateless function of the same distribution, or the function itself."""
-  function = distribution_fn
-  while hasattr(function, "__wrapped__"):  # gin and TensorFlow wrap it
-    function = function.__wrapped__
-  return _STATELESS.get(getattr(function, "__name__", None), distribution_fn)
+  """The stateless function of the same distribution, or the function itself.
+
+  Where gin binds parameters of TensorFlow's function, such as its mean, they are those
+  of the counterpart.
+  """
+  for function, stateless in _STATELESS.items():
+    if distribution_fn is function:
+      return stateless
+    if distribution_fn is gin.get_configurable(function):  # as a gin file names it
+      bound = gin.get_bindings(function)
+      return functools.partial(stateless, **bound) if bound else stateless
+  return distribution_fn
 
 
 def step_seed(seed: int, name: str, step: Any) -> tf.Tensor:
@@ -134,22 +145,22 @@ def draw(
     distribution_fn: tf.random.uniform, tf.random.normal, their stateless forms or any
       function of a shape; it gets those of `arguments` that it declares.
     seed: integer tensor [2]. With it, a distribution of TensorFlow is drawn without
-      state, so that the same seed gives the same numbers. A function without a `seed`
-      is called for each row of `shape`, and draws as it will. Without it, each run of
-      the op gives other numbers.
+      state, so that the same seed gives the same numbers, and so is a function that
+      requires a `seed`. Any other is called for each row of `shape`, and draws as it
+      will. Without it, each run of the op gives other numbers.
     **arguments: minval, maxval, stddev, name.
   """
 
-  def seed_of(function):
-    return inspect.signature(function).parameters.get("seed")
+  def requires_seed(function):
+    parameter = inspect.signature(function).parameters.get("seed")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
 
   if seed is None:
-    parameter = seed_of(distribution_fn)
-    if parameter is not None and parameter.default is inspect.Parameter.empty:
+    if requires_seed(distribution_fn):
       arguments["seed"] = tf.random.uniform([2], maxval=_MAX_SEED, dtype=tf.int32)
     return utils.call_with_accepted_args(distribution_fn, shape=shape, **arguments)
   stateless = stateless_counterpart(distribution_fn)
-  if seed_of(stateless):
+  if requires_seed(stateless):
     return utils.call_with_accepted_args(stateless, shape=shape, seed=seed, **arguments)
   rows, *row_shape = shape
   return tf.map_fn(
