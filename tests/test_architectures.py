@@ -197,19 +197,36 @@ def test_a_norm_of_one_s_own_gets_what_it_takes():
 
 
 def test_a_discriminator_of_one_s_own_is_taken_to_see_the_whole_batch():
-  class Renamed(resnet_cifar.Discriminator):
-    pass
-
-  class Rebuilt(resnet_cifar.Discriminator):
+  class Centred:
     def apply(self, x, y, is_training):
       return super().apply(x - tf.reduce_mean(x, 0), y, is_training)
+
+  class Rebuilt(Centred, resnet_cifar.Discriminator):
+    pass
+
+  class Normed(resnet_cifar.Discriminator):
+    def batch_norm(self, inputs, **kwargs):
+      return inputs - tf.reduce_mean(inputs, 0)
 
   class Known(Rebuilt):
     scores_images_apart = True
 
-  found = [c().has_batch_statistics for c in (Renamed, Rebuilt, Known)]
-  assert found == [False, True, False]
+  class Derived(Known):
+    pass
+
+  found = [c().has_batch_statistics for c in (Rebuilt, Normed, Known, Derived)]
+  assert found == [True, True, False, True]
   assert Known(batch_norm_fn=arch_ops.batch_norm).has_batch_statistics
+
+
+def test_the_program_s_discriminators_score_images_apart_but_for_batch_norms():
+  together = [
+    name
+    for name in registry.names()
+    if registry.get(name).Discriminator.__module__.startswith("compare_gan_logits.")
+    and registry.get(name).Discriminator().has_batch_statistics
+  ]
+  assert together == ["dummy_arch", "infogan_arch"]
 
 
 def test_a_head_with_the_network_s_name_in_its_own_is_trained_with_it():

@@ -149,21 +149,16 @@ class AbstractDiscriminator(_Module):
     self._projects = False  # known once the network is built
 
   # Whether this very class scores every image by itself, but for D.batch_norm_fn. True is
-  # faster; a network that says nothing is taken not to.
+  # faster; a class that does not say so itself is taken not to, whatever its base says.
   scores_images_apart = False
   # Whether the condition enters before the features that a call returns.
   features_depend_on_y = False
 
-  def __init_subclass__(cls, **kwargs: Any):
-    super().__init_subclass__(**kwargs)
-    builds_anew = {"apply", "_resnet_block", "_block_class"} & set(vars(cls))
-    if builds_anew and "scores_images_apart" not in vars(cls):
-      cls.scores_images_apart = False
-
   @property
   def has_batch_statistics(self) -> bool:
     """Whether an image's score may depend on the other images of its batch."""
-    return self._batch_norm_fn is not None or not self.scores_images_apart
+    apart = vars(type(self)).get("scores_images_apart", False)
+    return self._batch_norm_fn is not None or not apart
 
   def __call__(
     self,
