@@ -139,6 +139,24 @@ def test_a_trainer_of_one_s_own_has_the_same_contract(tmp_path):
   assert train(make_gan(Constant, tmp_path), 2)["global_step"] == 2
 
 
+def test_an_override_that_training_would_not_call_is_refused():
+  class Preprocessed(modular_gan.ModularGAN):
+    def _preprocess_fn(self, images, labels, seed=None):
+      return {"images": 1 - images}, labels
+
+  class Repeated(datasets.ImageDatasetV2):
+    def train_input_fn(self, params=None, preprocess_fn=None):
+      return super().train_input_fn(params, preprocess_fn).repeat()
+
+  gan = make_gan(Preprocessed)
+  with pytest.raises(ValueError, match="Preprocessed._preprocess_fn.*input_fn of the"):
+    gan.input_fn({"batch_size": 4})
+  gan = make_gan()
+  gan._dataset = Repeated("repeated", "none", 32, 3, 5, 40, 1)
+  with pytest.raises(ValueError, match="Repeated.train_input_fn.*_train_transform_fn"):
+    gan.input_fn({"batch_size": 4})
+
+
 # Self-supervision ------------------------------------------------------------
 
 

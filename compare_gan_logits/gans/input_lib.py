@@ -9,6 +9,7 @@ from typing import Any
 import gin
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.datasets import input_functions
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans.update_lib import Features
@@ -96,8 +97,12 @@ class FedGAN(abstract_gan.AbstractGAN):
       tf.data.Dataset of ({"images" [n, h, w, c], "z" [n, z_dim], "_RANDOM_OFFSET"
       int32 [n], the place of an image in the run, "sampled_labels" int32 [n] where a
       class is the condition, "logits" where they are cached}, labels [n]).
+
+    Raises:
+      UserError: another mode; or an override of what only compare_gan calls.
     """
     check_training(mode)
+    _check_overrides(self, self._dataset)
     own = params["batch_size"]
     seed = params.get("seed", self._dataset.seed)
     whole = own * replicas * num_shards  # images of a step
@@ -227,6 +232,25 @@ class FedGAN(abstract_gan.AbstractGAN):
 def _offset(positions):
   """Numbers from 1 that int32 can hold."""
   return tf.cast(1 + positions % (2**31 - 2), tf.int32)
+
+
+def _check_overrides(gan, dataset):
+  """Refuses the overrides that would not be called: images are read by their number."""
+  unused = []
+  if hasattr(gan, "_preprocess_fn"):  # no class of the program has it
+    unused.append(f"{type(gan).__name__}._preprocess_fn")
+  base = input_functions.InputFunctions
+  if isinstance(dataset, base):
+    unused += [
+      f"{type(dataset).__name__}.{name}"
+      for name in ("input_fn", "train_input_fn")
+      if getattr(type(dataset), name) is not getattr(base, name)
+    ]
+  if unused:
+    raise UserError(
+      f"training does not call {' and '.join(unused)}; override _train_transform_fn of "
+      "the data set, or input_fn of the GAN"
+    )
 
 
 def check_training(mode: str) -> None:
