@@ -8,6 +8,7 @@ from absl import flags
 
 from compare_gan_logits import datasets
 from compare_gan_logits import images as image_lib
+from compare_gan_logits.datasets import reference
 from compare_gan_logits.datasets import transforms
 
 
@@ -145,6 +146,23 @@ def test_a_set_of_ones_own_trains_and_goes_on_where_it_stopped():
   np.testing.assert_array_equal(later["id"], whole["id"][7:15])
   assert dataset.num_examples("train") == 10
   np.testing.assert_array_equal(dataset.arrays("validation")[1], np.arange(10))
+
+
+def test_training_shuffles_in_the_buffer_of_the_flag_and_of_two_gigabytes(monkeypatch):
+  """With a buffer of one image the order is that of the files."""
+
+  def in_order():
+    identities = first(lambda: datasets.get_dataset("cifar10").train(100))["id"]
+    np.testing.assert_array_equal(np.sort(identities), np.arange(100))
+    return (identities == np.arange(100)).all()
+
+  assert not in_order()
+  flags.FLAGS.data_shuffle_buffer_size = 1
+  assert in_order()
+  flags.FLAGS["data_shuffle_buffer_size"].unparse()
+  assert not in_order()
+  monkeypatch.setattr(reference, "_SHUFFLED_BYTES", 2 * 32 * 32 * 3 * 4)
+  assert in_order()
 
 
 def test_padding_surrounds_images_with_black():

@@ -20,7 +20,8 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
   "data_shuffle_buffer_size",
   10000,
-  "Images in the shuffle buffer of train_input_fn.",
+  "Images in the shuffle buffer of train_input_fn; where it is given, also in that of "
+  "training, which otherwise holds 16,384.",
   lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -41,3 +42,8 @@ NAMES = (
 def value(name: str) -> Any:
   """A flag's value; its default where no command line has been parsed."""
   return FLAGS[name].value
+
+
+def given_value(name):
+  """A flag's value; None where it has its default."""
+  return None if FLAGS[name].using_default_value else value(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from typing import Any
 
 import gin
@@ -26,7 +27,9 @@ from compare_gan_logits.datasets.image_set import digest
 from compare_gan_logits.errors import UserError
 
 
-_SHUFFLE_BUFFER = 16384  # encoded images; about 2 GB for ImageNet
+_SHUFFLE_BUFFER = 16384  # images; encoded ones of ImageNet are about 2 GB
+_SHUFFLED_BYTES = 2**31  # of decoded images
+_UNKNOWN_SHAPE = (500, 500, 3)  # taken for the size of images of varying size
 _INTERLEAVED_FILES = 16
 _SAMPLED = 256  # elements that tell one set of a subclass from another
 
@@ -85,11 +88,13 @@ class ImageDatasetV2(ImageDataset):
   `_eval_split` (any split that TensorFlow Datasets knows, such as "train[:99%]").
 
   Training reads the record files in an order drawn per epoch, and shuffles in a buffer
-  of 16,384 encoded images. Each of several workers has record files of its own, and
+  of 16,384 encoded images, or of as many as --data_shuffle_buffer_size says where that
+  is fewer. Each of several workers has record files of its own, and
   reads no others: together they read every image once per epoch, but a step's batch is
   then not made of the images that a single worker's would be. Where there are more
   workers than files, each reads all and takes every num_shards-th. A set whose
-  `_load_dataset` is overridden is read in its own order and shuffled in the buffer.
+  `_load_dataset` is overridden is read in its own order and shuffled in the buffer,
+  which holds 2 GB of its images at most.
 
   Args:
     name: as gin gives it.
@@ -393,7 +398,18 @@ class ImageDatasetV2(ImageDataset):
       elements = elements.map(
         lambda identity, payload: (identity * copies + epoch % copies, payload)
       )
-    return elements.shuffle(_SHUFFLE_BUFFER, seed=seed)
+    return elements.shuffle(self._shuffle_buffer(elements), seed=seed)
+
+  def _shuffle_buffer(self, elements):
+    """Number of elements that are shuffled at a time."""
+    most = min(
+      _SHUFFLE_BUFFER,
+      flag_definitions.given_value("data_shuffle_buffer_size") or _SHUFFLE_BUFFER,
+    )
+    if self._by_record:
+      return most
+    _, payload = elements.element_spec
+    return max(1, min(most, _SHUFFLED_BYTES // _num_bytes(payload)))
 
   def _has_files_for(self, split, num_shards):
     return self._by_record and num_shards <= len(self._files(split)[0])
@@ -608,6 +624,14 @@ def _enumerated(dataset, start=0):
   """As Dataset.enumerate, which gives a dataset of TensorFlow 2's class."""
   numbers = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
   return tf.data.Dataset.zip((numbers, dataset))
+
+
+def _num_bytes(specs):
+  """Bytes of an element of a dataset; about, where a size is not known."""
+  return sum(
+    (spec.shape.num_elements() or math.prod(_UNKNOWN_SHAPE)) * spec.dtype.size
+    for spec in tf.nest.flatten(specs)
+  )
 
 
 def _numbered_records(path, start, skip, take):
