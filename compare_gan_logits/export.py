@@ -9,6 +9,7 @@ import os
 import gin
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
+from tensorflow.python.eager import context
 
 from compare_gan_logits import eval_utils
 from compare_gan_logits import files
@@ -226,7 +227,8 @@ def _export_saved_model(module_dir, gan, path):
   inputs = {
     name: tf2.TensorSpec([None, size], tf.float32, name) for name, size in sizes.items()
   }
-  with tf2.init_scope():
+  # Users of compare_gan's TensorFlow 1 may have turned it off, or be inside of a graph.
+  with context.eager_mode():
     loaded = tf2.saved_model.load(module_dir, tags=[])
     exported = _Inversion(loaded, inputs)
     signatures = {

@@ -8,6 +8,7 @@ import gin.tf.external_configurables
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tensorflow_hub as hub
 from tensorflow.python.ops import summary_ops_v2
 
 from compare_gan_logits import datasets
@@ -106,6 +107,33 @@ def test_an_estimator_trains_and_goes_on_with_the_same_numbers(tmp_path):
   reported = [v.simple_value for _, v in found if v.tag == "loss"]
   assert reported and set(reported) <= set(losses)
   assert sorted(step for step, v in found if v.tag == "loss/g") == [0, 1, 2]
+
+
+def test_a_module_is_exported_where_eager_execution_is_off(tmp_path):
+  """Inside of a graph, as after tf.disable_v2_behavior; the SavedModel as well."""
+  gin.bind_parameter("module.batch_sizes", ())
+  gan = make_gan(model_dir=tmp_path)
+  train(gan, 1)
+  module = str(tmp_path / "module")
+  export.export_module(
+    gan,
+    gan._dataset,
+    None,
+    "dummy_arch",
+    tf.train.latest_checkpoint(str(tmp_path)),
+    module,
+    standing_images=8,
+    standing_batch_size=4,
+  )
+  z = np.random.default_rng(0).normal(size=[3, 8]).astype(np.float32)
+  generated = hub.Module(module)({"z": z})
+  with tf.Session() as session:
+    path = os.path.join(module, "saved_model")
+    signature = tf.saved_model.load(session, ["serve"], path).signature_def["generator"]
+    inputs = {signature.inputs["z"].name: z}
+    saved = session.run(signature.outputs["generated"].name, inputs)
+    session.run(tf.global_variables_initializer())
+    np.testing.assert_allclose(saved, session.run(generated), atol=1e-6)
 
 
 class Constant(abstract_gan.AbstractGAN):
