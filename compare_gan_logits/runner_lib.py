@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import inspect
 import os
 import random
@@ -30,6 +31,7 @@ from compare_gan_logits import files
 from compare_gan_logits import hooks
 from compare_gan_logits import introduction
 from compare_gan_logits import peers
+from compare_gan_logits import provenance
 from compare_gan_logits import tensorflow_compat
 from compare_gan_logits import utils
 from compare_gan_logits.classifiers import from_gin
@@ -270,9 +272,15 @@ class Run:
     return os.path.join(self.model_dir, MODULE)
 
   def train(self) -> None:
-    """Trains from the last checkpoint to options.training_steps."""
+    """Trains from the last checkpoint to options.training_steps.
+
+    Raises:
+      UserError: the run was trained with another classifier, or on other images.
+    """
     chief = self.distribution.is_chief
     step = (checkpoints.settle if chief else checkpoints.settled)(self.model_dir)
+    # What has made no step yet may begin with anything.
+    is_known = step > 0 and provenance.check(self.model_dir, self._provenance)
     if step >= self.options["training_steps"] or (step and self._time_is_up()):
       print(f"{self.model_dir} is trained: step {step}", file=sys.stderr)
       self._mark(done=True)
@@ -282,6 +290,8 @@ class Run:
       introduction.introduce(
         self.gan, self.dataset, self.classifier, logits, self.model_dir
       )
+    if chief and not is_known:
+      provenance.write(self.model_dir, self._provenance)
     self._mark(done=False)
     run_config = self._run_config.replace(tf_random_seed=self._seed(draw=True))
     estimator = self.gan.as_estimator(
@@ -289,6 +299,11 @@ class Run:
     )
     self._train(estimator, self._input_fn(step, logits), run_config)
     self._mark(done=True)
+
+  @functools.cached_property
+  def _provenance(self):
+    """What the run is trained with, as its folder keeps it."""
+    return provenance.describe(self.classifier, self.dataset)
 
   def _time_is_up(self):
     """Whether run_config.training_minutes are over."""
@@ -409,7 +424,13 @@ class Run:
     module_dir: str | None = None,
     with_saved_model: bool = True,
   ) -> str:
-    """Exports a checkpoint (the last one) as a module; returns its folder."""
+    """Exports a checkpoint (the last one) as a module; returns its folder.
+
+    Raises:
+      UserError: there is none, or the run was trained with another classifier or on
+        other images.
+    """
+    provenance.check(self.model_dir, self._provenance)
     if checkpoint_path is None:
       newest = checkpoints.newest(self.model_dir)
       if newest is None:
@@ -472,6 +493,7 @@ class Run:
     module_dir = os.path.join(
       self.model_dir, "tfhub", f"{step}{self.gan.export_suffix}"
     )
+    provenance.check(self.model_dir, self._provenance)
     try:
       if not files.is_file(os.path.join(module_dir, "saved_model.pb")):
         self.export(checkpoint_path, module_dir, with_saved_model=False)

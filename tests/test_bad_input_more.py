@@ -27,6 +27,10 @@ SIZE = 16
 _LOOK = "--output {out}/seen.png "
 _GIVEN = "--dataset {set}@16 --output {out} --logits {given}/"
 _CACHE = "--dataset embedded --output {out} --gin_bindings classifier.handle="
+_EXPORT = (
+  "--gin_config {gin} --gin_bindings classifier.handle='embedded_standard' "
+  "--schedule export --model_dir "
+)
 
 
 def _data(name, args, *words, code=1):
@@ -315,6 +319,14 @@ CASES = (
   training("tags", "module.batch_sizes=(0,)", "module.batch_sizes"),
   training("tags_text", "module.batch_sizes=('all',)", "module.batch_sizes"),
   training("tensor_float", "devices.tensor_float_32='yes'", "devices.tensor_float_32"),
+  # Runs that were trained with something else.
+  Case("run_damaged", MAIN, _EXPORT + "{run_damaged}", ("trained_on.json", "remove")),
+  Case(
+    "run_of_another_classifier",
+    MAIN,
+    _EXPORT + "{run_of_another}",
+    ("trained with the classifier theirs (00000000)", "another --model_dir"),
+  ),
   # Several trainings, and the open questions.
   Case("trainings_none", "trainings", "", ("at least two reports",)),
   Case("trainings_one", "trainings", "--report {report}", ("at least two",)),
@@ -797,6 +809,12 @@ def _write_files(world):
   files.write_text(os.path.join(world, "views", "nested.json"), "[" * 9000)
   files.write_text(os.path.join(world, "scored", "scores.csv"), "step,a\n1,2,3,4\nx\n")
   files.write_text(os.path.join(world, "seeded", "random_seed.json"), "[]")
+  theirs = {"classifier": "theirs", "classifier_digest": "0" * 64, "dataset": "x"}
+  for name, facts in (
+    ("run_damaged", {}),
+    ("run_of_another", {**theirs, "fingerprint": "x", "transform": {}}),
+  ):
+    files.write_json(os.path.join(world, name, "trained_on.json"), facts)
   run = dict.fromkeys(trainings.SAME, 0)
   run["modules"] = {"a": {"path": "runs/a"}}
   for name, text in (

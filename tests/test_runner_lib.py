@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
+import tiny
 from absl import flags
 
 from compare_gan_logits import datasets
 from compare_gan_logits import eval_gan_lib
 from compare_gan_logits import eval_utils
+from compare_gan_logits import files
 from compare_gan_logits import main  # noqa: F401, defines its flags
+from compare_gan_logits import provenance
 from compare_gan_logits import runner_lib
 from compare_gan_logits import test_utils
 from compare_gan_logits.errors import UserError
@@ -318,3 +321,55 @@ def test_a_checkpoint_whose_images_are_no_numbers_is_scored_once(
   assert "step 2 gets no scores: no numbers" in capsys.readouterr().err
   assert [row["checkpoint_path"] for row in manager.rows()] == [path]
   assert list(manager.unevaluated_checkpoints()) == []
+
+
+def test_a_run_keeps_its_classifier_and_its_images(tmp_path):
+  """Both may be moved; another of either is refused, by every schedule."""
+  gin.bind_parameter("ModularGAN.conditional", True)
+  gin.bind_parameter("dataset.name", "fake:4@8")
+  gin.bind_parameter("export.standing_images", 4)
+  gin.bind_parameter("module.batch_sizes", ())
+  gin.bind_parameter("evaluation.num_images", 4)
+  rng = np.random.default_rng(0)
+  first, second = (
+    tiny.write_classifier(tmp_path / name, rng.normal(size=[192, 4]), colors=3)
+    for name in ("first", "second")
+  )
+  folder = tmp_path / "run"
+
+  def start(schedule, handle, steps=2):
+    gin.bind_parameter("classifier.handle", handle)
+    run(folder, schedule, gan={"training_steps": steps})
+
+  def recorded():
+    return files.read_json(str(folder / "module" / "inversion.json"))["classifier"]
+
+  start("train", first)
+  kept = recorded()
+  (tmp_path / "first").rename(tmp_path / "moved")
+  moved = str(tmp_path / "moved")
+  start("train", moved)
+  assert recorded()["digest"] == kept["digest"]
+  for schedule, steps in (
+    ("train", 2),
+    ("train", 4),
+    ("export", 2),
+    ("eval_after_train", 2),
+    ("continuous_eval", 2),
+  ):
+    with pytest.raises(UserError, match="first .*not with .* second .*--mod"):
+      start(schedule, second, steps)
+  for setting, value_, words in (
+    ("name", "fake:5@8", "trained on fake:4@8, and the images of fake:5@8 are others"),
+    ("crop_method", "none", "its crop was 'middle', not 'none'"),
+  ):
+    before = gin.query_parameter("dataset.name")
+    gin.bind_parameter(f"dataset.{setting}", value_)
+    with pytest.raises(UserError, match=words):
+      start("train", moved)
+    gin.bind_parameter("dataset.name", before)
+  assert recorded()["digest"] == kept["digest"]
+  assert not (folder / "tfhub").exists()
+  # A run of an earlier version says nothing, and is not refused.
+  (folder / provenance.FILE).unlink()
+  assert not provenance.check(str(folder), {})
