@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,9 @@ class Inverter:
 
     Args:
       module_dir: folder written by the export schedule.
-      classifier: used in place of the one that inversion.json names.
+      classifier: used in place of the one that inversion.json names: a Classifier, or
+        what `classifiers.load` takes, such as the new place of the recorded one (see
+        `named_classifier`).
       batch_size: images per pass, which limits the memory.
       role: "robust" or "standard" (what Role.of takes), in place of the classifier's
         recorded role.
@@ -101,14 +104,10 @@ class Inverter:
     """
     module_dir = files.absolute(os.fspath(module_dir))
     info = module_format.read(module_dir)
+    if isinstance(classifier, (str, os.PathLike)):
+      classifier = named_classifier(classifier, info["classifier"], module_dir)
     if classifier is None and info["classifier"]:
-      try:
-        classifier = classifiers.from_description(info["classifier"], module_dir)
-      except UserError as error:
-        raise UserError(
-          f"{error}; if the classifier of {module_dir} has moved, name it with "
-          "--classifier (in Python, classifier=)"
-        ) from error
+      classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(
         f"the classifier has {classifier.num_logits} logits but "
@@ -314,6 +313,39 @@ class Inverter:
       ],
       self._batch_size,
     )
+
+
+def named_classifier(
+  name: str | os.PathLike[str], recorded: dict[str, Any] | None, module_dir: str
+) -> classifiers.Classifier:
+  """The classifier of a name, for a module that was trained with the recorded one.
+
+  Where the name is only another place of the recorded classifier, that is loaded with
+  the preprocessing of its training; else the name's own, which stderr is told.
+
+  Args:
+    name: what `classifiers.load` takes.
+    recorded: the module's description of its classifier, or None.
+    module_dir: where the module is.
+
+  Raises:
+    UserError: there is no such classifier.
+  """
+  name = os.fspath(name)
+  if recorded is None:
+    return classifiers.load(name)
+  place = {"handle": classifiers.absolute(name), "relative": None}
+  try:
+    return classifiers.from_description({**recorded, **place}, module_dir)
+  except UserError:
+    found = classifiers.load(name)
+  if found.digest != recorded["digest"]:
+    print(
+      f"note: {module_dir} was trained with another classifier than {found.spec.name}: "
+      "the digests differ. It is used with its own preprocessing",
+      file=sys.stderr,
+    )
+  return found
 
 
 def check_selection(select: str | None) -> None:

@@ -5,6 +5,7 @@ import pytest
 import tiny
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import inversion
 from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.cli import modules
 from compare_gan_logits.errors import UserError
@@ -69,5 +70,47 @@ def test_modules_with_other_classifiers_and_roles(tmp_path, capsys):
   moved = modules.load(paths, [str(tmp_path / "moved")])
   assert list(moved) == ["first", "first_2"]
   assert all(m.role is None for m in moved.values())
+
+
+def test_a_moved_classifier_keeps_the_preprocessing_of_its_training(tmp_path, capsys):
+  rng = np.random.default_rng(0)
+  kernel = rng.normal(size=[64, 4])
+  places = [
+    tiny.write_classifier(tmp_path / name, weights)
+    for name, weights in (("first", kernel), ("other", -kernel))
+  ]
+  made_with = classifiers.load(places[0], mean=0.5, std=0.25)
+  module = tiny.write_module(
+    tmp_path / "m", tiny.linear(kernel.T), classifier=made_with.describe()
+  )
+  images = rng.uniform(size=[3, 8, 8, 1]).astype("f")
+  (tmp_path / "first").rename(tmp_path / "moved")
+  with pytest.raises(UserError) as missing:
+    inversion.Inverter.load(module)
+  assert str(missing.value).count("--classifier") == 1
+  for moved in (
+    modules.load([module], [str(tmp_path / "moved")])["first"],
+    inversion.Inverter.load(module, tmp_path / "moved"),
+    inversion.Inverter.load(
+      module, modules.classifier_of(str(tmp_path / "moved"), module)
+    ),
+  ):
+    assert moved.classifier.digest == made_with.digest
+    standardised = (images.reshape(3, 64) - 0.5) / 0.25
+    np.testing.assert_allclose(moved.logits(images), standardised @ kernel, rtol=1e-4)
+  assert capsys.readouterr().err == ""
+  other = inversion.Inverter.load(module, places[1])
+  np.testing.assert_allclose(
+    other.logits(images), -images.reshape(3, 64) @ kernel, rtol=1e-4
+  )
+  assert "used with its own preprocessing" in capsys.readouterr().err
+
+
+def test_wrong_roles_are_refused(tmp_path):
+  kernel = np.ones([64, 4])
+  classifier = classifiers.load(tiny.write_classifier(tmp_path / "c", kernel))
+  module = tiny.write_module(
+    tmp_path / "m", tiny.linear(kernel.T), classifier=classifier.describe()
+  )
   with pytest.raises(UserError, match="'standard' or 'robust'"):
-    modules.load(paths, [str(tmp_path / "moved")], ["sturdy"])
+    modules.load([module], roles=["sturdy"])

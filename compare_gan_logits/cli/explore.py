@@ -75,7 +75,9 @@ def main(argv):
   print(
     f"loading {', '.join(folder for _, folder in shown)}", file=sys.stderr, flush=True
   )
-  loaded, handles = _classifiers(server.names_of(shown), handles)
+  names = server.names_of(shown)
+  folders = {name: folder for name, (_, folder) in zip(names, shown)}
+  loaded, handles = _classifiers(folders, handles)
   explorer = server.Explorer(shown, loaded, handles)
   for problem in explorer.problems.values():
     print(f"warning: {problem}", file=sys.stderr)
@@ -88,15 +90,14 @@ def main(argv):
   running.run()
 
 
-def _classifiers(names, saved):
+def _classifiers(folders, saved):
   """{name of a module: Classifier} of --classifier, or else of a saved view, and
-  {name: what loads it from any folder}."""
+  {name: what loads it from any folder}; folders: {name of a module: folder}."""
   from compare_gan_logits import classifiers
 
-  given = modules.for_labels("--classifier", FLAGS.classifier, names) or saved
-  loaded = {handle: classifiers.load(handle) for handle in set(given.values())}
+  given = modules.for_labels("--classifier", FLAGS.classifier, list(folders)) or saved
   return (
-    {name: loaded[handle] for name, handle in given.items()},
+    {name: modules.classifier_of(given[name], folders[name]) for name in given},
     {name: classifiers.absolute(handle) for name, handle in given.items()},
   )
 

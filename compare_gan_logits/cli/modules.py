@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from compare_gan_logits import errors
 
 
 if TYPE_CHECKING:
+  from compare_gan_logits.classifiers import Classifier
   from compare_gan_logits.inversion import Inverter
 
 
@@ -79,30 +79,33 @@ def load(
   Raises:
     UserError: something of it cannot be loaded.
   """
-  from compare_gan_logits import classifiers as classifiers_lib
   from compare_gan_logits.inversion import Inverter
 
   places = dict(labels_of(modules))
   instead = for_labels("--classifier", classifiers, list(places))
   kinds = for_labels("--role", roles, list(places))
-  known = {name: classifiers_lib.load(name) for name in set(instead.values())}
-  loaded = {}
-  for label, folder in places.items():
-    classifier = known.get(instead.get(label, ""))
-    loaded[label] = Inverter.load(folder, classifier, batch_size, kinds.get(label))
-    warn_of_another(loaded[label])
-  return loaded
+  return {
+    label: Inverter.load(folder, instead.get(label), batch_size, kinds.get(label))
+    for label, folder in places.items()
+  }
 
 
-def warn_of_another(inverter: Inverter) -> None:
-  """Says so where the classifier in use is not the one that the module was made with."""
-  recorded = inverter.info.get("classifier")
-  if recorded and inverter.classifier.digest != recorded["digest"]:
-    print(
-      f"note: {inverter.path} was trained with another classifier than "
-      f"{inverter.classifier.spec.name}: their digests differ",
-      file=sys.stderr,
-    )
+def classifier_of(name: str, folder: str) -> Classifier:
+  """The classifier that --classifier names for the module in a folder.
+
+  Raises:
+    UserError: there is none.
+  """
+  from compare_gan_logits import files
+  from compare_gan_logits import inversion
+  from compare_gan_logits import module_format
+
+  path = files.absolute(folder)
+  try:
+    recorded = module_format.read(path)["classifier"]
+  except errors.UserError:  # told where the module itself is loaded
+    recorded = None
+  return inversion.named_classifier(name, recorded, path)
 
 
 def _own_name(folder: str) -> str:

@@ -126,7 +126,6 @@ def snippet(
   words = ", ".join(view.changes()) or "the plain view"
   lines = [
     "# " + "".join(c for c in words if c.isprintable()),
-    *(["from compare_gan_logits import classifiers"] if classifiers else []),
     "from compare_gan_logits.apps.explorer.view import View",
     "from compare_gan_logits.apps.explorer.view import compute",
     "from compare_gan_logits.inversion import Inverter",
@@ -172,8 +171,7 @@ _LOADED = (
   "         for name, path in MODULES.items()}",
 )
 _LOADED_WITH = (
-  "loaded = {name: classifiers.load(handle) for name, handle in CLASSIFIERS.items()}",
-  "shown = {name: compute(Inverter.load(path, loaded.get(name)), view)",
+  "shown = {name: compute(Inverter.load(path, CLASSIFIERS.get(name)), view)",
   "         for name, path in MODULES.items()}",
 )
 
