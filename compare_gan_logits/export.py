@@ -109,6 +109,7 @@ def _describe(gan, dataset, classifier, architecture, step, module_dir):
     "colors": dataset.colors,
     "conditioning": gan.conditioning,
     "dataset": dataset.name,
+    "dataset_bindings": dataset.bindings,
     "feature_shape": _feature_shape(gan, classifier),
     "gin_config": gin.operative_config_str() or gin.config_str(),
     "image_size": dataset.resolution,

@@ -18,9 +18,11 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import attacks
 from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
 from compare_gan_logits import files
 from compare_gan_logits import images as image_lib
 from compare_gan_logits import module_format
+from compare_gan_logits import utils
 from compare_gan_logits.classifiers import hub
 from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.datasets.find import find_images  # noqa: F401, its old place
@@ -115,6 +117,23 @@ class Inverter:
         "trained with"
       )
     return cls(module_dir, info, classifier, batch_size, _role(info, classifier, role))
+
+  def open_dataset(self) -> datasets.ImageDataset:
+    """The data set that the module was trained on, read as its training read it.
+
+    What gin binds under `dataset` counts instead; modules of earlier versions do not say
+    more than the name.
+
+    Raises:
+      UserError: it is not on this machine.
+    """
+    recorded = self.info.get("dataset_bindings") or {}
+    free = {
+      name: recorded[name]
+      for name in recorded.keys() & module_format.BINDINGS
+      if utils.bound_value(f"dataset.{name}") is None
+    }
+    return datasets.get_dataset(self.info["dataset"], **free)
 
   def prepare(self, images: Any) -> np.ndarray:
     """Images at the module's size and colours.

@@ -14,6 +14,7 @@ Fields (`FIELDS` are in every file, `OPTIONAL` may be left out or null):
   architecture      str, options.architecture
   feature_shape     [h, w, c] of logits that are a feature map, flattened in this order
   classifier        object, Classifier.describe(): handle, preprocessing, digest, role
+  dataset_bindings  object, how its images were read: BINDINGS, by the names that gin has
   created           str, ISO 8601, UTC
   files             object, SHA-256 of every file of the module
   gin_config        str, the operative configuration of the training
@@ -58,9 +59,20 @@ FIELDS = {
   "conditioning": str,
   "class_names": list,
 }
+# What dataset.* bound, beside the name.
+BINDINGS = {
+  "colors": int,
+  "crop_method": str,
+  "eval_crop_method": str,
+  "flip": bool,
+  "antialias": bool,
+  "fixed_crops": int,
+  "labels": (str, type(None)),
+}
 OPTIONAL = {
   "architecture": str,
   "classifier": dict,
+  "dataset_bindings": dict,
   "created": str,
   "feature_shape": list,
   "files": dict,
@@ -155,6 +167,9 @@ def _wrong_fields(info: Any) -> list[str]:
     wrong.append("feature_shape")
   if not _is_classifier(info.get("classifier")):
     wrong.append("classifier")
+  bindings = cast("dict[str, Any]", info.get("dataset_bindings") or {})
+  if not all(isinstance(bindings[n], BINDINGS[n]) for n in bindings.keys() & BINDINGS):
+    wrong.append("dataset_bindings")
   digests = cast("dict[str, Any]", info.get("files") or {})
   if not all(isinstance(digest, str) for digest in digests.values()):
     wrong.append("files")

@@ -1,5 +1,6 @@
 """Inverter against closed forms of a tiny module, and reading of odd images."""
 
+import gin
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -8,6 +9,8 @@ import tiny
 from PIL import Image
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import datasets
+from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.inversion import Inverter
@@ -259,3 +262,49 @@ def test_unreadable_images_are_named(tmp_path):
   Image.new("1", (12000, 10000)).save(huge)
   with pytest.raises(UserError, match=r"huge\.png.*million"):
     inversion.read_image(str(huge), 8, 3)
+
+
+def test_a_module_s_data_set_is_read_as_in_its_training(tmp_path):
+  gin.clear_config()
+  photos = tmp_path / "photos"
+  rows = ["file,label"]
+  for i in range(20):
+    for split in ("train", "validation"):
+      (photos / split).mkdir(parents=True, exist_ok=True)
+      pixels = RNG.integers(0, 256, [8, 12, 3], np.uint8)
+      Image.fromarray(pixels).save(photos / split / f"{i}.png")
+      rows.append(f"{split}/{i}.png,{'cats' if i % 2 else 'dogs'}")
+  table = tmp_path / "table.csv"
+  table.write_text("\n".join(rows))
+  name = f"folder:{photos}@8"
+  crops = {"crop_method": "none", "eval_crop_method": "none", "antialias": False}
+  expected = datasets.get_dataset(name, labels=str(table), colors=1, **crops)
+
+  def opened(**info):
+    folder = tmp_path / f"module{len(list(tmp_path.iterdir()))}"
+    tiny.write_module(folder, tiny.linear(MATRIX), dataset=name, **info)
+    return Inverter.load(folder).open_dataset()
+
+  recorded = files.as_json(expected.bindings)
+  found = opened(dataset_bindings=recorded)
+  for split in ("train", "validation"):
+    assert found.fingerprint(split) == expected.fingerprint(split)
+  for image, wanted in zip(found.arrays("validation"), expected.arrays("validation")):
+    np.testing.assert_array_equal(image, wanted)
+  assert found.class_names == ["cats", "dogs"]
+  gin.bind_parameter("dataset.eval_crop_method", "middle")
+  central = opened(dataset_bindings=recorded)
+  assert (
+    central.transform.train_crop,
+    central.transform.eval_crop,
+    central.colors,
+  ) == (
+    "none",
+    "middle",
+    1,
+  )
+  gin.clear_config()
+  # Modules of earlier versions record the name alone.
+  assert opened().transform.eval_crop == "middle" and opened().colors == 3
+  with pytest.raises(UserError, match="damaged .dataset_bindings"):
+    opened(dataset_bindings={"colors": "grey"})

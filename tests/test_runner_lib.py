@@ -342,8 +342,11 @@ def test_a_run_keeps_its_classifier_and_its_images(tmp_path):
     run(folder, schedule, gan={"training_steps": steps})
 
   def recorded():
-    return files.read_json(str(folder / "module" / "inversion.json"))["classifier"]
+    info = files.read_json(str(folder / "module" / "inversion.json"))
+    assert info["dataset_bindings"]["eval_crop_method"] == "none"
+    return info["classifier"]
 
+  gin.bind_parameter("dataset.eval_crop_method", "none")
   start("train", first)
   kept = recorded()
   (tmp_path / "first").rename(tmp_path / "moved")

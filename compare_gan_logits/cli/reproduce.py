@@ -147,7 +147,8 @@ def _open(inverters):
     outside[name] = data.read_outside(
       source, inverter.image_size, _OUTSIDE_IMAGES, FLAGS.seed
     )
-  dataset = datasets.get_dataset(FLAGS.dataset or inverter.info["dataset"])
+  given = FLAGS.dataset
+  dataset = datasets.get_dataset(given) if given else inverter.open_dataset()
   return data.Data(dataset, seed=FLAGS.seed, outside=outside, judge=_judge(inverters))
 
 

@@ -113,7 +113,8 @@ def _prepare():
   inverters = modules.load(FLAGS.module, FLAGS.classifier)
   labels = list(inverters)
   first = inverters[labels[0]]
-  dataset = datasets.get_dataset(FLAGS.dataset or first.info["dataset"])
+  given = FLAGS.dataset
+  dataset = datasets.get_dataset(given) if given else first.open_dataset()
   ids = trials.choose(
     dataset.num_examples("validation"), FLAGS.trials, FLAGS.catch, FLAGS.seed
   )

@@ -40,6 +40,7 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
     eval_test_samples: images that the evaluation takes.
     transform: transforms.Transform, which part of an image is taken and how.
     notes: list of sentences on what was made of the files.
+    labels_table: dataset.labels, a folder's table of files and classes, or None.
   """
 
   def __init__(
@@ -60,6 +61,7 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
     self.imagenet_indices = imagenet_indices
     self.transform = transform or Transform()
     self.notes: list = []
+    self.labels_table: str | None = None
     self._seed = seed
 
   @property
@@ -100,6 +102,19 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
       "resolution": self.resolution,
       "colors": self.colors,
       **self.transform.describe(split),
+    }
+
+  @property
+  def bindings(self) -> dict[str, Any]:
+    """What get_dataset takes beside the name to read the same images."""
+    return {
+      "colors": self.colors,
+      "crop_method": self.transform.train_crop,
+      "eval_crop_method": self.transform.eval_crop,
+      "flip": self.transform.flip,
+      "antialias": self.transform.antialias,
+      "fixed_crops": self.transform.fixed_crops,
+      "labels": self.labels_table,
     }
 
   @abc.abstractmethod

@@ -143,6 +143,7 @@ def get_dataset(
   found = folders.folder(
     name, seed, colors or 3, transform, labels, unreadable_share, cache_gigabytes
   )
+  found.labels_table = labels
   for note in found.notes:
     print(f"{name}: {note}", file=sys.stderr)
   return found

@@ -43,22 +43,21 @@ def examples(inverters: Sequence[inversion.Inverter]) -> list[tuple[str, str]]:
   classifier that knows them, or where there is nothing else.
   """
   if not inverters:
-    return _of_dataset(_EMBEDDED, None)
+    return _of_dataset(datasets.get_dataset(_EMBEDDED), None)
   largest = max(inverters, key=lambda inverter: (inverter.image_size, inverter.colors))
   try:
-    return _of_dataset(largest.info["dataset"], largest)
+    return _of_dataset(largest.open_dataset(), largest)
   except (UserError, OSError, ValueError):
-    garments = datasets.get_dataset(_EMBEDDED).class_names
-    if set(garments) <= set(largest.class_names):
-      return _of_dataset(_EMBEDDED, largest)
-  return _photographs(largest) or _of_dataset(_EMBEDDED, largest)
+    garments = datasets.get_dataset(_EMBEDDED)
+    if set(garments.class_names) <= set(largest.class_names):
+      return _of_dataset(garments, largest)
+  return _photographs(largest) or _of_dataset(garments, largest)
 
 
 def _of_dataset(
-  name: str, inverter: inversion.Inverter | None
+  dataset: datasets.ImageDataset, inverter: inversion.Inverter | None
 ) -> list[tuple[str, str]]:
   """Test images of a data set: one of each class, then a second of each, in file order."""
-  dataset = datasets.get_dataset(name)
   images, classes = dataset.arrays("validation", limit=20 * _COUNT)
   earlier = [int(np.sum(classes[:i] == c)) for i, c in enumerate(classes)]
   chosen = np.argsort(earlier, kind="stable")[:_COUNT]
