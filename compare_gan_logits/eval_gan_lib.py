@@ -132,6 +132,7 @@ def evaluate_tfhub_module(
   eval_tasks: Sequence[eval_task.EvalTask],
   use_tpu: bool,
   num_averaging_runs: int,
+  classifier: Any = None,
 ) -> dict[str, float | str] | None:
   """Scores a module on the evaluation images of gin's dataset.
 
@@ -146,6 +147,8 @@ def evaluate_tfhub_module(
     eval_tasks: metrics.eval_task.EvalTask.
     use_tpu: accepted; what is measured is made on the host.
     num_averaging_runs: samples of the module that are scored.
+    classifier: classifiers.Classifier of a module that inverts one; None: the one that
+      its inversion.json names.
 
   Returns:
     For each score k of a task: k_mean and k_std over the samples, and k_list, all
@@ -170,7 +173,11 @@ def evaluate_tfhub_module(
     if not eval_tasks:
       return None  # an exported inverter's statistics are there
     real, fakes = _reconstructions(
-      module_spec, dataset, number, num_averaging_runs, settings.seed
+      inversion.Inverter.load(module_spec, classifier),
+      dataset,
+      number,
+      num_averaging_runs,
+      settings.seed,
     )
   else:
     fakes = _samples(
@@ -228,9 +235,8 @@ def _chosen_examples(dataset, number, seed):
   return dataset.arrays("validation", indices=np.sort(chosen))[:2]
 
 
-def _reconstructions(module_dir, dataset, number, num_runs, seed):
+def _reconstructions(inverter, dataset, number, num_runs, seed):
   """(EvalDataSample of originals, one of their reconstructions for each run)."""
-  inverter = inversion.Inverter.load(module_dir)
   images, _ = _chosen_examples(dataset, number, seed)
   logits = inverter.logits(images)
   with tf.Graph().as_default(), tf.Session() as session:

@@ -503,12 +503,18 @@ class Run:
       return  # The training beside us has removed it: run_config.keep_checkpoint_max.
     try:
       scores = eval_gan_lib.evaluate_tfhub_module(
-        module_dir, tasks, use_tpu=self._use_tpu, num_averaging_runs=averaging_runs
+        module_dir,
+        tasks,
+        use_tpu=self._use_tpu,
+        num_averaging_runs=averaging_runs,
+        classifier=self.classifier,  # that of the module may lie elsewhere by now
       )
     except (ValueError, eval_utils.NanFoundError) as error:
       print(
         f"step {step} gets no scores: {sentence(error)}", file=sys.stderr, flush=True
       )
+      if isinstance(error, UserError):  # a file or a setting, which may be mended
+        return
       scores = {}
     self.task_manager.add_eval_result(checkpoint_path, scores, _NO_SCORE)
     means = {

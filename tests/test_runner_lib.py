@@ -302,8 +302,12 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
   manager.report_progress("10%")
 
 
-def test_a_checkpoint_whose_images_are_no_numbers_is_scored_once(
-  tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize(
+  "error, scored",
+  [(eval_utils.NanFoundError("no numbers"), True), (UserError("no file"), False)],
+)
+def test_images_that_are_no_numbers_are_scored_once_and_lost_files_later(
+  error, scored, tmp_path, monkeypatch, capsys
 ):
   gin.clear_config()
   path = checkpoint(tmp_path, 2)
@@ -313,33 +317,35 @@ def test_a_checkpoint_whose_images_are_no_numbers_is_scored_once(
   run_ = runner_lib.Run(dataset, None, options(), run_config, manager)
   monkeypatch.setattr(run_, "export", lambda *_, **__: None)
 
-  def nan(*_, **__):
-    raise eval_utils.NanFoundError("no numbers")
+  def fail(*_, **__):
+    raise error
 
-  monkeypatch.setattr(eval_gan_lib, "evaluate_tfhub_module", nan)
+  monkeypatch.setattr(eval_gan_lib, "evaluate_tfhub_module", fail)
   run_.evaluate()
-  assert "step 2 gets no scores: no numbers" in capsys.readouterr().err
-  assert [row["checkpoint_path"] for row in manager.rows()] == [path]
-  assert list(manager.unevaluated_checkpoints()) == []
+  assert f"step 2 gets no scores: {error}" in capsys.readouterr().err
+  expected = ([path], []) if scored else ([], [path])
+  assert [row["checkpoint_path"] for row in manager.rows()] == expected[0]
+  assert list(manager.unevaluated_checkpoints()) == expected[1]
 
 
 def test_a_run_keeps_its_classifier_and_its_images(tmp_path):
   """Both may be moved; another of either is refused, by every schedule."""
   gin.bind_parameter("ModularGAN.conditional", True)
-  gin.bind_parameter("dataset.name", "fake:4@8")
+  gin.bind_parameter("dataset.name", "fake:4@12")
   gin.bind_parameter("export.standing_images", 4)
   gin.bind_parameter("module.batch_sizes", ())
   gin.bind_parameter("evaluation.num_images", 4)
   rng = np.random.default_rng(0)
   first, second = (
-    tiny.write_classifier(tmp_path / name, rng.normal(size=[192, 4]), colors=3)
+    tiny.write_classifier(tmp_path / name, rng.normal(size=[432, 4]), 12, 3)
     for name in ("first", "second")
   )
   folder = tmp_path / "run"
 
   def start(schedule, handle, steps=2):
     gin.bind_parameter("classifier.handle", handle)
-    run(folder, schedule, gan={"training_steps": steps})
+    more = {"eval_every_steps": 2, "num_eval_averaging_runs": 1}
+    return run(folder, schedule, gan={"training_steps": steps}, **more)
 
   def recorded():
     info = files.read_json(str(folder / "module" / "inversion.json"))
@@ -351,19 +357,31 @@ def test_a_run_keeps_its_classifier_and_its_images(tmp_path):
   kept = recorded()
   (tmp_path / "first").rename(tmp_path / "moved")
   moved = str(tmp_path / "moved")
-  start("train", moved)
+  manager = start("eval_after_train", moved)
   assert recorded()["digest"] == kept["digest"]
+  # The exported modules that are scored again name the classifier's old place.
+  (folder / "scores.csv").unlink()
+  (tmp_path / "moved").rename(tmp_path / "again")
+  moved = str(tmp_path / "again")
+  with pytest.raises(UserError, match="first .*not with .* second"):
+    start("continuous_eval", second)
+  start("continuous_eval", moved)
+  (row,) = manager.rows()
+  assert 0 < float(row["psnr_mean"]) < 100
   for schedule, steps in (
     ("train", 2),
     ("train", 4),
     ("export", 2),
     ("eval_after_train", 2),
-    ("continuous_eval", 2),
   ):
     with pytest.raises(UserError, match="first .*not with .* second .*--mod"):
       start(schedule, second, steps)
   for setting, value_, words in (
-    ("name", "fake:5@8", "trained on fake:4@8, and the images of fake:5@8 are others"),
+    (
+      "name",
+      "fake:5@12",
+      "trained on fake:4@12, and the images of fake:5@12 are others",
+    ),
     ("crop_method", "none", "its crop was 'middle', not 'none'"),
   ):
     before = gin.query_parameter("dataset.name")
@@ -372,7 +390,6 @@ def test_a_run_keeps_its_classifier_and_its_images(tmp_path):
       start("train", moved)
     gin.bind_parameter("dataset.name", before)
   assert recorded()["digest"] == kept["digest"]
-  assert not (folder / "tfhub").exists()
   # A run of an earlier version says nothing, and is not refused.
   (folder / provenance.FILE).unlink()
   assert not provenance.check(str(folder), {})
