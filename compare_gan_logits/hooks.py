@@ -210,7 +210,7 @@ class TrainingTime(tf.train.SessionRunHook):
 
   The first step, which builds the graph's kernels, is not counted. The file has the time
   of the last checkpoint: a killed run loses the steps after it, and is given their time
-  again.
+  again. It also has the time of each earlier checkpoint.
 
   Args:
     model_dir: folder of the run.
@@ -224,20 +224,40 @@ class TrainingTime(tf.train.SessionRunHook):
 
   def __init__(self, model_dir, minutes=None):
     self._path = os.path.join(model_dir, self._FILE)
-    self._before = self.read(model_dir) or 0.0
+    content = self._content(model_dir)
+    self._before = content.get("seconds", 0.0)
+    self._of_steps = content.get("of_steps", {})
     self._limit = math.inf if minutes is None else 60.0 * minutes
     self._start = None
     self.listener = _Saved(self._write)
 
   @classmethod
-  def read(cls, model_dir):
-    """Seconds of training so far, or None where no file says it."""
+  def read(cls, model_dir, step=None):
+    """Seconds of training so far, or until a checkpoint; None where no file says it.
+
+    Args:
+      model_dir: folder of the run.
+      step: the checkpoint's; None: now.
+    """
+    content = cls._content(model_dir)
+    if step is None:
+      return content.get("seconds")
+    return content.get("of_steps", {}).get(str(step))
+
+  @classmethod
+  def _content(cls, model_dir):
+    """What the file holds; {} where there is none."""
     path = os.path.join(model_dir, cls._FILE)
     if not tf.io.gfile.exists(path):
-      return None
+      return {}
     try:
-      return float(files.read_json(path)["seconds"])
-    except (UserError, KeyError, TypeError, ValueError):
+      content = files.read_json(path)
+      of_steps = content.get("of_steps", {})  # that earlier versions did not write
+      return {
+        "seconds": float(content["seconds"]),
+        "of_steps": {step: float(seconds) for step, seconds in of_steps.items()},
+      }
+    except (UserError, AttributeError, KeyError, TypeError, ValueError):
       raise UserError(
         f"{path} is damaged; remove it: the time is then counted from now on"
       ) from None
@@ -252,18 +272,20 @@ class TrainingTime(tf.train.SessionRunHook):
     since = 0.0 if self._start is None else time.monotonic() - self._start
     return self._before + since
 
-  def _write(self):
-    files.write_json(self._path, {"seconds": self._seconds()})
+  def _write(self, step):
+    seconds = self._seconds()
+    self._of_steps[str(step)] = seconds
+    files.write_json(self._path, {"seconds": seconds, "of_steps": self._of_steps})
 
 
 class _Saved(tf.train.CheckpointSaverListener):
-  """Calls a function after each checkpoint."""
+  """Calls a function of the step after each checkpoint."""
 
   def __init__(self, function):
     self._function = function
 
   def after_save(self, session, global_step_value):
-    self._function()
+    self._function(int(global_step_value))
 
 
 class HealthHook(tf.train.SessionRunHook):

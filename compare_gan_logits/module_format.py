@@ -18,7 +18,7 @@ Fields (`FIELDS` are in every file, `OPTIONAL` may be left out or null):
   created           str, ISO 8601, UTC
   files             object, SHA-256 of every file of the module
   gin_config        str, the operative configuration of the training
-  training_seconds  number, what the training took
+  training_seconds  number, what the training took until this step
 
 A classifier that lies near the module is named by its path relative to the module's
 folder ("relative", and as "handle"), so that the file holds no path of the machine

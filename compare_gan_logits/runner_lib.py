@@ -452,7 +452,9 @@ class Run:
       checkpoint_path,
       module_dir,
       seed=self._seed(),
-      training_seconds=hooks.TrainingTime.read(self.model_dir),
+      training_seconds=hooks.TrainingTime.read(
+        self.model_dir, checkpoints.step_of(checkpoint_path)
+      ),
       with_saved_model=with_saved_model,
     )
     return module_dir

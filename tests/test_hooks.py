@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import checkpoints
 from compare_gan_logits import hooks
 from compare_gan_logits.errors import UserError
 
@@ -103,6 +104,12 @@ def test_training_time_adds_up_over_resumes_and_ends_training(tmp_path):
     started = time.monotonic()
     train_for(total / 60)
     assert total <= hooks.TrainingTime.read(folder) < time.monotonic() - started + 0.8
+  # Each checkpoint has the time until then.
+  steps = [step for step, _ in checkpoints.of_run(folder)]
+  of_steps = [hooks.TrainingTime.read(folder, step) for step in steps]
+  assert steps[0] == 0 and of_steps[0] < 0.1 and 0.5 <= of_steps[1] < of_steps[2]
+  assert of_steps[-1] == hooks.TrainingTime.read(folder)
+  assert hooks.TrainingTime.read(folder, steps[-1] + 1) is None
   # What is lost with the steps since the last checkpoint is not counted.
   before = hooks.TrainingTime.read(folder)
   with pytest.raises(KeyboardInterrupt):
