@@ -37,6 +37,8 @@ except ImportError:  # not a Unix: folders go unlocked
 
 _FOLDER = r"\.[a-z0-9_]{8}-"  # how the names begin of what atomic_dir makes
 _TEMPORARY = re.compile(rf"[\\/](\.part-|{_FOLDER})")  # and atomic_path
+# What TensorFlow takes for a pattern in the names of checkpoints and SavedModels.
+_PATTERN = set("*?[\\") - {os.sep}
 
 
 def is_remote(path: str) -> bool:
@@ -329,6 +331,23 @@ def _remove_if_alone(path, with_folder):
       os.remove(path)
       if with_folder:
         os.rmdir(folder)
+
+
+def check_no_pattern(path: str) -> None:
+  """Refuses a folder whose checkpoints and modules TensorFlow would not find.
+
+  It takes the names of their files for patterns.
+
+  Raises:
+    UserError: the path has a character that stands for others in a pattern.
+  """
+  path = absolute(path)
+  found = sorted(_PATTERN & set(path))
+  if found:
+    raise UserError(
+      f"{path}: TensorFlow takes a path with {' or '.join(found)} for a pattern; name a "
+      "folder whose path has none of " + " ".join(sorted(_PATTERN))
+    )
 
 
 def check_writable(folder: str) -> None:

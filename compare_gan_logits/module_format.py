@@ -116,8 +116,10 @@ def read(module_dir: str) -> dict[str, Any]:
   """Reads inversion.json of a module, and checks the module's files against it.
 
   Raises:
-    UserError: names the file that is missing, damaged or of another format.
+    UserError: names the file that is missing, damaged or of another format; or the
+      folder, which TensorFlow cannot read.
   """
+  files.check_no_pattern(module_dir)
   path = os.path.join(module_dir, FILE)
   if not files.is_file(path):
     raise UserError(

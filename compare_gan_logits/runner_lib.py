@@ -656,6 +656,7 @@ def run_with_schedule(
   """
   if schedule not in SCHEDULES:
     raise UserError(f"--schedule {schedule}: {nearest(schedule, SCHEDULES)}")
+  files.check_no_pattern(run_config.model_dir)
   if run_config.tf_random_seed is not None:
     np.random.seed(run_config.tf_random_seed)
   with gin_errors_explained():

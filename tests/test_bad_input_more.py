@@ -327,6 +327,27 @@ CASES = (
     _EXPORT + "{run_of_another}",
     ("trained with the classifier theirs (00000000)", "another --model_dir"),
   ),
+  # Folders that TensorFlow takes for patterns.
+  Case(
+    "pattern_run",
+    MAIN,
+    "--gin_config {gin} --gin_bindings classifier.handle='embedded_standard' "
+    "--model_dir {out}/lr[1]",
+    ("lr[1]: TensorFlow takes a path with [ for a pattern", "name a folder"),
+  ),
+  Case(
+    "pattern_classifier",
+    "train_classifier",
+    "--dataset embedded --output {out}/c*",
+    ("with * for a pattern",),
+  ),
+  Case("pattern_questions", "questions", "--output {out}/q?", ("with ? for a",)),
+  Case(
+    "pattern_module",
+    "reconstruct",
+    "--module {world}/mods[b] --images {files}/good.png --output {out}",
+    ("mods[b]: TensorFlow takes",),
+  ),
   # Several trainings, and the open questions.
   Case("trainings_none", "trainings", "", ("at least two reports",)),
   Case("trainings_one", "trainings", "--report {report}", ("at least two",)),

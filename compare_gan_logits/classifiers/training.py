@@ -238,6 +238,7 @@ def train(
     )
   if init is not None and network != "cnn":
     raise UserError("give --init or --network, not both: init names its network")
+  files.check_no_pattern(output)
   files.check_new(output)
   for split in ("train", "validation"):
     dataset.check_labelled(split)

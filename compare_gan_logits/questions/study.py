@@ -57,6 +57,7 @@ def run(
       f"{folder} has no finished training of {', '.join(names)}; leave --show out to "
       "train, or name another --output"
     )
+  files.check_no_pattern(folder)
   files.check_writable(folder)
   if not trains:
     return _write(folder, settings, names)
