@@ -480,7 +480,15 @@ class Run:
         print(f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr)
         continue
       self._evaluate(path, tasks, averaging_runs)
-    if looked_at or self.task_manager.get_checkpoints_with_results():
+    scored = self.task_manager.get_checkpoints_with_results()
+    suffix = self.gan.export_suffix
+    if scored and not looked_at and suffix and not any(map(self._has_module, scored)):
+      print(
+        f"the scores in {self.model_dir} are of other modules than tfhub/<step>{suffix}; "
+        "name another --score_filename for this moving average",
+        file=sys.stderr,
+      )
+    if looked_at or scored:
       return
     why = "there is none; train first (--schedule train)"
     if checkpoints.of_run(self.model_dir):
@@ -490,14 +498,21 @@ class Run:
       )
     print(f"no checkpoint in {self.model_dir} was scored: {why}", file=sys.stderr)
 
+  def _scored_module(self, checkpoint_path):
+    """Folder of the module whose scores are a checkpoint's."""
+    step = checkpoints.step_of(checkpoint_path)
+    return os.path.join(self.model_dir, "tfhub", f"{step}{self.gan.export_suffix}")
+
+  def _has_module(self, checkpoint_path):
+    module_dir = self._scored_module(checkpoint_path)
+    return files.is_file(os.path.join(module_dir, "saved_model.pb"))
+
   def _evaluate(self, checkpoint_path, tasks, averaging_runs):
     step = checkpoints.step_of(checkpoint_path)
-    module_dir = os.path.join(
-      self.model_dir, "tfhub", f"{step}{self.gan.export_suffix}"
-    )
+    module_dir = self._scored_module(checkpoint_path)
     provenance.check(self.model_dir, self._provenance)
     try:
-      if not files.is_file(os.path.join(module_dir, "saved_model.pb")):
+      if not self._has_module(checkpoint_path):
         self.export(checkpoint_path, module_dir, with_saved_model=False)
     except UserError:
       if (step, checkpoint_path) in checkpoints.of_run(self.model_dir):

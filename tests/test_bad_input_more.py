@@ -362,6 +362,12 @@ CASES = (
     ("of its own",),
   ),
   Case(
+    "trainings_apart",
+    "trainings",
+    "--report {report} --report {report_apart} --output {out}/t.md",
+    ("no number in common", "the same labels", "a; b"),
+  ),
+  Case(
     "trainings_broken",
     "trainings",
     "--report {report} --report {report_broken}",
@@ -838,7 +844,9 @@ def _write_files(world):
     files.write_json(os.path.join(world, name, "trained_on.json"), facts)
   run = dict.fromkeys(trainings.SAME, 0)
   run["modules"] = {"a": {"path": "runs/a"}}
+  apart = {**run, "modules": {"b": {"path": "runs/b"}}}
   for name, text in (
+    ("report_apart", json.dumps({"run": apart, "experiments": {}})),
     ("report", json.dumps({"run": run, "experiments": {}})),
     ("report_broken", "{"),
     ("report_list", "[]"),

@@ -28,6 +28,14 @@ def test_labels_are_told_from_paths(text, expected):
   assert modules.named(text) == expected
 
 
+def test_what_exists_is_a_path(tmp_path, monkeypatch):
+  (tmp_path / "lr=1" / "module").mkdir(parents=True)
+  monkeypatch.chdir(tmp_path)
+  assert modules.named("lr=1/module") == ("", "lr=1/module")
+  assert modules.named("a=lr=1/module") == ("a", "lr=1/module")
+  assert modules.named("lr=2/module") == ("lr", "2/module")
+
+
 def test_values_for_labels():
   labels = ["a", "b"]
   assert modules.for_labels("--x", [], labels) == {}

@@ -302,6 +302,22 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
   manager.report_progress("10%")
 
 
+def test_scores_of_another_moving_average_are_told(tmp_path, monkeypatch, capsys):
+  gin.clear_config()
+  path = checkpoint(tmp_path, 2)
+  manager = runner_lib.TaskManagerWithCsvResults(str(tmp_path))
+  manager.mark_training_done()
+  manager.add_eval_result(path, {"psnr_mean": 1.0}, 0.0)
+  run_config = runner_lib.make_run_config(settings(), str(tmp_path))
+  dataset = datasets.get_dataset("fake:5@32")
+  run_ = runner_lib.Run(dataset, None, options(), run_config, manager)
+  run_.evaluate()
+  assert "--score_filename" not in capsys.readouterr().err
+  monkeypatch.setattr(modular_gan.ModularGAN, "export_suffix", "_ema_0.5")
+  run_.evaluate()
+  assert "tfhub/<step>_ema_0.5; name another --score" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
   "error, scored",
   [(eval_utils.NanFoundError("no numbers"), True), (UserError("no file"), False)],

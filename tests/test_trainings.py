@@ -17,7 +17,7 @@ def report(number, value, difference, margin=None, images=9, **run):
   return {
     "run": {
       "modules": {"robust": {"path": f"/runs/{number}"}},
-      **{k: run.get(k, 0) for k in trainings.SAME},
+      **{k: run.get(k, 0) for k in (*trainings.SAME, "dataset")},
     },
     "experiments": {
       "comparison": {
@@ -89,7 +89,21 @@ def test_refusals(tmp_path):
     trainings.read(folders)
   with pytest.raises(UserError, match="it is no report; make one with"):
     trainings.read([folders[0], str(tmp_path / "none")])
+  twice = report(1, 1, 1)
+  twice["run"]["modules"]["judged"] = {"path": "/runs/1"}
+  files.write_json(str(tmp_path / "b" / "results.json"), twice)
+  assert len(trainings.read(folders)) == 2  # one module with two classifiers
   with pytest.raises(UserError, match="differ in seed"):
     trainings.summarise([report(0, 1, 1), report(1, 1, 1, seed=5)])
   with pytest.raises(UserError, match=r"differ in comparison.images \(8, 9\)"):
     trainings.summarise([report(0, 1, 1), report(1, 1, 1, images=8)])
+  renamed = report(1, 1, 1, dataset="./photos@64")
+  other = renamed["experiments"]["comparison"]
+  renamed["run"]["modules"] = {"r58": renamed["run"]["modules"]["robust"]}
+  other["summary"]["LPIPS"] = {"r58": other["summary"]["LPIPS"]["robust"]}
+  statement = "Robust is closer (LPIPS)"
+  lines = trainings.summarise([report(0, 1, 1), renamed])
+  assert [line.what for line in lines] == [statement]
+  other["verdicts"] = []
+  with pytest.raises(UserError, match=r"same labels of --module .*r58; robust"):
+    trainings.summarise([report(0, 1, 1), renamed])

@@ -23,8 +23,11 @@ CLASSIFIER_HELP = (
 def named(text: str) -> tuple[str, str]:
   """("label", "rest") of "label=rest", or ("", text) where there is no label.
 
-  A label holds no slash, so that a path with an equals sign is a path.
+  A label holds no slash, and what exists is a path, so that a path may have an equals
+  sign.
   """
+  if os.path.exists(text):
+    return "", text
   label, found, rest = text.partition("=")
   return (label, rest) if found and "/" not in label else ("", text)
 

@@ -25,8 +25,8 @@ from compare_gan_logits.experiments.estimates import Estimate
 
 
 RESULTS = "results.json"
-# What all reports must have alike.
-SAME = ("dataset", "split", "fingerprint", "training_fingerprint", "seed", "limit")
+# What all reports must have alike; the fingerprints tell images, however a set is called.
+SAME = ("split", "fingerprint", "training_fingerprint", "seed", "limit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,21 +67,23 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
   """results.json of several reports.
 
   Raises:
-    UserError: there are fewer than two, one is missing, or two have the same modules.
+    UserError: there are fewer than two, one is missing, or two have the same module.
   """
   if len(folders) < 2:
     raise UserError("name at least two reports; one says nothing of other trainings")
   found = [_read(folder) for folder in folders]
   seen: dict[str, str] = {}
   for folder, report in zip(folders, found):
-    for label, module in report["run"]["modules"].items():
+    modules = report["run"]["modules"]
+    for label, module in modules.items():
       path = module["path"]
       if path in seen:
         raise UserError(
           f"{folder} and {seen[path]} are both of {path} ({label}); each report must be "
           "of trainings of its own"
         )
-      seen[path] = folder
+    # One report may well have a module under two labels, with two classifiers.
+    seen.update((module["path"], folder) for module in modules.values())
   return found
 
 
@@ -121,7 +123,8 @@ def summarise(reports: Sequence[Mapping[str, Any]]) -> list[Line]:
     reports: what results.json of each holds, of the same labels and data.
 
   Raises:
-    UserError: the reports were made of other images, or with other settings.
+    UserError: the reports were made of other images, or with other settings, or have
+      nothing in common.
   """
   for fact in SAME:
     values = {repr(report["run"][fact]) for report in reports}
@@ -136,6 +139,12 @@ def summarise(reports: Sequence[Mapping[str, Any]]) -> list[Line]:
     if len(parts) == len(reports):
       _check_settings(name, parts)
       lines += [*_measures(name, parts), *_statements(name, parts)]
+  if not lines:
+    labels = {", ".join(report["run"]["modules"]) for report in reports}
+    raise UserError(
+      "the reports have no number in common; make them with the same experiments and "
+      f"the same labels of --module (theirs are {'; '.join(sorted(labels))})"
+    )
   return lines
 
 
