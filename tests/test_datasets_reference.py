@@ -165,6 +165,20 @@ def test_training_shuffles_in_the_buffer_of_the_flag_and_of_two_gigabytes(monkey
   assert in_order()
 
 
+@pytest.mark.parametrize("kind", ["train", "num_examples"])
+def test_a_set_without_end_is_refused(kind):
+  class Endless(_Ramps):
+    def _load_dataset(self, split):
+      return super()._load_dataset(split).repeat()
+
+  use = {
+    "train": lambda s: s.train(4),
+    "num_examples": lambda s: s.num_examples("test"),
+  }
+  with pytest.raises(ValueError, match="return one epoch"):
+    use[kind](Endless())
+
+
 def test_padding_surrounds_images_with_black():
   dataset = datasets.get_dataset("mnist")
   dataset.pad_to(32)

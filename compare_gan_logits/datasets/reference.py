@@ -267,7 +267,7 @@ class ImageDatasetV2(ImageDataset):
     if self._fake:
       return made_up.NUM_NOISE_IMAGES
     if self._overrides("_load_dataset"):
-      return _count(lambda: self._load_dataset(self._split_name(split)))
+      return _count(lambda: self._load_dataset(self._split_name(split)), self.name)
     return self._info(self._split_name(split)).num_examples
 
   def num_examples(self, split):
@@ -430,6 +430,7 @@ class ImageDatasetV2(ImageDataset):
     """bool [n], which images pass the filter for training; None where all do."""
     if check_split(split) != "train" or not self._overrides("_train_filter_fn"):
       return None
+    self._num_images("train")  # refuses a set without end
     with tf.Graph().as_default(), tf.Session() as session:
       decisions = self._numbered(split).map(
         lambda identity, payload: tf.convert_to_tensor(
@@ -646,10 +647,16 @@ def _add_logits(batch, logits):
   return dict(batch, logits=tf.ensure_shape(values, shape))
 
 
-def _count(make_dataset):
+def _count(make_dataset, name):
   with tf.Graph().as_default(), tf.Session() as session:
-    ones = make_dataset().map(lambda *element: 1).batch(1024)
-    following = utils.next_element(ones)
+    dataset = make_dataset()
+    cardinality = session.run(tf.data.experimental.cardinality(dataset))
+    if cardinality == tf.data.experimental.INFINITE_CARDINALITY:
+      raise UserError(
+        f"the _load_dataset of {name} gives images without end; return one epoch, "
+        "without repeat(): training repeats it by itself"
+      )
+    following = utils.next_element(dataset.map(lambda *element: 1).batch(1024))
     return sum(len(batch) for batch in utils.run_to_end(session, following))
 
 
