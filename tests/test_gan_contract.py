@@ -15,6 +15,7 @@ from compare_gan_logits import datasets
 from compare_gan_logits import export
 from compare_gan_logits import introduction
 from compare_gan_logits import utils as gan_utils
+from compare_gan_logits.architectures import dummy
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.gans import s3gan
@@ -107,6 +108,31 @@ def test_an_estimator_trains_and_goes_on_with_the_same_numbers(tmp_path):
   reported = [v.simple_value for _, v in found if v.tag == "loss"]
   assert reported and set(reported) <= set(losses)
   assert sorted(step for step, v in found if v.tag == "loss/g") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("features", ["none", "maps"])
+def test_features_of_one_s_own_discriminator_are_of_any_form(features):
+  class Critic(dummy.Discriminator):
+    def apply(self, x, y, is_training):
+      probability, score, _ = super().apply(x, y, is_training)
+      return probability, score, [x, {"score": score}] if features == "maps" else None
+
+  class Custom(modular_gan.ModularGAN):
+    discriminator = Critic()
+
+  gan = make_gan(Custom)
+  one_sub_step(gan)
+  images = tf.random.uniform([BATCH, 32, 32, 3])
+  real, fake = gan._discriminate_both(images, 1 - images, None, None, True)
+  if features == "none":
+    assert real[2] is fake[2] is None
+  else:
+    assert real[2][0].shape == images.shape
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      found = session.run([real, fake, images])
+    np.testing.assert_array_equal(found[0][2][0], found[2])
+    np.testing.assert_array_equal(found[1][2][1]["score"], found[1][1])
 
 
 def test_a_module_is_exported_where_eager_execution_is_off(tmp_path):

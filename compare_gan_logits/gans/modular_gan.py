@@ -488,7 +488,8 @@ class ModularGAN(input_lib.FedGAN):
     statistics has to see both together.
 
     Returns:
-      Two tuples of (probability [batch, 1], score [batch, 1], features).
+      Two tuples of (probability [batch, 1], score [batch, 1], features), the last as the
+      network gives them: a tensor, a structure of tensors, or None.
     """
 
     def call(images, y):
@@ -502,7 +503,12 @@ class ModularGAN(input_lib.FedGAN):
       return call(real, y_real), call(fake, y_fake)
     y = tf.concat([y_real, y_fake], 0) if self._d_conditional else None
     both = call(tf.concat([real, fake], 0), y)
-    return tuple(zip(*(tf.split(output, 2) for output in both)))
+    halves = [None if t is None else tf.split(t, 2) for t in tf.nest.flatten(both)]
+    real, fake = (
+      tf.nest.pack_sequence_as(both, [t if t is None else t[half] for t in halves])
+      for half in (0, 1)
+    )
+    return real, fake
 
   def _adversarial_losses(self, d_real, d_real_logits, d_fake, d_fake_logits):
     """The four losses of gin's loss.fn; the scores are kept for summaries."""
