@@ -165,6 +165,26 @@ def test_training_shuffles_in_the_buffer_of_the_flag_and_of_two_gigabytes(monkey
   assert in_order()
 
 
+def test_a_transform_of_one_s_own_gets_a_python_seed_unless_it_says_otherwise():
+  given = []
+
+  class Flipped(reference.ImagenetDataset):
+    def _train_transform_fn(self, image, label, seed):
+      given.append(seed)
+      return super()._train_transform_fn(image, label, seed)
+
+  class Stateless(Flipped):
+    _stateless_seed = True
+
+    def _train_transform_fn(self, image, label, seed):
+      given.append(seed)
+      return image[:8, :8], label
+
+  first(lambda: Flipped(8, 1).train(2))
+  first(lambda: Stateless(8, 1).train(2))
+  assert given[0] == 1 and given[1].shape == [2]
+
+
 @pytest.mark.parametrize("kind", ["train", "num_examples"])
 def test_a_set_without_end_is_refused(kind):
   class Endless(_Ramps):

@@ -46,7 +46,7 @@ class InputFunctions:
       image: float32 [h, w, c] in [0, 1].
       label: as `_parse_fn` gives it.
       seed: Python int; or int [2], the seed and the image's place in the order of
-        training, where `_stateless_seed` is set.
+        training, where the class that has this method sets `_stateless_seed`.
     """
     del seed
     return image, label

@@ -106,8 +106,9 @@ class ImageDatasetV2(ImageDataset):
     seed: of the order of training images, and of what is drawn for each.
   """
 
-  # Whether an overridden _train_transform_fn takes a seed int [2], see InputFunctions.
-  _stateless_seed = False
+  # Whether the _train_transform_fn of this very class takes a seed int [2], see
+  # InputFunctions; one that overrides it says so itself.
+  _stateless_seed = True
   _label_spec = None  # of replaced labels
 
   def __init__(
@@ -343,7 +344,7 @@ class ImageDatasetV2(ImageDataset):
       place = -1 - identity  # Such crops depend on the id alone.
     seeds = tf.stack([tf.constant(seed, tf.int64), place])
     if check_split(split) == "train":
-      if self._stateless_seed or not self._overrides("_train_transform_fn"):
+      if self._takes_seeds:
         seed = seeds
       image, label = self._train_transform_fn(image, label, seed=seed)
       if self.transform.flip:
@@ -352,6 +353,12 @@ class ImageDatasetV2(ImageDataset):
       image, label = self._eval_transform_fn(image, label, seed=seed)
     image = tf.ensure_shape(self._finish(image), self.image_shape)
     return {"image": image, "label": label, "id": identity}
+
+  @property
+  def _takes_seeds(self):
+    kinds = (vars(kind) for kind in type(self).__mro__)
+    owner = next(own for own in kinds if "_train_transform_fn" in own)
+    return owner.get("_stateless_seed", False)
 
   def _decode(self, payload):
     if not self._by_record:
