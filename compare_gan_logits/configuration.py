@@ -129,15 +129,15 @@ def _check_text(path):
 
 def _check_values():
   """Refuses a bound text where the default is a number, a negative number of images,
-  and the like."""
+  and the like, of the program's own configurables; of others we know no types."""
   # Gin has no public list of what is bound.
   for (_, selector), bound in gin.config._CONFIG.items():
-    if selector not in gin.config._REGISTRY:
-      continue  # a macro
+    if selector not in gin.config._REGISTRY or not _is_ours(selector):
+      continue  # a macro, or another's
     defaults = _defaults(selector)
     for parameter, value in bound.items():
       wanted = _wanted(selector, parameter, value, defaults.get(parameter))
-      if not wanted and _is_ours(selector):
+      if not wanted:
         wanted = _by_annotation(selector, parameter, value)
       if wanted:
         raise UserError(
@@ -153,7 +153,7 @@ def _wanted(selector, parameter, value, default):
     return "a function with @ before its name; see gin_configs/"
   if kind and wanted and kind != wanted:
     return f"{wanted}, such as {default!r}"
-  allowed = _range(selector, parameter, default) if _is_ours(selector) else None
+  allowed = _range(selector, parameter, default)
   several = isinstance(value, (list, tuple))
   if kind and isinstance(default, tuple) and parameter not in ("mean", "std"):
     return "a list" + (f", such as {default!r}" if default else " in brackets")

@@ -204,3 +204,22 @@ def test_an_included_file_that_is_nowhere_is_named_with_the_nearest(tmp_path):
 )
 def test_values_that_are_fine_are_taken(binding):
   main.parse_gin([], [binding])
+
+
+def test_values_of_configurables_of_ones_own_are_their_own_affair():
+  def my_disc(activation_fn="relu", smoothing=False, depth="auto", sizes=(), rate=1):
+    return activation_fn, smoothing, depth, sizes, rate
+
+  mine = gin.external_configurable(my_disc, "my_disc")
+  bindings = [
+    "my_disc.activation_fn = 'elu'",
+    "my_disc.smoothing = 0.1",
+    "my_disc.depth = 3",
+    "my_disc.sizes = 4",
+    "my_disc.rate = 'slow'",
+  ]
+  with pytest.raises(UserError, match="must be"):
+    main.parse_gin([], ["ModularGAN.g_lr = 'slow'"])
+  gin.clear_config()
+  main.parse_gin([], bindings)
+  assert mine() == ("elu", 0.1, 3, 4, "slow")
