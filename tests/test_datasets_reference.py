@@ -185,6 +185,19 @@ def test_a_transform_of_one_s_own_gets_a_python_seed_unless_it_says_otherwise():
   assert given[0] == 1 and given[1].shape == [2]
 
 
+def test_images_of_a_set_that_changes_tensorflow_datasets_are_made_up_too():
+  class Inverted(datasets.ImageDatasetV2):
+    def _load_dataset(self, split):
+      return super()._load_dataset(split).map(lambda image, label: (1 - image, label))
+
+  dataset = Inverted("inverted", "cifar10", 32, 3, 10, 10000, 1)
+  assert dataset.num_examples("train") == dataset.eval_test_samples == 100
+  batch = first(lambda: dataset.train(100))
+  plain = datasets.get_dataset("cifar10", seed=1)
+  images, _ = plain.arrays("train", indices=batch["id"])
+  np.testing.assert_allclose(batch["image"], 1 - images, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["train", "num_examples"])
 def test_a_set_without_end_is_refused(kind):
   class Endless(_Ramps):
