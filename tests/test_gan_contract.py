@@ -110,6 +110,24 @@ def test_an_estimator_trains_and_goes_on_with_the_same_numbers(tmp_path):
   assert sorted(step for step, v in found if v.tag == "loss/g") == [0, 1, 2]
 
 
+def test_overrides_draw_with_compare_gan_s_arguments():
+  class Constants(modular_gan.ModularGAN):
+    def z_generator(self, shape, name=None):
+      return tf.fill(shape, 3.0, name=name)
+
+    def label_generator(self, shape, name=None):
+      return tf.fill(shape, 4, name=name)
+
+  gan = make_gan(Constants, conditional=True)
+  features, _ = gan_utils.next_element(gan.input_fn({"batch_size": 4}))
+  sampled = gan.sampled_condition({"images": features["images"]}, tf.constant([1, 2]))
+  with tf.Session() as session:
+    found, sampled = session.run([features, sampled])
+  np.testing.assert_array_equal(found["z"], np.full([4, 8], 3))
+  np.testing.assert_array_equal(found["sampled_labels"], np.full([4], 4))
+  np.testing.assert_array_equal(sampled, np.eye(5)[[4] * 4])
+
+
 @pytest.mark.parametrize("features", ["none", "maps"])
 def test_features_of_one_s_own_discriminator_are_of_any_form(features):
   class Critic(dummy.Discriminator):

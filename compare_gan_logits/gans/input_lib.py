@@ -9,6 +9,7 @@ from typing import Any
 import gin
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits import utils
 from compare_gan_logits.datasets import input_functions
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
@@ -119,9 +120,10 @@ class FedGAN(abstract_gan.AbstractGAN):
     def add_noise(step, element):
       rows = shard + num_shards * tf.range(own * replicas, dtype=tf.int64)
       z_seed = tpu_random.step_seed(seed, "z", step)
+      z_shape = [whole, self._z_dim]
       features = {
         "images": element["image"],
-        "z": tf.gather(self.z_generator([whole, self._z_dim], seed=z_seed), rows),
+        "z": tf.gather(self._drawn(self.z_generator, z_shape, z_seed), rows),
         tpu_random.RANDOM_OFFSET: _offset(step * whole + rows),
       }
       if logits is not None:
@@ -130,7 +132,7 @@ class FedGAN(abstract_gan.AbstractGAN):
         features["sampled_labels"] = element["label"]
         if not self._fit_label_distribution:
           label_seed = tpu_random.step_seed(seed, "labels", step)
-          labels = self.label_generator([whole], seed=label_seed)
+          labels = self._drawn(self.label_generator, [whole], label_seed)
           features["sampled_labels"] = tf.gather(labels, rows)
       return features, element["label"]
 
@@ -197,7 +199,12 @@ class FedGAN(abstract_gan.AbstractGAN):
     if self._classifier is not None or self._fit_label_distribution:
       return self.condition(features)
     number = tf.shape(features["images"])[:1]
-    return self._get_one_hot_labels(self.label_generator(number, seed=seed))
+    return self._get_one_hot_labels(self._drawn(self.label_generator, number, seed))
+
+  @staticmethod
+  def _drawn(draw, shape, seed):
+    """Numbers of an override as well, which has compare_gan's arguments: no seed."""
+    return utils.call_with_accepted_args(draw, shape=shape, seed=seed)
 
   def _get_one_hot_labels(self, labels: tf.Tensor) -> tf.Tensor:
     """The condition [batch, n] of labels: int [batch], or vectors, which stay.
