@@ -113,20 +113,33 @@ def test_a_model_within_a_model(tmp_path, monkeypatch, whole):
   )
 
 
-def test_logits_of_the_first_of_two_outputs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("extension", [".keras", ".h5"])
+def test_each_of_several_outputs_has_its_logits_under_its_name(
+  tmp_path, monkeypatch, extension, nested
+):
+  """Heads that are layers, or the outputs of a model behind a scaling."""
+  if extension == ".h5" and _keras_3():
+    pytest.skip("Keras 3 writes no .h5 that Keras 2 reads")
   monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", str(tmp_path / "cache"))
   keras = _keras()
   inputs = keras.Input((6, 6, 3))
   flat = keras.layers.Flatten()(inputs)
-  first = keras.layers.Dense(3, activation="softmax")
-  second = keras.layers.Dense(2, activation="softmax")
-  model = keras.Model(inputs, [first(flat), second(flat)])
-  path = str(tmp_path / "model.keras")
+  embedding = keras.layers.Dense(7, name="embedding")
+  classes = keras.layers.Dense(5, activation="softmax", name="classes")
+  model = keras.Model(inputs, [embedding(flat), classes(flat)])
+  if nested:
+    outer = keras.Input((6, 6, 3))
+    model = keras.Model(outer, model(keras.layers.Rescaling(1.0)(outer)))
+  path = str(tmp_path / f"model{extension}")
   model.save(path)
+  with pytest.raises(UserError, match=r"bind classifier.output.*classes.*embedding"):
+    classifiers.load(path)
   images = np.random.default_rng(0).random([4, 6, 6, 3], dtype=np.float32)
-  kernel, bias = first.get_weights()
-  np.testing.assert_allclose(
-    classifiers.load(path).predict(images),
-    images.reshape(4, -1) @ kernel + bias,
-    atol=1e-5,
-  )
+  for name, layer in (("classes", classes), ("embedding", embedding)):
+    kernel, bias = layer.get_weights()
+    np.testing.assert_allclose(
+      classifiers.load(path, output=name).predict(images),
+      images.reshape(4, -1) @ kernel + bias,
+      atol=1e-5,
+    )

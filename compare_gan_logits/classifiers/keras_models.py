@@ -23,14 +23,15 @@ from compare_gan_logits.errors import nearest
 
 
 _OUTPUTS = "features", "logits", "probabilities"
-_VERSION = 2  # of the conversion: raise it when its outputs change
+_VERSION = 3  # of the conversion: raise it when its outputs change
 
 
 def keras_file(path: str) -> str:
   """SavedModel folder of a Keras model saved as .h5 or .keras.
 
-  Outputs "logits" (before a final softmax), "probabilities" and "features" (what the
-  last layer with weights sees).
+  Outputs "logits" (before a final softmax or sigmoid), "probabilities" and "features"
+  (what the last layer with weights sees). A model of several outputs has the logits of
+  each under the name of the layer that gives it.
 
   Raises:
     UserError: the file holds no such model, or Python code (a Lambda layer), which is
@@ -171,19 +172,37 @@ def _eagerly(function, *args):
     return executor.submit(run).result()
 
 
-def _three_outputs(library, model):
-  """A model with the outputs _OUTPUTS; `library` is Keras 2 or 3.
+def _with_logits(library, model):
+  """A model with the outputs that `keras_file` names; `library` is Keras 2 or 3."""
+  found = [_three_outputs(library, model, output) for output in model.outputs]
+  if len(found) == 1:
+    return library.Model(model.inputs, found[0])
+  names = files.unique(_name(library, output) for output in model.outputs)
+  logits = {name: outputs["logits"] for name, outputs in zip(names, found)}
+  return library.Model(model.inputs, logits)
+
+
+def _name(library, output):
+  """Name of the layer, or of the model of one output, that gives an output."""
+  last, _, place = output._keras_history
+  several = isinstance(last, library.Model) and len(last.outputs) > 1
+  return _name(library, last.outputs[place]) if several else last.name
+
+
+def _three_outputs(library, model, output):
+  """{name of _OUTPUTS: tensor} that belong to an output of a model.
 
   Without "features" where these are inside of a model that is not the last layer.
   """
-  last = model.outputs[0]._keras_history[0]
+  last, _, place = output._keras_history
   if isinstance(last, library.Model):
     (given,) = tensorflow.nest.flatten(last._inbound_nodes[-1].input_tensors)
-    return library.Model(model.inputs, _three_outputs(library, last)(given))
+    inner = _three_outputs(library, last, last.outputs[place])
+    return library.Model(last.inputs, inner)(given)
   # An activation or a reshaping may be a layer of its own.
   weighted = (layer for layer in reversed(model.layers) if layer.weights)
   head = last if last.weights else next(weighted)
-  logits = model.outputs[0]
+  logits = output
   if isinstance(last, library.layers.Softmax):
     logits = last.input
   normalise, activation = library.activations.softmax, getattr(last, "activation", None)
@@ -195,7 +214,7 @@ def _three_outputs(library, model):
   }
   if not isinstance(head, library.Model):
     outputs["features"] = head.input
-  return library.Model(model.inputs, outputs)
+  return outputs
 
 
 def _signature(model):
@@ -206,7 +225,7 @@ def _signature(model):
 
 def _save_keras(model, folder):
   """Writes a Keras classifier as a SavedModel; "logits" precede softmax or sigmoid."""
-  module = _three_outputs(keras, model)
+  module = _with_logits(keras, model)
 
   @tensorflow.function(input_signature=[_signature(model)])
   def serve(images):
@@ -217,7 +236,7 @@ def _save_keras(model, folder):
 
 def _save_keras_3(library, model, folder):
   """`_save_keras` of a model of Keras 3."""
-  module = _three_outputs(library, model)
+  module = _with_logits(library, model)
   archive = library.export.ExportArchive()
   archive.track(module)
   archive.add_endpoint(
