@@ -51,6 +51,14 @@ def two_outputs():
   return Both()
 
 
+def twelve_outputs():
+  class Twelve(Network):
+    def forward(self, x):
+      return tuple(super(Twelve, self).forward(x) + i for i in range(12))
+
+  return Twelve()
+
+
 def broken():
   raise RuntimeError("no such disk")
 
@@ -170,6 +178,16 @@ def test_an_output_by_name(place):
     f"torch:{place}/network.py:two_outputs", output="embedding"
   )
   assert embedding.num_logits == 8
+
+
+def test_a_number_is_the_place_in_a_tuple(place):
+  handle = f"torch:{place}/network.py:twelve_outputs"
+  first, third = (
+    classifiers.load(handle, output=number).predict(IMAGES) for number in (0, 2)
+  )
+  np.testing.assert_allclose(third - first, 2, atol=1e-5)
+  with pytest.raises(UserError, match="no output '12'"):
+    classifiers.load(handle, output=12)
 
 
 def test_a_network_without_a_size_is_tried(tmp_path):

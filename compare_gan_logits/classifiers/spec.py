@@ -72,7 +72,8 @@ class Spec:
     signature: name; None: "serving_default", else "default", else the only one.
     input_name: the image input; None: the only one of rank 4.
     output: name, or index into the sorted names; None: "logits", else "default",
-      else the only one of rank 2. Of a PyTorch network also the name of a layer.
+      else the only one of rank 2. Of a PyTorch network also the name of a layer, or the
+      place in the tuple that it returns.
     extra_inputs: constants for the signature's other inputs; where such an input is a
       tensor, it is filled with the constant.
     softmax: the output is a probability, whose logarithm is taken. A softmax has

@@ -281,6 +281,8 @@ def _chosen(name, result, wanted):
     return result
   if not isinstance(result, Mapping):
     result = {str(i): value for i, value in enumerate(result)}
+    # By place: among sorted names "10" comes before "2".
+    wanted = str(wanted) if isinstance(wanted, int) else wanted
   tensors = {key: value for key, value in result.items() if torch.is_tensor(value)}
   shapes = {key: tuple(value.shape) for key, value in tensors.items()}
   return tensors[hub.choose_output(name, wanted, hub.Signature({}, shapes))]
