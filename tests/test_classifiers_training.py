@@ -53,6 +53,14 @@ def test_learns_and_exports_what_the_stage_loads(dataset, tmp_path):
     "top1": pytest.approx(result["clean_accuracy"]),
   }
   assert training.accuracy(classifier, dataset, limit=32)["images"] == 32
+  dataset.source("validation").labels[8:] = -1  # Images without a label do not count.
+  assert training.accuracy(classifier, dataset) == {
+    "images": 8,
+    "top1": np.mean(predicted[:8] == labels[:8]),
+  }
+  dataset.source("validation").labels[:] = -1
+  with pytest.raises(UserError, match="no validation image of .* has a label"):
+    training.accuracy(classifier, dataset)
   assert classifiers.load(output, output="features").num_logits == 32
   assert not os.path.exists(output + "-checkpoints")
 

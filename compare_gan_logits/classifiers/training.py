@@ -319,25 +319,32 @@ def accuracy(
     classifier: with one logit per class of the data set, or ImageNet's 1000 for a
       data set that knows its classes' places among them.
     dataset: datasets.ImageDataset.
-    limit: about so many images, spread evenly; None: all.
+    limit: about so many images, spread evenly; None: all. Those without a label do
+      not count.
 
   Returns:
     {"images": count, "top1": share}, and, for ImageNet's 1000 logits on other
     classes, "top1_of_1000", top1 being among the data set's classes only.
 
   Raises:
-    UserError: logits and classes do not fit.
+    UserError: logits and classes do not fit; or no image has a label.
   """
   indices = class_order.of_classifier(classifier, dataset).indices
   counts = np.zeros(3, int)
   with contextlib.closing(_validation_batches(dataset, limit)) as batches:
     for images, labels in batches:
+      images, labels = images[labels >= 0], labels[labels >= 0]
       logits = classifier.predict(images)
       counts += [
         len(images),
         np.sum(logits[:, indices].argmax(axis=1) == labels),
         np.sum(logits.argmax(axis=1) == indices[labels]),
       ]
+  if not counts[0]:
+    raise UserError(
+      f"no validation image of {dataset.name} has a label; bind dataset.labels to a "
+      "table of files and classes"
+    )
   result = {"images": int(counts[0]), "top1": counts[1] / counts[0]}
   if len(indices) < classifier.num_logits:
     result["top1_of_1000"] = counts[2] / counts[0]

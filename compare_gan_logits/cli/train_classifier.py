@@ -89,8 +89,8 @@ def _evaluate(classifier, dataset, training):
   result = training.accuracy(classifier, dataset, FLAGS.limit)
   steps = classifier.spec.preprocessing
   print(
-    f"{classifier.spec.name} on {dataset.name}: {result['images']} validation "
-    f"images, {steps.resize} to {steps.size or dataset.resolution} px"
+    f"{classifier.spec.name} on {dataset.name}: {result['images']} labelled "
+    f"validation images, {steps.resize} to {steps.size or dataset.resolution} px"
   )
   print(f"accuracy among the {dataset.num_classes} classes: {result['top1']:.2%}")
   if "top1_of_1000" in result:
