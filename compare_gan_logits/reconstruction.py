@@ -31,9 +31,10 @@ class Reconstructions:
     originals: [n, h, w, c], as the classifier saw them.
     logits: [n, num_logits].
     pictures: [n, samples, h, w, c].
-    classes: class name given to each original.
+    class_names: one for each logit; several classes may have the same.
+    classes: int [n], the class that each original gets.
     confidences: [n], softmax probability of that class.
-    picture_classes: class names given to the reconstructions, n lists.
+    picture_classes: int [n, samples], those that the reconstructions get.
     psnr: [n, samples], in dB, at most 100.
     ssim: [n, samples].
   """
@@ -44,23 +45,24 @@ class Reconstructions:
   originals: np.ndarray
   logits: np.ndarray
   pictures: np.ndarray
-  classes: list[str]
+  class_names: list[str]
+  classes: np.ndarray
   confidences: np.ndarray
-  picture_classes: list[list[str]]
+  picture_classes: np.ndarray
   psnr: np.ndarray
   ssim: np.ndarray
 
   def agreement(self) -> float:
     """Fraction of reconstructions that get their original's class."""
-    return float(
-      np.mean(
-        [
-          name == original
-          for original, names in zip(self.classes, self.picture_classes)
-          for name in names
-        ]
-      )
-    )
+    return float(np.mean(self.picture_classes == self.classes[:, None]))
+
+  def predicted(self, i: int) -> str:
+    """Name of the class that original i gets."""
+    return self.class_names[self.classes[i]]
+
+  def picture_predicted(self, i: int) -> list[str]:
+    """Names of the classes that its reconstructions get."""
+    return [self.class_names[c] for c in self.picture_classes[i]]
 
   def to_json(self) -> dict[str, Any]:
     """Per file and in the mean, for results.json."""
@@ -69,12 +71,12 @@ class Reconstructions:
       records.append(
         {
           "file": path,
-          "predicted_class": self.classes[i],
+          "predicted_class": self.predicted(i),
           "confidence": _rounded(self.confidences[i]),
           "reconstructions": [
             {"predicted_class": name, "psnr": _rounded(psnr), "ssim": _rounded(ssim)}
             for name, psnr, ssim in zip(
-              self.picture_classes[i], self.psnr[i], self.ssim[i]
+              self.picture_predicted(i), self.psnr[i], self.ssim[i]
             )
           ],
         }
@@ -130,7 +132,6 @@ def of_files(
   shape = pictures.shape[:2]
   flat = pictures.reshape(-1, *pictures.shape[2:])
   repeated = np.repeat(originals, shape[1], axis=0)
-  names = inverter.class_names
   return Reconstructions(
     name=name or inverter.name,
     module=inverter.path,
@@ -138,11 +139,10 @@ def of_files(
     originals=originals,
     logits=logits,
     pictures=pictures,
-    classes=[names[c] for c in logits.argmax(axis=1)],
+    class_names=inverter.class_names,
+    classes=logits.argmax(axis=1),
     confidences=special.softmax(logits, axis=1).max(axis=1),
-    picture_classes=[
-      [names[c] for c in row] for row in inverter.predict(flat).reshape(shape)
-    ],
+    picture_classes=inverter.predict(flat).reshape(shape),
     psnr=similarity.bounded_psnr(repeated, flat).reshape(shape),
     ssim=similarity.ssim(repeated, flat).reshape(shape),
   )
@@ -161,7 +161,7 @@ def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> 
   rows, labels = [], []
   for i in range(min(grid_rows, len(made[0].paths))):
     rows.append([made[0].originals[i]] + [p for m in made for p in m.pictures[i]])
-    labels.append(made[0].classes[i])
+    labels.append(made[0].predicted(i))
   columns = ["original"] + [name for name, m in zip(names, made) for _ in m.pictures[0]]
   figures.grid(rows, os.path.join(folder, "grid.png"), labels, columns)
   os.makedirs(os.path.join(folder, "images"))
@@ -195,9 +195,9 @@ def print_table(made: Sequence[Reconstructions], limit: int = 40) -> None:
   for i, path in enumerate(made[0].paths[:limit]):
     for m in made:
       print(
-        f"{os.path.basename(path)[-28:]:28} {m.name[:18]:18} {m.classes[i][:18]:18} "
+        f"{os.path.basename(path)[-28:]:28} {m.name[:18]:18} {m.predicted(i)[:18]:18} "
         f"{m.confidences[i]:10.1%} {m.psnr[i].mean():8.2f} {m.ssim[i].mean():6.3f}"
-        f"  {', '.join(m.picture_classes[i][:4])}"
+        f"  {', '.join(m.picture_predicted(i)[:4])}"
       )
   if len(made[0].paths) > limit:
     print(f"... and {len(made[0].paths) - limit} more images in results.json")

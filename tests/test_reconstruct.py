@@ -140,6 +140,15 @@ def test_two_modules_beside_each_other_from_python(module_dir, photos, tmp_path)
   }
 
 
+def test_classes_of_the_same_name_are_not_the_same(module_dir, photos):
+  inverter = Inverter.load(module_dir)
+  paths = [str(photos / f"{i:03d}.png") for i in range(40)]
+  apart = reconstruction.of_files(inverter, paths, samples=2)
+  assert 0 < apart.agreement() < 1
+  inverter.class_names = 4 * ["crane"]
+  assert reconstruction.of_files(inverter, paths, 2).agreement() == apart.agreement()
+
+
 def test_labels_that_differ_only_in_their_signs_keep_files_of_their_own(
   module_dir, photos, tmp_path
 ):
