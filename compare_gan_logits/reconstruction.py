@@ -164,15 +164,7 @@ def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> 
     labels.append(made[0].predicted(i))
   columns = ["original"] + [name for name, m in zip(names, made) for _ in m.pictures[0]]
   figures.grid(rows, os.path.join(folder, "grid.png"), labels, columns)
-  os.makedirs(os.path.join(folder, "images"))
-  for i, stem in enumerate(files.unique(map(_stem, made[0].paths))):
-    figures.save_image(
-      made[0].originals[i], os.path.join(folder, "images", f"{stem}_original.png")
-    )
-    for slug, m in zip(slugs, made):
-      for k, picture in enumerate(m.pictures[i]):
-        file = f"{stem}_{slug}_{k}.png"
-        figures.save_image(picture, os.path.join(folder, "images", file))
+  _write_pictures(made, slugs, os.path.join(folder, "images"))
   # numpy's own argument is `file`.
   keys = files.unique(["files", "file", *slugs])[2:]
   np.savez(
@@ -183,6 +175,20 @@ def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> 
   files.write_json(
     os.path.join(folder, "results.json"), {"modules": [m.to_json() for m in made]}
   )
+
+
+def _write_pictures(made, slugs, folder):
+  """Writes originals and reconstructions, each into a file of its own."""
+  pictures = []
+  for i, stem in enumerate(files.unique(map(_stem, made[0].paths))):
+    pictures.append((f"{stem}_original", made[0].originals[i]))
+    for slug, m in zip(slugs, made):
+      pictures += [(f"{stem}_{slug}_{k}", p) for k, p in enumerate(m.pictures[i])]
+  os.makedirs(folder)
+  # "a_x" + "r" and "a" + "x_r" are one name.
+  names = files.unique(name for name, _ in pictures)
+  for name, (_, picture) in zip(names, pictures):
+    figures.save_image(picture, os.path.join(folder, f"{name}.png"))
 
 
 def print_table(made: Sequence[Reconstructions], limit: int = 40) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -162,6 +163,17 @@ def test_labels_that_differ_only_in_their_signs_keep_files_of_their_own(
   assert len(list((tmp_path / "images").iterdir())) == 1 + len(made)
   keys = {"files", "r__a_", "r__a__2", "file_2", "files_2"}
   assert set(np.load(tmp_path / "logits.npz")) == keys
+
+
+def test_a_file_and_a_label_that_make_the_name_of_others(module_dir, photos, tmp_path):
+  """a.png by x_r and a_x.png by r would both be a_x_r_0.png."""
+  for name in ("a.png", "a_x.png"):
+    shutil.copy(photos / "000.png", tmp_path / name)
+  paths = [str(tmp_path / "a.png"), str(tmp_path / "a_x.png")]
+  inverter = Inverter.load(module_dir)
+  made = [reconstruction.of_files(inverter, paths, name=n) for n in ("x_r", "r")]
+  reconstruction.write(made, str(tmp_path))
+  assert len(list((tmp_path / "images").iterdir())) == 2 * (1 + 2)
 
 
 def test_unique():
