@@ -13,6 +13,7 @@ from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import attention
 from compare_gan_logits.architectures import logit_conditioning
 from compare_gan_logits.architectures import network_pass
+from compare_gan_logits.architectures import resnet_ops
 from compare_gan_logits.architectures import scaled_convolutions
 from compare_gan_logits.errors import UserError
 
@@ -498,3 +499,113 @@ def test_weight_norm_starts_from_the_batch_and_goes_on_by_the_formula(layer):
   np.testing.assert_allclose(start.mean(axis), 0, atol=1e-4)
   np.testing.assert_allclose(start.std(axis), 0.5, rtol=1e-3)
   np.testing.assert_allclose(again, start, rtol=1e-3, atol=1e-4)
+
+
+def set_all(session, seed=5):
+  """Random values in all weights; returns them by name."""
+  values = {}
+  for number, variable in enumerate(tf.trainable_variables()):
+    values[variable.op.name] = random(*variable.shape.as_list(), seed=seed + number)
+    variable.load(values[variable.op.name], session)
+  return values
+
+
+def test_eq_3_of_the_paper_by_its_formula():
+  x, y = random(8, 4, 4, 5), random(8, 3, seed=1)
+  gin.bind_parameter("logit_conditional_batch_norm.num_hidden", 7)
+  with network_pass.network_pass():
+    output = logit_conditioning.logit_conditional_batch_norm(
+      tf.constant(x), y=tf.constant(y), is_training=True, use_sn=False
+    )
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    values = set_all(session)
+    found = session.run(output)
+
+  def mlp(part):
+    kernels = [
+      values[f"batch_norm/condition/{part}/{layer}/kernel"] for layer in LAYERS
+    ]
+    biases = [values[f"batch_norm/condition/{part}/{layer}/bias"] for layer in LAYERS]
+    hidden = np.maximum(y @ kernels[0] + biases[0], 0)
+    return (hidden @ kernels[1] + biases[1])[:, None, None]
+
+  expected = (1 + mlp("gamma")) * standardized(x) + mlp("beta")
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+LAYERS = ("hidden", "output")
+
+
+def test_eq_3_s_hidden_layers_alone_are_spectrally_normalised():
+  logit_conditioning.logit_conditional_batch_norm(
+    tf.constant(random(2, 4, 4, 5)), tf.constant(random(2, 3)), True, use_sn=True
+  )
+  vectors = {name for name in shapes() if name.endswith("u_var")}
+  assert vectors == {
+    f"batch_norm/condition/{part}/hidden/kernel/u_var" for part in ("gamma", "beta")
+  }
+
+
+def test_self_modulated_batch_norm_by_its_formula():
+  x, z = random(8, 4, 4, 5), random(8, 6, seed=1)
+  with network_pass.network_pass():
+    output = arch_ops.self_modulated_batch_norm(
+      tf.constant(x), z=tf.constant(z), is_training=True, use_sn=False, name="bn"
+    )
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    values = set_all(session)
+    found = session.run(output)
+
+  def linear(inputs, layer):
+    return inputs @ values[f"bn/sbn/{layer}/kernel"] + values[f"bn/sbn/{layer}/bias"]
+
+  hidden = np.maximum(linear(z, "hidden"), 0)
+  gamma, beta = (linear(hidden, part)[:, None, None] for part in ("gamma", "beta"))
+  np.testing.assert_allclose(
+    found, gamma * standardized(x) + beta, rtol=1e-3, atol=1e-3
+  )
+
+
+@pytest.mark.parametrize("everywhere", [None, False])
+def test_moments_of_one_replica_are_those_of_the_batch(everywhere):
+  gin.bind_parameter("standardize_batch.use_cross_replica_mean", everywhere)
+  x = 3 + 2 * random(8, 4, 4, 5)
+  (value,) = run(arch_ops.standardize_batch(tf.constant(x), is_training=True))
+  np.testing.assert_allclose(value, standardized(x), atol=2e-5)
+
+
+@pytest.mark.parametrize("height, width, size", [(6, 4, 5), (5, 7, 3)])
+def test_what_cannot_be_folded_takes_the_mean_of_what_there_is(height, width, size):
+  x, kernel = (
+    tf.constant(random(2, height, width, 3)),
+    tf.constant(random(size, size, 3, 4)),
+  )
+  found, whole = run(
+    scaled_convolutions.convolve(x, kernel, "down"),
+    tf.nn.conv2d(x, kernel, strides=1, padding="SAME"),
+  )
+  for i, j in np.ndindex(found.shape[1:3]):
+    window = whole[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+    np.testing.assert_allclose(
+      found[:, i, j], window.mean((1, 2)), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_strided_convolution_of_a_block_is_halved_by_means():
+  block = resnet_ops.ResNetBlock("B1", 3, 4, "down", is_gen_block=False)
+  x = tf.constant(random(2, 8, 8, 3))
+  found = block._get_conv(x, 3, 4, "down", "c", strides=(2, 2))
+  (kernel,) = tf.trainable_variables(".*kernel")
+  found, whole = run(found, tf.nn.conv2d(x, kernel, strides=2, padding="SAME"))
+  expected = whole.reshape(2, 2, 2, 2, 2, 4).mean((2, 4))
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_deviation_of_the_truncated_initialiser():
+  initializer = arch_ops.weight_initializer("truncated", stddev=0.5)
+  (value,) = run(tf.get_variable("v", [200, 200], initializer=initializer))
+  assert (
+    value.std() == pytest.approx(0.5 * 0.8796, rel=0.02) and np.abs(value).max() <= 1
+  )

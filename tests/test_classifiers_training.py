@@ -314,3 +314,76 @@ def test_the_command(tmp_path):
   assert classifier.num_logits == 10
   role = classifier.describe()["role"]
   assert (role["kind"], role["epsilon"]) == ("robust", 0.05)
+
+
+def test_the_attacks_of_the_methods():
+  attack = training.Attack(epsilon=0.1, steps=7, step_size=0.02)
+  fast, evaluation = attack.single_step(), attack.for_evaluation()
+  assert (fast.steps, fast.step_size) == (1, pytest.approx(0.125))
+  assert (evaluation.steps, evaluation.step_size) == (10, None)
+  assert evaluation.epsilon == fast.epsilon == 0.1
+
+
+def test_the_learning_rate_falls_to_zero_and_epsilon_grows_to_its_own(dataset):
+  built = training._network(dataset, None, "cnn", None)
+  with tf.Graph().as_default(), tf.Session() as session:
+    trainer = training._Trainer(dataset, built, "pgd", 10, 4, 0.5, warmup_steps=4)
+    rate = trainer._optimizer._lr
+    epsilon = trainer._training_attack("pgd").epsilon
+    session.run(tf.global_variables_initializer())
+    found = []
+    for step in (0, 2, 4, 5, 10):
+      trainer.global_step.load(step, session)
+      found.append(session.run([rate, epsilon]))
+  expected = [[0.5, 0], [0.4, 0.05], [0.3, 0.1], [0.25, 0.1], [0, 0.1]]
+  np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_every_step_s_attack_starts_elsewhere():
+  images = np.full([2, 4, 4, 3], 0.5, np.float32)
+  with tf.Graph().as_default(), tf.Session() as session:
+    step = tf.placeholder(tf.int64, [])
+    attack = training.Attack(epsilon=0.1, steps=0, step_size=0.1)
+    start = attack.perturb(
+      tf.constant(images), np.zeros(2, np.int32), lambda x: x[:, 0, 0], step
+    )
+    first, again, later = (session.run(start, {step: s}) for s in (1, 1, 2))
+  np.testing.assert_array_equal(first, again)
+  assert np.abs(first - later).max() > 0.05
+
+
+@pytest.mark.parametrize("method", ["pgd", "fast"])
+def test_training_s_attack_follows_the_step(dataset, method, monkeypatch):
+  steps = []
+  monkeypatch.setattr(
+    training.attacks,
+    "pgd",
+    lambda logits_fn, images, *_, seed: steps.append(seed) or images,
+  )
+  built = training._network(dataset, None, "cnn", None)
+  with tf.Graph().as_default(), tf.Session() as session:
+    trainer = training._Trainer(dataset, built, method, 10, 4, 0.5, 0)
+    session.run(tf.global_variables_initializer())
+    seeds = []
+    for step in (1, 2):
+      trainer.global_step.load(step, session)
+      seeds.append(session.run(steps))  # of training and of the evaluation
+  assert not np.array_equal(seeds[0][0], seeds[1][0])
+  np.testing.assert_array_equal(seeds[0][1], seeds[1][1])
+
+
+def test_the_extra_loss_sees_what_the_network_sees(dataset):
+  seen = []
+
+  def loss(images, outputs):
+    seen.append(images)
+    return 0.0 * tf.reduce_mean(outputs["logits"])
+
+  built = training._network(dataset, None, "cnn", None)
+  with tf.Graph().as_default():
+    extras = training.Extras("looks", loss)
+    ordinary = training._Trainer(dataset, built, None, 10, 4, 0.5, 0, extras)
+    assert seen[-1] is ordinary._images
+  with tf.Graph().as_default():
+    robust = training._Trainer(dataset, built, "pgd", 10, 4, 0.5, 0, extras)
+    assert seen[-1] is not robust._images

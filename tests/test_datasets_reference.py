@@ -413,3 +413,40 @@ def test_gin_binds_the_crops_of_imagenet():
   # What is bound for training holds for both.
   with pytest.raises(ValueError, match="antialias"):
     gin.parse_config("eval_imagenet_transform.antialias = True")
+
+
+@pytest.mark.parametrize("shape", [(20, 31), (31, 20)])
+def test_random_crops_are_the_largest_square_at_any_place(shape):
+  boxes = [
+    transforms.crop_box(shape, "random", np.random.default_rng(i)) for i in range(300)
+  ]
+  tall = shape[0] > shape[1]
+  expected = {(i if tall else 0, 0 if tall else i, 20, 20) for i in range(12)}
+  assert set(boxes) == expected
+  y, x = np.mgrid[: shape[0], : shape[1]]
+  picture = tf.constant(np.stack([y, x], -1))
+  with tf.Graph().as_default(), tf.Session() as session:
+    picture = tf.constant(np.stack([y, x], -1))
+    seed = tf.placeholder(tf.int64, [2])
+    cropped = transforms.crop(picture, "random", seed)
+    found = {(*session.run(cropped, {seed: [1, i]})[0, 0],) for i in range(300)}
+  assert found == {(top, left) for top, left, _, _ in expected}
+
+
+def test_evaluation_is_not_mirrored_and_filters_as_asked():
+  image = np.random.default_rng(0).integers(0, 256, [40, 40, 3]).astype(np.uint8)
+  for antialias, resize in (
+    (True, image_lib.stretch),
+    (False, image_lib.sample_bilinearly),
+  ):
+    transform = transforms.Transform(flip=True, antialias=antialias)
+    seen = {
+      split: {
+        transform.apply(image, 16, split, np.random.default_rng(i)).tobytes()
+        for i in range(20)
+      }
+      for split in ("train", "validation")
+    }
+    upright = resize(image, 16)
+    assert seen["validation"] == {upright.tobytes()}
+    assert seen["train"] == {upright.tobytes(), upright[:, ::-1].tobytes()}

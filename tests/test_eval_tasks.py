@@ -266,3 +266,26 @@ def test_a_task_of_ones_own_names_its_scores():
   assert found == {"mean_colour": 7.0}
   with pytest.raises(TypeError):
     eval_task.EvalTask()
+
+
+def test_recall_is_what_the_generator_misses_of_the_real_images():
+  """It shows one of two equally frequent kinds: all of it is real, half is missed."""
+  np.random.seed(0)
+  two = np.repeat([[0.0, 0.0], [9.0, 9.0]], 200, axis=0) + 0.01 * normal(1, 400, 2)
+  one = 0.01 * normal(2, 400, 2)
+  scores = prd_score.PRDScoreTask().run_after_session(
+    sample(activations=one), sample(activations=two)
+  )
+  assert scores["prd_precision"] > scores["prd_recall"] + 0.2
+
+
+def test_similarity_looks_at_every_batch():
+  """A batch of equal images, and one of noise."""
+  rng = np.random.default_rng(0)
+  equal = np.repeat(rng.uniform(0, 255, [1, 16, 16, 1]), 64, axis=0)
+  noise = rng.uniform(0, 255, [64, 16, 16, 1])
+  of_equal = ms_ssim_score.compute_msssim(equal, 1)
+  of_noise = ms_ssim_score.compute_msssim(noise, 1)
+  both = ms_ssim_score.compute_msssim(np.concatenate([equal, noise]), 5)
+  assert of_equal > of_noise + 0.3
+  assert both == pytest.approx((of_equal + of_noise) / 2, abs=1e-5)

@@ -105,3 +105,14 @@ def test_inception_is_the_users_module(tmp_path):
     gin.clear_config()
   np.testing.assert_allclose(pool, (image.mean((1, 2)) - 128) / 128, atol=1e-5)
   np.testing.assert_allclose(logits, 2 * pool, rtol=1e-5)
+
+
+def test_classes_are_those_that_the_images_were_made_of():
+  with tf.Graph().as_default(), tf.Session() as session:
+    labels = tf.random.uniform([64], maxval=10, dtype=tf.int32)
+    images = (
+      tf.ones([1, 2, 2, 1]) * tf.cast(labels, tf.float32)[:, None, None, None] / 10
+    )
+    found = eval_utils.sample_fake_dataset(session, images, 3, labels)
+  assert len(found.labels) == 192
+  np.testing.assert_allclose(found.images[:, 0, 0, 0] / 25.5, found.labels, atol=1e-4)

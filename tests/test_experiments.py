@@ -1,6 +1,7 @@
 """Experiments on modules and images constructed so that the answers are known."""
 
 import dataclasses
+import itertools
 import json
 import struct
 from types import SimpleNamespace
@@ -41,6 +42,7 @@ from compare_gan_logits.experiments import rotation
 from compare_gan_logits.experiments import study
 from compare_gan_logits.experiments import verdicts
 from compare_gan_logits.inversion import Inverter
+from compare_gan_logits.metrics import statistics
 
 
 RNG = np.random.default_rng(0)
@@ -859,3 +861,218 @@ def test_logits_from_a_file_leave_out_what_re_encodes_pictures(inverters, data):
     names = " ".join(result.summary())
     assert "LPIPS" in names and "kept" not in names and "re-encoded" not in names
     assert not any("keeps the class" in v.statement for v in result.verdicts)
+
+
+def test_negligible_looks_at_both_ends_of_the_interval():
+  def outcome(low, high):
+    estimate = estimates.Estimate((low + high) / 2, low, high, 9)
+    return verdicts.negligible("s", "5", estimate, 0.2, "x").outcome
+
+  assert outcome(-0.4, -0.3) == verdicts.FAILS
+  assert outcome(-0.4, 0.1) == verdicts.OPEN
+
+
+def test_evidence_names_what_is_subtracted_from_what():
+  values = {"a": [1, 2, 3], "b": [4, 5, 6]}
+  for sign, value, words in ((1, -3, "a minus b"), (-1, 3, "b minus a")):
+    (verdict,) = verdicts.robust_larger(("a", "b"), "s", "5", values, "x", sign)
+    assert verdict.evidence.value == value
+    assert verdict.evidence_is == f"x: {words}, same images"
+
+
+def test_shared_measures_against_numpy():
+  samples = RNG.uniform(size=[4, 3, 5, 5, 1])
+  pairs = list(itertools.combinations(range(3), 2))
+  expected = [
+    np.mean([_root_mean_square(s[j : j + 1], s[k : k + 1]) for j, k in pairs])
+    for s in samples
+  ]
+  np.testing.assert_allclose(measures.pairwise(samples), expected)
+  a, b = RNG.normal(size=[2, 5, 3])
+  cosines = [x @ y / np.sqrt(x @ x) / np.sqrt(y @ y) for x, y in zip(a, b)]
+  np.testing.assert_allclose(measures.cosine(a, b), cosines)
+  other = measures.others(np.arange(4))
+  assert np.all(other != np.arange(4)) and sorted(other) == list(range(4))
+  primaries = np.eye(3)[None, None]  # one red, one green, one blue pixel
+  np.testing.assert_allclose(
+    measures.luma(primaries)[0, 0], [0.2989, 0.5870, 0.1140], atol=1e-6
+  )
+  values = RNG.normal(size=[6, 2])
+  means = [estimate.value for estimate in estimates.means(values)]
+  np.testing.assert_allclose(means, values.mean(axis=0))
+
+
+def test_intervals_are_of_95_percent():
+  values, other = np.random.default_rng(0).normal(size=[2, 2000])
+  half = 1.959964 * values.std() / np.sqrt(2000)
+  low, high = statistics.bootstrap_interval(values)
+  assert high - low == pytest.approx(2 * half, rel=0.06)
+  difference = estimates.unpaired_difference(values, other)
+  half = 1.959964 * np.sqrt((values.var() + other.var()) / 2000)
+  assert difference.high - difference.low == pytest.approx(2 * half, rel=0.06)
+
+
+def _run(experiment, inverters, data, **settings):
+  """(result, its arrays, {start of a statement: evidence})."""
+  result = experiment.run(inverters, data, experiment.Settings(images=60, **settings))
+  return result, result.arrays, {v.statement: v.evidence.value for v in result.verdicts}
+
+
+def test_evidence_is_the_difference_that_its_statement_names(
+  inverters, data, monkeypatch
+):
+  label = "robust"
+  _, a, evidence = _run(rotation, inverters, data)
+  lost = a[f"turned/lpips/{label}"] - a[f"upright/lpips/{label}"]
+  assert evidence[f"Rotated images are reconstructed worse ({label})"] == (
+    pytest.approx(lost.mean())
+  )
+  _, a, evidence = _run(best_of_samples, inverters, data)
+  gain = a[f"1/lpips/{label}"] - a[f"8/lpips/{label}"]
+  assert evidence[
+    f"The best of 8 samples by logits is closer to the original than a single one "
+    f"({label})"
+  ] == pytest.approx(gain.mean())
+  monkeypatch.setattr(
+    noise_resampling,
+    "flip_rate",
+    lambda samples, axis, margin: np.full(len(samples), {2: 0.75, 1: 0.25}[axis]),
+  )
+  _, _, evidence = _run(noise_resampling, inverters, data)
+  assert evidence[
+    f"Horizontal flips occur more often than vertical ones ({label})"
+  ] == pytest.approx(0.5)
+  _, a, evidence = _run(mixup, inverters, data)
+  closer = a[f"pixels/error/{label}"] - a[f"logits/error/{label}"]
+  assert evidence[
+    f"Mixing logits comes closer to the mixed probabilities than mixing pixels "
+    f"({label})"
+  ] == pytest.approx(closer.mean())
+  result, a, evidence = _run(optimisation, inverters, data, steps=2)
+  gain = a[f"search with prior/lpips/{label}"] - a[f"inverter/lpips/{label}"]
+  assert evidence[
+    f"The inverter is closer in LPIPS than the search with prior ({label})"
+  ] == pytest.approx(gain.mean())
+  assert _value(result, "LPIPS between two starts: search without prior", label) > 0
+
+
+def test_dosovitskiy_and_brox_are_closer_where_their_distance_is_smaller():
+  modules = {
+    "a": _recorded("robust"),
+    "b": _recorded("robust", "dosovitskiy_brox_arch"),
+  }
+  values = {"a": np.array([0.3, 0.4, 0.5]), "b": np.array([0.1, 0.1, 0.1])}
+  (verdict,) = comparison._against_dosovitskiy_brox(modules, values)
+  assert (verdict.outcome, verdict.evidence.value) == (
+    verdicts.HOLDS,
+    pytest.approx(0.3),
+  )
+  assert "a minus b" in verdict.evidence_is
+
+
+def test_re_encoded_logits_are_compared_with_their_own(inverters, data):
+  result, a, _ = _run(comparison, inverters, data, shown=60)
+  logits = a["logits/standard"]
+  again = a["pictures/standard"].reshape(60, -1) @ K
+  other = np.roll(logits, 1, axis=0)
+  ratio = np.linalg.norm(again - logits, axis=1) / np.linalg.norm(
+    logits - other, axis=1
+  )
+  name = "distance of re-encoded logits / distance to another image's"
+  assert _value(result, name, "standard") == pytest.approx(ratio.mean(), rel=1e-3)
+
+
+def test_attacked_pictures_are_compared_where_all_attacks_succeed(inverters, data):
+  kernel = K + 0.02 * RNG.normal(size=K.shape)
+  standard = inverters["standard"]
+  modules = {
+    "robust": inverters["robust"],
+    "standard": Inverter(
+      standard.path, standard.info, tiny.LinearClassifier(kernel), role=standard.role
+    ),
+  }
+  result, a, evidence = _run(adversarial, modules, data, epsilon=0.03, shown=60)
+  everywhere = a["FGSM/success/robust"] & a["FGSM/success/standard"]
+  either = a["FGSM/success/robust"] | a["FGSM/success/standard"]
+  assert 2 < everywhere.sum() < either.sum() < len(either)
+  lost = {}
+  for label, inverter in modules.items():
+    originals = inverter.prepare(IMAGES[a["ids"]])
+    targets = data.targets(inverter, LABELS[a["ids"]])
+    attacked = adversarial.attack(inverter, originals, targets, "FGSM", 0.03, 10)
+    pictures = inverter.generate(
+      inverter.logits(attacked), inverter.noise(len(originals), data.seed)
+    )
+    expected = _root_mean_square(originals, pictures)
+    np.testing.assert_allclose(a[f"FGSM/attacked_lpips/{label}"], expected, rtol=1e-4)
+    lost[label] = (expected - a[f"FGSM/lpips/{label}"])[everywhere].mean()
+    assert _value(result, "LPIPS lost to FGSM", label) == pytest.approx(
+      lost[label], rel=1e-3
+    )
+  assert evidence[
+    "The robust model's reconstructions lose less fidelity under FGSM"
+  ] == pytest.approx(lost["standard"] - lost["robust"], rel=1e-3)
+
+
+def test_classes_that_are_kept_are_the_original_s(inverters, data):
+  inverter = inverters["standard"]
+  pictures, predicted = iterative_stability.iterate(inverter, IMAGES[:50], 3, seed=4)
+  np.testing.assert_allclose(
+    pictures[1], inverter.generate(inverter.logits(pictures[0]), seed=5), atol=1e-6
+  )
+  weak = data_lib.Data(
+    tiny.Images(IMAGES, np.where(np.arange(200) % 3, LABELS, (LABELS + 1) % 4))
+  )
+  noisy = {"standard": inverter}
+  result = iterative_stability.run(
+    noisy, weak, iterative_stability.Settings(images=200, rounds=6)
+  )
+  a = result.arrays
+  _, predicted = iterative_stability.iterate(inverter, IMAGES[a["ids"]], 6, weak.seed)
+  kept, right = a["kept/standard"], a["right/standard"]
+  np.testing.assert_array_equal(kept, predicted[1:] == predicted[0])
+  assert (kept != (predicted[1:] == predicted[:-1])).any()
+  (verdict,) = [v for v in result.verdicts if v.statement.startswith("Correctly")]
+  expected = kept[0][right].mean() - kept[0][~right].mean()
+  assert verdict.evidence.value == pytest.approx(expected) and expected
+
+
+def test_relative_spread_is_by_the_distance_to_the_mean_of_all(inverters, data):
+  _, a, _ = _run(class_spread, inverters, data)
+  logits = inverters["robust"].logits(IMAGES[a["ids"]])
+  whole = np.linalg.norm(logits - logits.mean(0), axis=1).mean()
+  np.testing.assert_allclose(
+    a["relative/robust"], a["distance/robust"] / whole, rtol=1e-5
+  )
+
+
+def test_share_and_effective_number_of_directions(data, tmp_path):
+  path = tiny.write_module(
+    tmp_path / "m", tiny.linear(np.diag([0.04, 0.02, 0.01, 0.01]) @ K.T), size=SIZE
+  )
+  inverter = Inverter.load(path, tiny.LinearClassifier(K))
+  result = directions.run({"m": inverter}, data, directions.Settings(images=4))
+  name = "share of the first direction in the whole change"
+  assert _value(result, name, "m") == pytest.approx(16 / 22, rel=1e-3)
+  name = "effective number of directions"
+  assert _value(result, name, "m") == pytest.approx(
+    22**2 / (16**2 + 4**2 + 2), rel=1e-3
+  )
+
+
+def test_helpers_of_brightness_and_of_paths_in_closed_form():
+  factors = np.array([0.25, 0.75, 1.0, 1.25, 2.0])
+  np.testing.assert_array_equal(
+    brightness_sharpness._near_one(factors), [False, True, True, True, False]
+  )
+  value = np.tile([0.5, 0.8, 1.0, 0.9, 0.7], [10, 1])
+  verdict = brightness_sharpness._largest_unchanged("standard", value, factors)
+  assert verdict.outcome == verdicts.HOLDS
+  assert verdict.evidence.value == pytest.approx(0.1)
+  values = RNG.normal(5, 2, 50)
+  assert brightness_sharpness._deviation(values).value == pytest.approx(values.std())
+  paths = np.cumsum([[0.0, 1, 2, 4]], axis=1)[..., None, None, None] / 10
+  table, found = interpolation.describe("x", paths)
+  assert [m.estimate.value for m in table] == pytest.approx(
+    [0.7, 0.7, found["unevenness"][0], 0.4]
+  )

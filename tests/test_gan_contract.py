@@ -259,6 +259,7 @@ def one_sub_step(gan):
 
 @pytest.mark.parametrize("kind", ["rotation_gan", "rotation_only"])
 def test_ssgan_adds_the_rotation_losses(kind):
+  gin.bind_parameter("weights.initializer", "orthogonal")  # losses that differ
   gan = make_gan(ssgan.SSGAN, self_supervision=kind, rotated_batch_size=8)
   d_loss, g_loss, scores, values, images = one_sub_step(gan)
   assert gan.discriminator.call_arg_list[0]["x"].shape[0] == 2 * (BATCH + 6)
@@ -489,3 +490,81 @@ def test_summaries_reduce_and_can_be_turned_off(tmp_path):
   found = {value.tag: (step, value) for step, value in events(tmp_path)}
   assert {tag: step for tag, (step, _) in found.items()} == {"largest": 2, "half": 2}
   assert tf.make_ndarray(found["largest"][1].tensor) == 4
+
+
+def test_s3gan_projects_generated_images_on_their_own_labels():
+  gan = make_gan(
+    s3gan.S3GAN,
+    self_supervision="none",
+    rotated_batch_fraction=2,
+    conditional=True,
+    project_y=True,
+    use_predictor=True,
+    use_soft_pred=True,
+  )
+  _, _, scores, values, (_, generated) = one_sub_step(gan)
+  features = generated.mean(axis=(1, 2))
+  expected = features @ values["discriminator/linear/kernel"]
+  expected += values["discriminator/linear/bias"]
+  of_class_0 = values["discriminator_projection/kernel"][0]
+  np.testing.assert_allclose(
+    scores["d_fake_logits"], expected + (features @ of_class_0)[:, None], rtol=1e-4
+  )
+  # What the classifier says moves the score, the score does not move the classifier.
+  (kernel,) = tf.trainable_variables("discriminator_predictor/predictor_linear/kernel")
+  assert tf.gradients(gan._scores["d_real_logits"], kernel) == [None]
+
+
+def test_s3gan_adds_the_rotation_losses():
+  gin.bind_parameter("weights.initializer", "orthogonal")  # losses that differ
+  gan = make_gan(
+    s3gan.S3GAN,
+    rotated_batch_fraction=4,
+    weight_rotation_loss_d=0.5,
+    weight_rotation_loss_g=0.3,
+  )
+  d_loss, g_loss, scores, values, images = one_sub_step(gan)
+  layer = "discriminator_rotation/score_classify"
+  of_real, of_generated = (
+    numpy_rotation_loss(  # of means, which do not change when an image is turned
+      np.tile(pictures[-2:].mean(axis=(1, 2)), [4, 1]),
+      values[f"{layer}/kernel"],
+      values[f"{layer}/bias"],
+      2,
+    )
+    for pictures in images
+  )
+  assert scores["d_real_logits"].shape == (BATCH, 1)
+  real, fake = scores["d_real_logits"], scores["d_fake_logits"]
+  adversarial = np.log1p(np.exp(-real)).mean() + np.log1p(np.exp(fake)).mean()
+  assert d_loss == pytest.approx(adversarial + 0.5 * of_real, rel=1e-5)
+  g_gan = np.log1p(np.exp(-fake)).mean()
+  assert g_loss == pytest.approx(g_gan + 0.3 * of_generated, rel=1e-5)
+  assert abs(of_real - of_generated) > 1e-4
+
+
+def test_s3gan_takes_vectors_of_more_than_a_half_for_labels():
+  gan = make_gan(
+    s3gan.S3GAN,
+    self_supervision="none",
+    rotated_batch_fraction=2,
+    conditional=True,
+    use_predictor=True,
+    use_soft_labels=True,
+  )
+  y = np.eye(5, dtype=np.float32)[[0, 1, 2, 3]] * np.float32(
+    [[0.6], [0.5], [0.7], [0.0]]
+  )
+  features = tf.constant(np.random.default_rng(0).normal(size=[4, 3]), tf.float32)
+  gan.discriminate(tf.zeros([1, 32, 32, 3]), None)
+  loss, completed = gan._predict(features, tf.constant(y))
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    (kernel,) = tf.trainable_variables("discriminator_predictor/.*kernel")
+    loss, completed, features, kernel = session.run([loss, completed, features, kernel])
+  logits = features @ kernel
+  log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+  labelled = [0, 2]
+  assert loss == pytest.approx(-(y * log_p).sum(1)[labelled].mean(), rel=1e-4)
+  np.testing.assert_allclose(completed[labelled], y[labelled])
+  np.testing.assert_array_equal(completed[[1, 3]], np.eye(5)[logits[[1, 3]].argmax(1)])

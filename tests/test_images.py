@@ -241,3 +241,12 @@ def test_find_images_goes_by_content_and_takes_any_case(tmp_path):
   assert found == ["a.jpg", "b.JPG", "c.jfif", "d.pgm", "noending"]
   for pattern in ("*.jpg", "*.JPG", "**/*.Jpg"):
     assert len(find.find_images(str(tmp_path / pattern))) == 2
+
+
+def test_a_jpeg_is_decoded_at_twice_the_size_at_least():
+  data = io.BytesIO()
+  Image.new("RGB", (640, 480)).save(data, "JPEG")
+  for size, width in ((121, 640), (120, 320), (60, 160)):
+    image = image_lib._open(data.getvalue(), "x")
+    image_lib._draft(image, size)
+    assert image.size[0] == width

@@ -18,10 +18,12 @@ import tensorflow_hub as hub
 import tiny
 
 from compare_gan_logits import eval_gan_lib
+from compare_gan_logits import eval_utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import agreement
 from compare_gan_logits.metrics import frechet
 from compare_gan_logits.metrics import inception
+from compare_gan_logits.metrics import inversion_tasks
 from compare_gan_logits.metrics import lpips
 from compare_gan_logits.metrics import similarity
 from compare_gan_logits.metrics import statistics
@@ -484,3 +486,34 @@ def test_lpips_with_a_file_that_the_user_names(tmp_path):
         lpips.load_weights("alex")
   finally:
     gin.clear_config()
+
+
+@needs_weights
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_features_are_the_means_of_the_last_layer(net):
+  pictures = images(2, 64)
+  with tf.Graph().as_default(), tf.Session() as session:
+    last = session.run(lpips.activations(tf.constant(pictures), net)[-1])
+  assert last.shape[1:3] == {"alex": (3, 3), "vgg": (4, 4)}[net]
+  np.testing.assert_allclose(
+    lpips.features(pictures, net), last.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5
+  )
+
+
+def test_reconstructions_are_scored_beside_their_originals():
+  originals = images(30, 16)
+  generated = np.clip(originals + 0.3 * images(30, 16, seed=1) - 0.15, 0, 1)
+  kernel = np.random.default_rng(2).normal(size=[16 * 16 * 3, 4])
+  task = inversion_tasks.ReconstructionTask(tiny.LinearClassifier(kernel), 20, seed=3)
+  found = task.run_after_session(
+    *(
+      eval_utils.EvalDataSample(eval_utils.to_rgb_bytes(x))
+      for x in (generated, originals)
+    )
+  )
+  chosen = np.sort(np.random.default_rng(3).permutation(30)[:20])
+  a, b = originals[chosen], generated[chosen]
+  classes = [(x.reshape(20, -1) @ kernel).argmax(1) for x in (a, b)]
+  assert found["agreement"] == np.mean(classes[0] == classes[1]) < 1
+  assert found["psnr"] == pytest.approx(similarity.psnr(a, b).mean(), rel=1e-4)
+  assert found["ssim"] == pytest.approx(similarity.ssim(a, b).mean(), rel=1e-4)

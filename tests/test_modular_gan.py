@@ -2,6 +2,7 @@
 
 import functools
 import types
+from unittest import mock
 
 import gin
 import gin.tf.external_configurables
@@ -15,7 +16,9 @@ from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.architectures import resnet_biggan
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import modular_gan
+from compare_gan_logits.gans import penalty_lib
 from compare_gan_logits.gans import update_lib
+from compare_gan_logits.tpu import tpu_random
 
 
 CONFIG = """
@@ -618,3 +621,171 @@ def test_replicas_share_out_the_images_of_each_update(workers, replicas):
     for part, places in zip(of_step, rows):
       for name in ("images", "labels", "logits", "z"):
         np.testing.assert_array_equal(part[name], expected[name][places])
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("updates_generator", [False, True])
+def test_each_image_is_scored_with_its_own_label(split, updates_generator):
+  """Labels of generated images are drawn, and are not those of the real ones."""
+  gin.parse_config("D.project_y = True")
+  parameters = {"architecture": "dummy_arch", "lambda": 1, "z_dim": 8}
+  gan = modular_gan.ModularGAN(
+    Images(), parameters, "unused", conditional=True, deprecated_split_disc_calls=split
+  )
+  gan._updates_generator = updates_generator
+  gan.discriminator.scores_images_apart = True
+  x, fake = (step_inputs(seed=seed)[0] for seed in (0, 1))
+  labels, drawn = (tf.one_hot(tf.constant(8 * [k]), 5) for k in (1, 3))
+  with network_pass.network_pass():
+    gan.create_loss({"images": x, "generated": fake, "sampled_y": drawn}, labels, {})
+    scores = [gan._scores[f"d_{name}_logits"] for name in ("real", "fake")]
+    expected = [gan.discriminate(x, labels), gan.discriminate(fake, drawn)]
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    scores, expected = session.run([scores, expected])
+  np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_penalty_sees_the_condition_of_the_real_images():
+  gan = make_gan(conditional=True)
+  x, _, y = step_inputs()
+  data = {"images": x, "generated": step_inputs(seed=1)[0], "sampled_y": 0 * y}
+  with (
+    network_pass.network_pass(),
+    mock.patch.object(penalty_lib, "get_penalty_loss", return_value=0.0) as penalty,
+  ):
+    gan.create_loss(data, y, {})
+  given = penalty.call_args.kwargs
+  assert given["x"] is x and given["x_fake"] is data["generated"] and given["y"] is y
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_images_made_in_one_call_go_to_their_own_updates(micro_batches):
+  """Those of a generator that looks at every vector by itself."""
+  seen = []
+
+  class Recorded(modular_gan.ModularGAN):
+    def create_loss(self, features, labels, params, is_training=True):
+      seen.append((features["generated"], features["z"]))
+      super().create_loss(features, labels, params, is_training)
+
+  parameters = {"architecture": "dummy_arch", "lambda": 1, "z_dim": 8, "disc_iters": 2}
+  gan = Recorded(
+    Images(),
+    parameters,
+    "unused",
+    conditional=True,
+    experimental_joint_gen_for_disc=True,
+    micro_batches=micro_batches,
+  )
+  data = features(gan)
+  gan.model_fn(data, data["labels"], {"use_tpu": False}, "train")
+  made = [gan.generate(z, None) for _, z in seen]
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    pairs = session.run([(a, b) for (a, _), b in zip(seen, made)])
+  assert len(pairs) == 3 * micro_batches
+  for found, expected in pairs:
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_classes_stay_with_their_images_in_the_parts_of_a_batch():
+  values = {"images": tf.range(12.0), "sampled_labels": tf.range(12)}
+  parts = update_lib.split(values, tf.range(12), 3)
+  with helpers.session() as session:
+    for number, (data, labels) in enumerate(session.run(parts)):
+      for value in (data["images"], data["sampled_labels"], labels):
+        np.testing.assert_array_equal(value, np.arange(4 * number, 4 * number + 4))
+
+
+def test_defaults_are_compare_gan_s():
+  gan = make_gan()
+  assert (gan._ema_decay, gan._ema_start_step) == (0.9999, 40000)
+  assert (gan._g_lr, gan._d_lr) == (0.0002, 0.0002)
+
+
+def test_a_generator_s_pictures_stand_beside_their_originals():
+  """Of a batch larger than the summary, whose last rows are shown."""
+  shown = {}
+
+  class Summaries:
+    def scalar(self, name, value):
+      pass
+
+    def image(self, name, images, reduce_fn):
+      shown[name] = images
+
+  gan = make_gan()
+  x = tf.reshape(tf.range(12.0), [12, 1, 1, 1])
+  gan._summarize(Summaries(), {}, None, {"images": x, "generated": x + 100})
+  with helpers.session() as session:
+    pairs = session.run(shown["originals_and_reconstructions"])
+  np.testing.assert_array_equal(pairs[:, 0, 1] - pairs[:, 0, 0], np.full([8, 1], 100))
+
+
+def test_the_loss_tells_of_any_update_that_is_not_finite():
+  """The estimator's loss is the first discriminator update's alone."""
+
+  class Broken(modular_gan.ModularGAN):
+    def create_loss(self, features, labels, params, is_training=True):
+      super().create_loss(features, labels, params, is_training)
+      self.g_loss *= np.nan
+
+  parameters = {"architecture": "dummy_arch", "lambda": 1, "z_dim": 8, "disc_iters": 1}
+  gan = Broken(Images(), parameters, "unused")
+  data = features(gan)
+  spec = gan.model_fn(data, data["labels"], {"use_tpu": False}, "train")
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    assert np.isnan(session.run(spec.loss))
+
+
+def test_what_a_layer_puts_into_update_ops_runs_with_the_update():
+  weight = tf.get_variable("w", initializer=1.0, use_resource=True)
+  moved = tf.get_variable("m", initializer=0.0, use_resource=True, trainable=False)
+
+  def loss(features, labels):
+    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, moved.assign_add(1.0))
+    return 2.0 * weight
+
+  done = update_lib.apply_update(
+    tf.train.GradientDescentOptimizer(0.1),
+    loss,
+    [({}, None)],
+    types.SimpleNamespace(trainable_variables=[weight]),
+    tf.train.get_or_create_global_step(),
+  )
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    assert session.run(done) == 2
+    assert session.run([weight, moved]) == [pytest.approx(0.8), 1]
+
+
+def test_labels_of_generated_images_are_of_every_class_and_not_of_the_noise_s_seed():
+  gan = make_gan(conditional=True)
+  with helpers.session() as session:
+    drawn = session.run(gan.label_generator([200]))
+  assert set(drawn) == set(range(5))
+  ((made, _),) = inputs_of(1, conditional=True)
+  with helpers.session() as session:
+    seed = tpu_random.step_seed(3, "z", 0)
+    same = session.run(gan.label_generator([12], seed=seed))
+  assert not np.array_equal(made["sampled_labels"], same)
+
+
+def test_the_scores_that_are_summarised_are_the_last_discriminator_update_s():
+  made, summarised = [], []
+
+  class Looking(modular_gan.ModularGAN):
+    def create_loss(self, features, labels, params, is_training=True):
+      super().create_loss(features, labels, params, is_training)
+      made.append(self._scores)
+
+    def _summarize(self, summaries, losses, scores, features):
+      summarised.append(scores)
+
+  parameters = {"architecture": "dummy_arch", "lambda": 1, "z_dim": 8, "disc_iters": 2}
+  gan = Looking(Images(), parameters, "unused")
+  data = features(gan)
+  gan.train_step(data, data["labels"], summaries=object())
+  assert len(made) == 3 and summarised[0] is made[1]

@@ -194,3 +194,45 @@ def test_dropout_keeps_half_and_the_mean():
     dropped = session.run(dosovitskiy_brox._dropout(net))
   assert set(np.unique(dropped)) == {0, 2}
   assert dropped.mean() == pytest.approx(1, abs=0.02)
+
+
+def softplus(x):
+  return np.log1p(np.exp(x))
+
+
+def test_the_adversarial_losses_are_those_of_the_scores(monkeypatch):
+  """Of a scored image and logits, without dropout, which differs between calls."""
+  monkeypatch.setattr(dosovitskiy_brox, "_dropout", lambda net: net)
+  gan = make_gan(monkeypatch)
+  x, z, y = inputs()
+  _, losses = gan.train_step({"images": x, "z": z}, y)
+  made = gan.generator(z, y, is_training=True)
+  scores = [gan.discriminator(images, y, True)[1] for images in (x, made)]
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    for variable in gan.discriminator.trainable_variables:
+      session.run(variable.assign(3.0 * variable))  # scores that differ
+    values, (real, fake) = session.run([losses, scores])
+  assert np.abs(real.mean() - fake.mean()) > 1e-3
+  assert values["adversarial"] == pytest.approx(softplus(-fake).mean(), rel=1e-4)
+  expected = softplus(-real).mean() + softplus(fake).mean()
+  assert values["d_loss_0"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_moving_average_of_the_decoder_moves(monkeypatch):
+  gan = make_gan(monkeypatch, g_use_ema=True, ema_decay=0.75, ema_start_step=0)
+  x, z, y = inputs()
+  step, _ = gan.train_step({"images": x, "z": z}, y)
+  weight = gan.generator.trainable_variables[0]
+  average = next(
+    v
+    for v in tf.global_variables()
+    if v.op.name == f"{weight.op.name}/{gan.ema().name}"
+  )
+  with helpers.session() as session:
+    session.run(tf.global_variables_initializer())
+    before = session.run(weight)
+    session.run(step)
+    after, found = session.run([weight, average])
+  np.testing.assert_allclose(found, 0.75 * before + 0.25 * after, atol=1e-6)
+  assert np.abs(after - before).max() > 1e-5

@@ -249,3 +249,15 @@ options.training_steps = 2
   # The means are the same: only a norm that sees positions tells the two apart.
   mirrored = inverter.generate(maps[:, :, ::-1], inverter.noise(2, 1))
   assert np.abs(mirrored - whole).max() > 0.01
+
+
+def test_the_hidden_layer_alone_is_spectrally_normalised():
+  spatial_conditioning.spatial_conditional_batch_norm(
+    tf.zeros([2, 4, 4, 5]),
+    tf.zeros([2, 3]),
+    True,
+    True,
+    feature_map=tf.zeros([2, 2, 2, 6]),
+  )
+  vectors = [v.op.name for v in tf.global_variables() if v.op.name.endswith("u_var")]
+  assert vectors == ["batch_norm/condition/hidden/kernel/u_var"]

@@ -16,6 +16,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
+from compare_gan_logits import checkpoints
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import health
@@ -395,3 +396,9 @@ def test_a_lost_game_is_warned_of_once(capsys, scores, words):
   assert len(warnings) == 2
   assert words in warnings[0]
   assert "generator has collapsed" in warnings[1] and "0.01" in warnings[1]
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+  for step in (900, 1000, 50):
+    (tmp_path / f"model.ckpt-{step}.index").touch()
+  assert [step for step, _ in checkpoints.of_run(str(tmp_path))] == [50, 900, 1000]

@@ -704,3 +704,25 @@ def test_pictures_are_sharp_and_the_page_fits(study, browsers, width, height, ra
   assert left < original < right
   assert original == pytest.approx((left + right) / 2, abs=1)
   assert found.over <= 0 and found.under <= 0
+
+
+def test_times_are_medians_in_seconds_and_the_bound_on_catch_trials_is_kept(study):
+  times = [500, 700, 9000]
+  answers = [
+    Answer("S1", trial.number, "left", time) for trial, time in zip(study.trials, times)
+  ]
+  assert analysis.table(study, answers).pooled.seconds == pytest.approx(0.7)
+  half = answers_for(study, "S1", 64, catch_right=CATCH // 2)
+  table = analysis.table(study, half, min_catch=CATCH // 2 / CATCH)
+  assert [p.subject for p in table.subjects] == ["S1"]
+
+
+def test_chance_is_of_all_judgments_where_trials_differ_in_their_number():
+  """Of 8 judgments 5 chose A: by chance (5/8)^2 + (3/8)^2 of pairs agree."""
+  found = analysis.agreement([[4, 2], [1, 1]])
+  by_chance = (25 + 9) / 64
+  rate = ((12 + 2) / 30 + 0 / 2) / 2
+  assert found.rate == pytest.approx(rate)
+  # Of each image the share of A, however many judged it.
+  assert analysis._image_interval(np.array([[2, 0], [1, 0]])) == (1.0, 1.0)
+  assert found.kappa == pytest.approx((rate - by_chance) / (1 - by_chance))
