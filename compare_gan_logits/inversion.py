@@ -106,7 +106,8 @@ class Inverter:
     """
     module_dir = files.absolute(os.fspath(module_dir))
     info = module_format.read(module_dir)
-    if isinstance(classifier, (str, os.PathLike)):
+    is_named = isinstance(classifier, (str, os.PathLike))
+    if is_named:
       classifier = named_classifier(classifier, info["classifier"], module_dir)
     if classifier is None and info["classifier"]:
       classifier = classifiers.from_description(info["classifier"], module_dir)
@@ -116,6 +117,8 @@ class Inverter:
         f"{module_dir} inverts {info['num_logits']}; name the one it was "
         "trained with"
       )
+    if is_named:
+      _warn_of_another(info["classifier"], classifier, module_dir)
     return cls(module_dir, info, classifier, batch_size, _role(info, classifier, role))
 
   def open_dataset(self) -> datasets.ImageDataset:
@@ -340,7 +343,7 @@ def named_classifier(
   """The classifier of a name, for a module that was trained with the recorded one.
 
   Where the name is only another place of the recorded classifier, that is loaded with
-  the preprocessing of its training; else the name's own, which stderr is told.
+  the preprocessing of its training; else with the name's own.
 
   Args:
     name: what `classifiers.load` takes.
@@ -357,14 +360,18 @@ def named_classifier(
   try:
     return classifiers.from_description({**recorded, **place}, module_dir)
   except UserError:
-    found = classifiers.load(name)
-  if found.digest != recorded["digest"]:
+    return classifiers.load(name)
+
+
+def _warn_of_another(recorded, classifier, module_dir):
+  """Says so where a classifier is not the recorded one at another place."""
+  if recorded and classifier.digest != recorded["digest"]:
     print(
-      f"note: {module_dir} was trained with another classifier than {found.spec.name}: "
-      "the digests differ. It is used with its own preprocessing",
+      f"note: {module_dir} was trained with another classifier than "
+      f"{classifier.spec.name}: the digests differ. It is used with its own "
+      "preprocessing",
       file=sys.stderr,
     )
-  return found
 
 
 def check_selection(select: str | None) -> None:

@@ -329,6 +329,22 @@ def test_augmentations_of_two_updates_and_of_two_runs_differ():
   assert len(set(seeds)) == 4
 
 
+def test_parts_of_an_update_are_augmented_each_in_its_way():
+  seeds = []
+
+  def augment(images, seed):
+    seeds.append(seed)
+    return images
+
+  gan = make_gan(augment_fn=augment, micro_batches=2)
+  features = {"images": tf.constant(np.concatenate([X, MADE])), "z": tf.ones([8, 8])}
+  features["sampled_y"] = y = tf.constant(np.concatenate([Y, Y]))
+  gan.train_step(features, y)
+  # Of an image and its reconstruction, in two parts of two updates.
+  found = [tuple(seed) for seed in run(*seeds)]
+  assert found[::2] == found[1::2] and len(set(found)) == 4
+
+
 def test_one_image_has_no_other_image_s_logits():
   gan = make_gan(mismatch_weight=0.1)
   features = {
@@ -438,3 +454,85 @@ def test_moments_that_nobody_measured_are_not_numbers():
   gan = make_gan(standardize_logits=8)
   (score,) = run(gan.discriminate(tf.constant(X), tf.constant(Y)))
   assert np.isnan(score).all()
+
+
+def test_the_range_of_what_augmentation_draws():
+  """All shifts, half a range to both sides, squares of a quarter of the picture."""
+  number, size = 600, 8
+  ramp = np.arange(1.0, size + 1).astype("f")
+  images = tf.constant(
+    np.broadcast_to((10 * ramp[:, None] + ramp)[..., None], [number, size, size, 1])
+  )
+  ones, seed = tf.ones([number, size, size, 1]), tf.constant([1, 2])
+  shifted, brighter, cut = run(
+    fidelity_lib.augment(images, seed, translation=0.25, brightness=0, cutout=0),
+    fidelity_lib.augment(ones, seed, translation=0, brightness=0.5, cutout=0),
+    fidelity_lib.augment(ones, seed, translation=0, brightness=0, cutout=0.5),
+  )
+  # A pixel that is there at every shift tells both of its parts.
+  shifts = {(int(v) // 10, int(v) % 10) for v in shifted[:, 3, 3, 0]}
+  assert shifts == {(r, c) for r in range(2, 7) for c in range(2, 7)}
+  added = brighter[:, 0, 0, 0] - 1
+  assert added.min() == pytest.approx(-0.25, abs=0.01)
+  assert added.max() == pytest.approx(0.25, abs=0.01)
+  holes = (cut == 0)[..., 0]
+  sides = np.stack([holes.any(2).sum(1), holes.any(1).sum(1)], 1)
+  np.testing.assert_array_equal(holes.sum((1, 2)), sides.prod(1))  # rectangles
+  assert sides.max() == 4  # half of the picture's side, cut by its edge
+  assert sides.min() in (2, 1)
+  middles = np.array([[h.any(1).argmax(), h.any(0).argmax()] for h in holes])
+  assert abs(np.corrcoef(middles.T)[0, 1]) < 0.2
+
+
+def test_what_augmentation_draws_is_independent():
+  ones, seed = tf.ones([600, 8, 8, 1]), tf.constant([1, 2])
+  shifted, cut = run(
+    fidelity_lib.augment(ones, seed, translation=0.25, brightness=0, cutout=0),
+    fidelity_lib.augment(ones, seed, translation=0, brightness=0, cutout=0.5),
+  )
+  shift = (shifted[:, :2, 4, 0] == 0).sum(1) - (shifted[:, -2:, 4, 0] == 0).sum(1)
+  place = (np.arange(8) * (cut == 0)[..., 0].any(2)).sum(1) / (cut == 0)[..., 0].any(
+    2
+  ).sum(1)
+  assert abs(np.corrcoef(shift, place)[0, 1]) < 0.2
+
+
+def test_gradients_are_those_of_the_weighted_sums():
+  gan = make_gan(
+    pixel_weight=10.0,
+    feature_weight=2.0,
+    mismatch_weight=0.5,
+    augment_fn=lambda images, seed: 0.5 * images,
+  )
+  made = tf.constant(MADE)
+  features = {"images": tf.constant(X), "generated": made, "sampled_y": tf.constant(Y)}
+  with network_pass.network_pass():
+    gan.create_loss(features, tf.constant(Y), {})
+    (real, real_features), (fake, fake_features), (wrong, _) = (
+      gan.discriminator(0.5 * images, y=tf.constant(y), is_training=True)[1:]
+      for images, y in (
+        (features["images"], Y),
+        (made, Y),
+        (features["images"], np.roll(Y, 1, 0)),
+      )
+    )
+  d_loss = tf.reduce_mean(tf.nn.relu(1 - real) + tf.nn.relu(1 + fake))
+  d_loss += 0.5 * tf.reduce_mean(tf.nn.relu(1 + wrong))
+  g_loss = -tf.reduce_mean(fake) + 10 * tf.reduce_mean(tf.abs(made - X))
+  g_loss += 2 * tf.reduce_mean(tf.abs(fake_features - real_features))
+  weights = gan.discriminator.trainable_variables
+  found = [*tf.gradients(gan.d_loss, weights), *tf.gradients(gan.g_loss, made)]
+  expected = [*tf.gradients(d_loss, weights), *tf.gradients(g_loss, made)]
+  for value, of_formula in zip(*run(found, expected)):
+    np.testing.assert_allclose(value, of_formula, rtol=1e-3, atol=1e-6)
+
+
+def test_augmentations_of_two_steps_differ():
+  step = tf.train.get_or_create_global_step()
+  seed = fidelity_gan._augmentation_seed()
+  with helpers.session() as session:
+    seeds = []
+    for number in (1, 2):
+      step.load(number, session)
+      seeds.append(tuple(session.run(seed)))
+  assert seeds[0] != seeds[1]

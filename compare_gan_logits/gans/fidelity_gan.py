@@ -241,10 +241,10 @@ class FidelityGAN(modular_gan.ModularGAN):
 
 
 def _augmentation_seed():
-  """int32 [2], of the run's seed, of the update that is built, and of the step."""
+  """int32 [2], of the run's seed, of the part of an update that is built, of the step."""
   graph = tf.get_default_graph()
   return tpu_random.step_seed(
     graph.seed or 0,
-    f"augment {graph.get_name_scope()}",
+    graph.unique_name("augment"),  # another for each part; with its update's scope
     tf.train.get_or_create_global_step(),
   )
