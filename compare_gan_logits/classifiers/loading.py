@@ -324,7 +324,7 @@ def from_description(
   except UserError as error:
     raise UserError(
       f"{error} (it is the classifier of {folder or 'this module'}; if it has moved, "
-      "--classifier, in Python classifier=, names its new place)"
+      "--classifier names its new place, as does classifier= in Python)"
     ) from error
   classifier = Classifier(spec, model, digest)
   classifier.check = check if isinstance(check, dict) else None
