@@ -25,6 +25,9 @@ _MAX_VALUES = 2**31  # of all pictures; 8 GB
 class Reconstructions:
   """One module's reconstructions of n files.
 
+  A classifier of one logit names no class: what is written and printed then has no
+  classes, confidences and agreement.
+
   Attributes:
     name, module: of the inverter.
     paths: of the files.
@@ -52,6 +55,11 @@ class Reconstructions:
   psnr: np.ndarray
   ssim: np.ndarray
 
+  @property
+  def has_classes(self) -> bool:
+    """Whether the largest logit names a class."""
+    return self.logits.shape[1] > 1
+
   def agreement(self) -> float:
     """Fraction of reconstructions that get their original's class."""
     return float(np.mean(self.picture_classes == self.classes[:, None]))
@@ -66,31 +74,29 @@ class Reconstructions:
 
   def to_json(self) -> dict[str, Any]:
     """Per file and in the mean, for results.json."""
-    records = []
-    for i, path in enumerate(self.paths):
-      records.append(
-        {
-          "file": path,
-          "predicted_class": self.predicted(i),
-          "confidence": _rounded(self.confidences[i]),
-          "reconstructions": [
-            {"predicted_class": name, "psnr": _rounded(psnr), "ssim": _rounded(ssim)}
-            for name, psnr, ssim in zip(
-              self.picture_predicted(i), self.psnr[i], self.ssim[i]
-            )
-          ],
-        }
-      )
+    mean = {"psnr": _rounded(self.psnr.mean()), "ssim": _rounded(self.ssim.mean())}
+    if self.has_classes:
+      mean["class_kept"] = _rounded(self.agreement())
     return {
       "name": self.name,
       "module": self.module,
-      "images": records,
-      "mean": {
-        "psnr": _rounded(self.psnr.mean()),
-        "ssim": _rounded(self.ssim.mean()),
-        "class_kept": _rounded(self.agreement()),
-      },
+      "images": [self._record(i) for i in range(len(self.paths))],
+      "mean": mean,
     }
+
+  def _record(self, i):
+    """What to_json has of one file."""
+    record = {"file": self.paths[i]}
+    pictures = [
+      {"psnr": _rounded(psnr), "ssim": _rounded(ssim)}
+      for psnr, ssim in zip(self.psnr[i], self.ssim[i])
+    ]
+    if self.has_classes:
+      record["predicted_class"] = self.predicted(i)
+      record["confidence"] = _rounded(self.confidences[i])
+      for picture, name in zip(pictures, self.picture_predicted(i)):
+        picture["predicted_class"] = name
+    return {**record, "reconstructions": pictures}
 
 
 def of_files(
@@ -161,7 +167,7 @@ def write(made: Sequence[Reconstructions], folder: str, grid_rows: int = 40) -> 
   rows, labels = [], []
   for i in range(min(grid_rows, len(made[0].paths))):
     rows.append([made[0].originals[i]] + [p for m in made for p in m.pictures[i]])
-    labels.append(made[0].predicted(i))
+    labels.append(made[0].predicted(i) if made[0].has_classes else "")
   columns = ["original"] + [name for name, m in zip(names, made) for _ in m.pictures[0]]
   figures.grid(rows, os.path.join(folder, "grid.png"), labels, columns)
   _write_pictures(made, slugs, os.path.join(folder, "images"))
@@ -193,25 +199,33 @@ def _write_pictures(made, slugs, folder):
 
 def print_table(made: Sequence[Reconstructions], limit: int = 40) -> None:
   """Prints a line per file and module, at most `limit` files, and the means."""
-  head = (
-    f"{'image':28} {'module':18} {'class':18} {'confidence':>10} "
-    f"{'PSNR dB':>8} {'SSIM':>6}  class of the reconstruction"
+  print(
+    f"{'image':28} {'module':18} {'PSNR dB':>8} {'SSIM':>6}  {'class':18} "
+    f"{'confidence':>10}  class of the reconstruction"
   )
-  print(head)
   for i, path in enumerate(made[0].paths[:limit]):
     for m in made:
       print(
-        f"{os.path.basename(path)[-28:]:28} {m.name[:18]:18} {m.predicted(i)[:18]:18} "
-        f"{m.confidences[i]:10.1%} {m.psnr[i].mean():8.2f} {m.ssim[i].mean():6.3f}"
-        f"  {', '.join(m.picture_predicted(i)[:4])}"
+        _line(os.path.basename(path)[-28:], m, m.psnr[i], m.ssim[i]) + _classes(m, i)
       )
   if len(made[0].paths) > limit:
     print(f"... and {len(made[0].paths) - limit} more images in results.json")
   for m in made:
-    print(
-      f"{'mean of ' + str(len(m.paths)):28} {m.name[:18]:18} {'':18} {'':10} "
-      f"{m.psnr.mean():8.2f} {m.ssim.mean():6.3f}  class kept {m.agreement():.1%}"
-    )
+    kept = f"  class kept {m.agreement():.1%}" if m.has_classes else ""
+    print(_line(f"mean of {len(m.paths)}", m, m.psnr, m.ssim) + kept)
+
+
+def _line(name, m, psnr, ssim):
+  return f"{name:28} {m.name[:18]:18} {psnr.mean():8.2f} {ssim.mean():6.3f}"
+
+
+def _classes(m, i):
+  if not m.has_classes:
+    return "  none (one logit)"
+  return (
+    f"  {m.predicted(i)[:18]:18} {m.confidences[i]:10.1%}  "
+    f"{', '.join(m.picture_predicted(i)[:4])}"
+  )
 
 
 def _stem(path):

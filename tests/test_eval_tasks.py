@@ -8,6 +8,7 @@ import gin.tf.external_configurables
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 from scipy import stats
 
 from compare_gan_logits import eval_utils
@@ -17,6 +18,7 @@ from compare_gan_logits.metrics import fractal_dimension
 from compare_gan_logits.metrics import gilbo
 from compare_gan_logits.metrics import image_similarity
 from compare_gan_logits.metrics import inception_score
+from compare_gan_logits.metrics import inversion_tasks
 from compare_gan_logits.metrics import jacobian_conditioning
 from compare_gan_logits.metrics import kid_score
 from compare_gan_logits.metrics import ms_ssim_score
@@ -289,3 +291,14 @@ def test_similarity_looks_at_every_batch():
   both = ms_ssim_score.compute_msssim(np.concatenate([equal, noise]), 5)
   assert of_equal > of_noise + 0.3
   assert both == pytest.approx((of_equal + of_noise) / 2, abs=1e-5)
+
+
+def test_a_classifier_of_one_logit_has_no_agreement(capsys):
+  pixels = np.random.RandomState(0).randint(0, 256, [3, 16, 16, 1]).astype(np.float32)
+  images = eval_utils.EvalDataSample(np.repeat(pixels, 3, axis=-1))
+  classifier = tiny.LinearClassifier(np.ones([16 * 16, 1]))
+  scores = inversion_tasks.ReconstructionTask(classifier).run_after_session(
+    images, images
+  )
+  assert "psnr" in scores and "agreement" not in scores
+  assert "no agreement: the classifier has a single logit" in capsys.readouterr().err

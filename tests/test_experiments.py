@@ -1076,3 +1076,27 @@ def test_helpers_of_brightness_and_of_paths_in_closed_form():
   assert [m.estimate.value for m in table] == pytest.approx(
     [0.7, 0.7, found["unevenness"][0], 0.4]
   )
+
+
+def test_one_logit_names_no_class(data, tmp_path):
+  """Measures of classes are left out; what is about classes alone is not run."""
+  kernel = K[:, :1]
+  path = tiny.write_module(
+    tmp_path, tiny.linear(kernel.T, DIRECTIONS), size=SIZE, num_logits=1
+  )
+  found = {"binary": Inverter.load(path, tiny.LinearClassifier(kernel))}
+  judged = data_lib.Data(data.dataset, judge=tiny.LinearClassifier(kernel))
+  for experiment in (baselines, best_of_samples, logit_manipulation):
+    result = experiment.run(found, judged, experiment.Settings(images=20))
+    names = " ".join(result.summary())
+    assert "LPIPS" in names and "kept" not in names
+  for experiment in (
+    comparison,
+    misclassified,
+    adversarial,
+    iterative_stability,
+    mixup,
+    logit_content,
+  ):
+    with pytest.raises(UserError, match="single logit"):
+      experiment.run(found, data, experiment.Settings(images=20))

@@ -150,6 +150,26 @@ def test_classes_of_the_same_name_are_not_the_same(module_dir, photos):
   assert reconstruction.of_files(inverter, paths, 2).agreement() == apart.agreement()
 
 
+def test_one_logit_names_no_class(photos, tmp_path, capsys):
+  kernel = KERNEL[:, :1]
+  given = classifiers.load(tiny.write_classifier(tmp_path / "classifier", kernel, 16))
+  module = tiny.write_module(
+    tmp_path / "module",
+    tiny.linear(kernel.T),
+    size=16,
+    num_logits=1,
+    classifier=given.describe(),
+  )
+  made = reconstruction.of_files(Inverter.load(module), [str(photos / "000.png")])
+  reconstruction.print_table([made])
+  assert "none (one logit)" in (printed := capsys.readouterr().out)
+  assert "class kept" not in printed and "class 0" not in printed
+  reconstruction.write([made], str(tmp_path))
+  (found,) = json.loads((tmp_path / "results.json").read_text())["modules"]
+  assert set(found["mean"]) == {"psnr", "ssim"}
+  assert set(found["images"][0]) == {"file", "reconstructions"}
+
+
 def test_labels_that_differ_only_in_their_signs_keep_files_of_their_own(
   module_dir, photos, tmp_path
 ):

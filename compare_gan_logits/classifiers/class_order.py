@@ -1,4 +1,7 @@
-"""Which logit belongs to which class of a data set: names decide, then positions."""
+"""Which logit belongs to which class of a data set: names decide, then positions.
+
+A single logit (of a binary classifier) names no class, as the largest of several does.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,12 @@ from typing import Any
 import numpy as np
 
 from compare_gan_logits.errors import UserError
+
+
+_ONE_LOGIT = (
+  "has a single logit, the largest of which names no class; classes need a classifier "
+  "with a logit for each"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +51,15 @@ def places(
     whose: of the logits, for the sentence.
 
   Raises:
-    UserError: some names agree and others do not; or the counts differ.
+    UserError: some names agree and others do not; the counts differ; or there is a
+      single logit.
   """
   found = {_key(name): i for i, name in reversed(list(enumerate(class_names or ())))}
   wanted = [_key(name) for name in dataset.class_names]
   if not wanted:
     raise UserError(f"{dataset.name} has no classes, so no logit belongs to one")
+  if num_logits == 1:
+    raise UserError(f"{whose} {_ONE_LOGIT}")
   known = [name in found for name in wanted]
   if all(known) and len(set(wanted)) == len(wanted):
     return Places(np.array([found[name] for name in wanted]), "names")
@@ -66,6 +78,17 @@ def places(
     f"{whose} has {num_logits} logits and {dataset.name} {dataset.num_classes} "
     "classes; name a data set with the classifier's classes"
   )
+
+
+def predicted(logits: np.ndarray) -> np.ndarray:
+  """Classes, int [n], of logits [n, num_logits].
+
+  Raises:
+    UserError: there is a single logit.
+  """
+  if logits.shape[1] == 1:
+    raise UserError(f"the classifier {_ONE_LOGIT}")
+  return logits.argmax(axis=1)
 
 
 def of_classifier(classifier: Any, dataset: Any) -> Places:

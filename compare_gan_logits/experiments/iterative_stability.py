@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
@@ -116,11 +117,11 @@ def iterate(
     original and of each picture).
   """
   pictures, logits = [], inverter.logits(images)
-  predicted = [logits.argmax(1)]
+  predicted = [class_order.predicted(logits)]
   for round_ in range(rounds):
     pictures.append(inverter.generate(logits, seed=seed + round_))
     logits = inverter.logits(pictures[-1])
-    predicted.append(logits.argmax(1))
+    predicted.append(class_order.predicted(logits))
   return pictures, np.stack(predicted)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
+from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import measures
@@ -70,7 +71,7 @@ class Means:
   def of(cls, logits: np.ndarray) -> Means:
     """From logits [n, d]; a class that is never predicted has the mean of all."""
     logits = np.asarray(logits, np.float64)
-    mean, predicted = logits.mean(axis=0), logits.argmax(axis=1)
+    mean, predicted = logits.mean(axis=0), class_order.predicted(logits)
     of_class = np.tile(mean, [logits.shape[1], 1])
     for c in np.unique(predicted):
       of_class[c] = logits[predicted == c].mean(axis=0)
@@ -141,7 +142,7 @@ def conditions(
   """
   size = logits.shape[1]
   ranks = np.argsort(np.argsort(-logits, axis=1, kind="stable"), axis=1, kind="stable")
-  of_class = means.of_class[logits.argmax(axis=1)]
+  of_class = means.of_class[class_order.predicted(logits)]
   found = {FULL: logits}
   for k in keep:
     if k < size:

@@ -100,12 +100,12 @@ def agreement(
   Returns:
     (list of Measure, {"kept": bool [n], "kept_by_judge": bool [n]}), without the first
     where the classifier's logits came from a file and without the second where there
-    is no judge.
+    is no judge; without those of a classifier of one logit, which names no class.
   """
   asked = {}
-  if inverter.encodes_pictures:
+  if inverter.encodes_pictures and inverter.num_logits > 1:
     asked["kept"] = (KEPT, "class kept", inverter.predict)
-  if data.judge is not None:
+  if data.judge is not None and data.judge.num_logits > 1:
     asked["kept_by_judge"] = (KEPT_BY_JUDGE, "class kept (judge)", data.judge_classes)
   table, found = [], {}
   for key, (name, column, classes) in asked.items():

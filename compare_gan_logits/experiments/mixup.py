@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
+from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
@@ -43,7 +44,8 @@ def run(
   for label, inverter in inverters.items():
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
-    apart = np.flatnonzero(logits[:half].argmax(1) != logits[half : 2 * half].argmax(1))
+    classes = class_order.predicted(logits)
+    apart = np.flatnonzero(classes[:half] != classes[half : 2 * half])
     a, b = logits[apart], logits[half + apart]
     noise = np.repeat(inverter.noise(len(apart), data.seed)[:, None], 3, axis=1)
     path = interpolation.decode(inverter, interpolation.between(a, b, 3), noise)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from compare_gan_logits import eval_utils
+from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import sentence
 from compare_gan_logits.metrics import agreement
@@ -42,7 +43,7 @@ class ReconstructionTask(_PixelTask):
 
   "psnr" (dB), "ssim", "lpips_alex", and "agreement", the share of reconstructions to
   which the classifier gives the class of the original. LPIPS is left out, with a message, if
-  its weights are missing.
+  its weights are missing, and agreement where the classifier has a single logit.
 
   Args:
     classifier: classifiers.Classifier whose logits were inverted.
@@ -72,8 +73,8 @@ class ReconstructionTask(_PixelTask):
       "ssim": np.mean(similarity.ssim(originals, generated)),
     }
     with _left_out("agreement"):  # logits from a file are of the data set's images only
-      classes = [self._classifier.predict(x).argmax(1) for x in (originals, generated)]
-      scores["agreement"] = agreement.rate(*classes)
+      logits = [self._classifier.predict(x) for x in (originals, generated)]
+      scores["agreement"] = agreement.rate(*map(class_order.predicted, logits))
     with _left_out("LPIPS"):
       scores["lpips_alex"] = np.mean(lpips.distance(originals, generated))
     return {name: float(value) for name, value in scores.items()}
