@@ -106,14 +106,16 @@ def grid(
   height_inches = top + rows * (tile + gap) + 0.05
   figure = _figure(width_inches, height_inches)
   if title:
-    figure.text(0.5, 1 - 0.05 / height_inches, title, ha="center", va="top", fontsize=9)
+    figure.text(
+      0.5, 1 - 0.05 / height_inches, _plain(title), ha="center", va="top", fontsize=9
+    )
   for i, row in enumerate(images):
     y = 1 - (top + i * (tile + gap) + tile) / height_inches
     if row_labels is not None:
       figure.text(
         (left - 0.06) / width_inches,
         y + tile / 2 / height_inches,
-        row_labels[i],
+        _plain(row_labels[i]),
         ha="right",
         va="center",
         fontsize=8,
@@ -126,18 +128,23 @@ def grid(
       axes.imshow(to_rgb(image), interpolation="nearest")
       axes.set_axis_off()
       if i == 0 and column_labels is not None:
-        axes.set_title(column_labels[j], fontsize=8, pad=3)
+        axes.set_title(_plain(column_labels[j]), fontsize=8, pad=3)
       if cell_labels is not None and cell_labels[i][j]:
         axes.text(
           0.5,
           -0.03,
-          cell_labels[i][j],
+          _plain(cell_labels[i][j]),
           transform=axes.transAxes,
           ha="center",
           va="top",
           fontsize=5,
         )
   _save(figure, path)
+
+
+def _plain(text: Any) -> str:
+  """The text without mathematics, which matplotlib reads between two "$"."""
+  return str(text).replace("$", r"\$")
 
 
 def _wrapped(label: Any, inches: float) -> str:
@@ -191,7 +198,7 @@ def curves(
       marker=markers[i % len(markers)],
       markersize=3.5,
       linewidth=1.4,
-      label=label,
+      label=_plain(label),
     )
     for line in spread:
       axes.plot(x, line, color=color, linestyle=":", linewidth=0.9)
@@ -199,13 +206,13 @@ def curves(
     axes.axvline(mark, color="0.4", linestyle="--", linewidth=0.8)
   if log_x:
     axes.set_xscale("log")
-  axes.set_xlabel(x_label)
-  axes.set_ylabel(y_label)
+  axes.set_xlabel(_plain(x_label))
+  axes.set_ylabel(_plain(y_label))
   axes.grid(color="0.9", linewidth=0.6)
   axes.spines[["top", "right"]].set_visible(False)
   axes.legend(fontsize=7, frameon=False, title=f"band: {band}", title_fontsize=6)
   if title:
-    axes.set_title(title, fontsize=9)
+    axes.set_title(_plain(title), fontsize=9)
   _save(figure, path)
 
 
@@ -243,10 +250,10 @@ def points(
       markersize=5,
       linewidth=0.9,
       linestyle="",
-      label=label,
+      label=_plain(label),
     )
-  axes.set_xlabel(x_label)
-  axes.set_ylabel(y_label)
+  axes.set_xlabel(_plain(x_label))
+  axes.set_ylabel(_plain(y_label))
   axes.grid(color="0.9", linewidth=0.6)
   axes.spines[["top", "right"]].set_visible(False)
   figure.legend(

@@ -96,6 +96,14 @@ def test_same_values_give_the_same_bytes(tmp_path):
   assert round(dpi[0]) == 200
 
 
+def test_dollar_signs_are_no_mathematics(tmp_path):
+  path, price = tmp_path / "a.png", r"$1 bill, \frac $"
+  figures.grid([[np.zeros([4, 4, 1])]], path, [price], [price], [[price]], price)
+  band = [0, 1], [0, 1], [0, 1]
+  figures.curves(path, [1, 2], {price: band}, price, price, title=price, log_x=True)
+  figures.points(path, {price: ((0, 0, 0), (0, 0, 0))}, price, price)
+
+
 def test_near_square():
   assert [len(row) for row in figures.near_square(list(range(9)))] == [3, 3, 3]
   assert [len(row) for row in figures.near_square(list(range(5)))] == [3, 2]
