@@ -115,6 +115,10 @@ def test_a_finished_experiment_is_not_run_again(inverters, data, tmp_path, monke
   # With other settings it is another experiment.
   with pytest.raises(TypeError):
     study.run(NAMES[:1], inverters, data, str(tmp_path), limit=25)
+  # And so it is where the experiments measure otherwise than they did.
+  monkeypatch.setattr(experiments, "VERSION", experiments.VERSION + 1)
+  with pytest.raises(TypeError):
+    _run(inverters, data, tmp_path)
 
 
 def test_what_cannot_be_run_says_why(inverters, tmp_path):

@@ -105,6 +105,7 @@ def describe(
       },
     }
   return {
+    "version": experiments.VERSION,
     "modules": modules,
     "dataset": data.dataset.name,
     "split": data.split,

@@ -26,7 +26,7 @@ from compare_gan_logits.experiments.estimates import Estimate
 
 RESULTS = "results.json"
 # What all reports must have alike; the fingerprints tell images, however a set is called.
-SAME = ("split", "fingerprint", "training_fingerprint", "seed", "limit")
+SAME = ("version", "split", "fingerprint", "training_fingerprint", "seed", "limit")
 
 
 @dataclasses.dataclass(frozen=True)
