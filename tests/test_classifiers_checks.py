@@ -183,6 +183,12 @@ def test_what_is_certainly_wrong_is_refused(tmp_path, function, message):
     _checked(tmp_path, function)
 
 
+def test_one_training_image_is_no_fault_of_the_classifier(tmp_path):
+  classifier = classifiers.load(_save(tmp_path, _means, [None, SIZE, SIZE, 3]))
+  with pytest.raises(UserError, match="of colours that were looked at are one image"):
+    checks.check(classifier, Colours(), np.repeat(IMAGES[:1], 5, axis=0), LABELS[:5])
+
+
 def test_a_set_without_classes_has_no_places():
   without = types.SimpleNamespace(name="faces", class_names=(), num_classes=0)
   with pytest.raises(UserError, match="faces has no classes"):

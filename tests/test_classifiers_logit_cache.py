@@ -1,5 +1,7 @@
 """The logit cache: equal to the classifier, resumable, and refused when it must be."""
 
+import copy
+import dataclasses
 import glob
 import os
 
@@ -72,6 +74,15 @@ def test_logits_at_hand_are_kept_as_they_are(classifier, dataset, tmp_path):
     logit_cache.write(
       classifier, dataset, "validation", str(tmp_path), shards=5, logits=made_up[1:]
     )
+
+
+def test_a_classifier_that_is_called_otherwise_now_keeps_its_cache(
+  classifier, dataset, tmp_path
+):
+  logit_cache.write(classifier, dataset, "validation", str(tmp_path))
+  other = copy.copy(classifier)
+  other.spec = dataclasses.replace(classifier.spec, name="birds of Ada")
+  assert logit_cache.open(str(tmp_path), other, dataset, "validation").shape == (128, 7)
 
 
 def test_half_precision(classifier, dataset, logits, tmp_path):

@@ -161,6 +161,20 @@ def test_other_weights_are_noticed(tmp_path):
     classifiers.from_description(description)
 
 
+def test_a_layout_that_the_file_does_not_say_is_to_be_bound(tmp_path):
+  path = _write(tmp_path / "network.onnx")
+  model = onnx.load(path)
+  for place in range(4):
+    model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = "NCHW"[place]
+  # Means over positions take any layout; this kernel does not take 6 colours.
+  onnx.save(model, path)
+  with pytest.raises(UserError, match="bind classifier.layout = 'nchw'"):
+    classifiers.load(path).predict(IMAGES)
+  bound = classifiers.load(tmp_path / "network.onnx", layout="nchw")
+  expected = 2 * IMAGES.mean(axis=(1, 2)) @ KERNEL
+  np.testing.assert_allclose(bound.predict(IMAGES), expected, atol=1e-5)
+
+
 def test_a_damaged_file_is_refused(tmp_path):
   path = tmp_path / "a.onnx"
   _write(path)

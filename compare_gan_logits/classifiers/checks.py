@@ -68,10 +68,15 @@ def check(
     and "warnings".
 
   Raises:
-    UserError: logits are not finite or never vary; or they depend on what else is in
-      the batch.
+    UserError: logits are not finite or never vary; they depend on what else is in
+      the batch; or the images are all the same.
   """
   name = classifier.spec.name
+  if not np.any(np.ptp(images, axis=0)):
+    raise UserError(
+      f"the {len(images)} training images of {dataset.name} that were looked at are one "
+      "image; an inverter needs several"
+    )
   if logits is None:
     logits = classifier.predict(images)
   if not np.all(np.isfinite(logits)):

@@ -46,7 +46,9 @@ _SPEC_FIELDS = {f.name for f in dataclasses.fields(Spec)} - {"preprocessing"}
 _PREPROCESSING_FIELDS = {f.name for f in dataclasses.fields(Preprocessing)}
 
 
-def load(name: str, digest: str | None = None, **overrides: Any) -> Classifier:
+def load(
+  name: str | os.PathLike[str], digest: str | None = None, **overrides: Any
+) -> Classifier:
   """Loads a classifier with its matching preprocessing.
 
   Args:
@@ -74,7 +76,10 @@ def load(name: str, digest: str | None = None, **overrides: Any) -> Classifier:
   if weights and os.path.isfile(os.path.expanduser(weights)):
     weights = overrides["weights"] = files.absolute(weights)
   spec, model = _find(
-    name, overrides.pop("handle", None), weights, overrides.get("trusted_pickle")
+    os.fspath(name),
+    overrides.pop("handle", None),
+    weights,
+    overrides.get("trusted_pickle"),
   )
   own = {k: v for k, v in overrides.items() if k in _SPEC_FIELDS}
   if overrides.get("output", spec.output) != spec.output:

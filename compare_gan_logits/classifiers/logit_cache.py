@@ -276,8 +276,8 @@ def _compare(wanted, found, folder):
       "again with compare-gan-logits cache-logits"
     )
   for name, value in wanted.items():
-    # The same images may be called otherwise now; the fingerprint tells.
-    if found.get(name) != value and name != "dataset":
+    # Images and classifier may be called otherwise now: fingerprint and digest tell.
+    if found.get(name) != value and name not in ("dataset", "classifier"):
       images = "of other images, " if name == "fingerprint" else ""
       raise UserError(
         f"the cache {folder} was made {images}with {name} {found.get(name)!r}, not "

@@ -19,6 +19,7 @@ from compare_gan_logits.classifiers.sources import Model
 from compare_gan_logits.classifiers.sources import Shape
 from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import sentence
 
 
 EXTENSION = ".onnx"
@@ -67,7 +68,14 @@ class OnnxModel(Model):
       images = np.transpose(images, [0, 3, 1, 2]) if first else images
       feeds = {name: _filled(*facts, len(images)) for name, facts in extra.items()}
       feeds[image] = np.ascontiguousarray(images, dtype)
-      (result,) = self._session.run([output], feeds)
+      try:
+        (result,) = self._session.run([output], feeds)
+      except Exception as error:  # It has classes of its own, which share no base.
+        layout = "" if spec.layout else "classifier.layout = 'nchw' or "
+        raise UserError(
+          f"{spec.name} does not run on images {list(feeds[image].shape)} "
+          f"({sentence(error)}); bind {layout}classifier.size"
+        ) from error
       if first and result.ndim == 4:
         result = np.transpose(result, [0, 2, 3, 1])
       return np.ascontiguousarray(result, np.float32)
