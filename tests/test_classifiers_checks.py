@@ -183,6 +183,18 @@ def test_what_is_certainly_wrong_is_refused(tmp_path, function, message):
     _checked(tmp_path, function)
 
 
+def test_logits_that_are_large_and_hardly_vary_may_be_rounded(tmp_path):
+  """1e-5 of the logits is an error of float32, however little these vary."""
+  rounded = np.random.default_rng(0).random(3) * 1e-5
+
+  def logits(x):
+    alone = tensorflow.cast(tensorflow.shape(x)[0] == 1, tf.float32)
+    return 1.0 + 1e-4 * _means(x) + alone * rounded
+
+  _, lines = _checked(tmp_path, logits)
+  assert "logits" in lines
+
+
 def test_one_training_image_is_no_fault_of_the_classifier(tmp_path):
   classifier = classifiers.load(_save(tmp_path, _means, [None, SIZE, SIZE, 3]))
   with pytest.raises(UserError, match="of colours that were looked at are one image"):

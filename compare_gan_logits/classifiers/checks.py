@@ -18,7 +18,8 @@ from compare_gan_logits.errors import UserError
 # Images that are classified alone and in a batch.
 _ALONE = 4
 _TOGETHER = 32
-# Largest difference between the two, in deviations of a logit over images.
+# Largest difference between the two, in deviations of a logit over images or, where
+# logits hardly vary, in thousandths of their size: rounding grows with them.
 _MAX_BATCH_DIFFERENCE = 0.02
 # Of the way from guessing to always right, below which preprocessing or the order of
 # classes are probably wrong.
@@ -63,7 +64,8 @@ def check(
     JSON-able figures, for inversion.json: "images", "logits_range", "spread" (mean
     deviation of a logit over images), "pixels" (range of the values that reach the
     network; None for given logits), "batch_difference" (largest change of a logit
-    between an image alone and in a batch, in units of spread; None likewise),
+    between an image alone and in a batch, in units of spread, or of a thousandth of
+    the logits' size where that is more; None likewise),
     "accuracy", "chance" and "classes_by" (None where the labels do not fit the logits),
     and "warnings".
 
@@ -101,7 +103,8 @@ def check(
       "invert; check its output and preprocessing"
     )
   if not classifier.only_known_images:
-    figures.update(_fed(classifier, images, spread, log))
+    scale = max(spread.mean(), _HARDLY_VARYING * np.abs(logits).mean())
+    figures.update(_fed(classifier, images, scale, log))
   right = _accuracy(classifier, dataset, hard_labels(labels), logits)
   figures.update(right["figures"])
   log(right["line"])
@@ -115,7 +118,7 @@ def check(
   return figures
 
 
-def _fed(classifier, images, spread, log):
+def _fed(classifier, images, scale, log):
   """Range of what reaches the network, and whether images influence each other."""
   steps = classifier.spec.preprocessing
   values = classifier.inputs(images[:_TOGETHER])
@@ -127,7 +130,7 @@ def _fed(classifier, images, spread, log):
   )
   together = classifier.predict(images[:_TOGETHER], batch_size=_TOGETHER)[:_ALONE]
   alone = classifier.predict(images[:_ALONE], batch_size=1)
-  difference = float(np.abs(together - alone).max() / max(spread.mean(), 1e-12))
+  difference = float(np.abs(together - alone).max() / scale)
   if difference > _MAX_BATCH_DIFFERENCE:
     raise UserError(
       f"classifier {classifier.spec.name} gives an image different logits in "
