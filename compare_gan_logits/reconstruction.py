@@ -87,7 +87,7 @@ class Reconstructions:
   def _record(self, i):
     """What to_json has of one file."""
     record = {"file": self.paths[i]}
-    pictures = [
+    pictures: list[dict[str, Any]] = [
       {"psnr": _rounded(psnr), "ssim": _rounded(ssim)}
       for psnr, ssim in zip(self.psnr[i], self.ssim[i])
     ]

@@ -151,6 +151,7 @@ def _cache_logits(*arguments):
   ).stdout
 
 
+@pytest.mark.long
 def test_the_command_lists_and_takes(dataset, tmp_path):
   listed = _cache_logits("--list", "--split=validation")
   rows = list(csv.DictReader(io.StringIO(listed)))

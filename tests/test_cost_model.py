@@ -87,6 +87,7 @@ def test_the_count_equals_tensorflow_s_at_another_batch(gan, step):
   )
 
 
+@pytest.mark.long
 def test_forward_convolutions_of_the_plain_formulation_are_the_closed_form(gan):
   """2 k^2 h w c_in c_out each: two passes of G, and of D four (two pairs)."""
 

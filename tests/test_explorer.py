@@ -544,6 +544,7 @@ def test_wrong_commands_end_in_one_sentence(arguments, words):
   assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_the_command_opens_a_view_and_writes_nothing(explorer, folders, tmp_path):
   """Once it listens, its process may not write one byte into any file."""
   view = dataclasses.replace(explorer.first_view(), shift=0.45)
