@@ -36,6 +36,7 @@ def describe(classifier: Any, dataset: Any) -> dict[str, Any]:
 
 
 def write(model_dir: str, facts: dict[str, Any]) -> None:
+  """Keeps what `describe` gives in the run's folder."""
   files.write_json(os.path.join(model_dir, FILE), facts)
 
 

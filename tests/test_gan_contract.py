@@ -239,6 +239,20 @@ def numpy_rotation_loss(features, kernel, bias, number):
   return -np.log(right + 1e-10).mean()
 
 
+def rotation_losses(values, images):
+  """Of real and of generated images, whose last two are turned in four ways."""
+  layer = "discriminator_rotation/score_classify"
+  return [
+    numpy_rotation_loss(  # of means, which do not change when an image is turned
+      np.tile(pictures[-2:].mean(axis=(1, 2)), [4, 1]),
+      values[f"{layer}/kernel"],
+      values[f"{layer}/bias"],
+      2,
+    )
+    for pictures in images
+  ]
+
+
 def one_sub_step(gan):
   """The graph of create_loss on made-up images, in the pass of an update."""
   rng = np.random.default_rng(0)
@@ -263,17 +277,7 @@ def test_ssgan_adds_the_rotation_losses(kind):
   gan = make_gan(ssgan.SSGAN, self_supervision=kind, rotated_batch_size=8)
   d_loss, g_loss, scores, values, images = one_sub_step(gan)
   assert gan.discriminator.call_arg_list[0]["x"].shape[0] == 2 * (BATCH + 6)
-  expected = []
-  for pictures in images:
-    means = pictures[-2:].mean(axis=(1, 2))  # which do not change when turned
-    expected.append(
-      numpy_rotation_loss(
-        np.tile(means, [4, 1]),
-        values["discriminator_rotation/score_classify/kernel"],
-        values["discriminator_rotation/score_classify/bias"],
-        2,
-      )
-    )
+  expected = rotation_losses(values, images)
   softplus = {name: np.log1p(np.exp(value)) for name, value in scores.items()}
   real = np.log1p(np.exp(-scores["d_real_logits"])).mean()
   d_gan = real + softplus["d_fake_logits"].mean()
@@ -524,16 +528,7 @@ def test_s3gan_adds_the_rotation_losses():
     weight_rotation_loss_g=0.3,
   )
   d_loss, g_loss, scores, values, images = one_sub_step(gan)
-  layer = "discriminator_rotation/score_classify"
-  of_real, of_generated = (
-    numpy_rotation_loss(  # of means, which do not change when an image is turned
-      np.tile(pictures[-2:].mean(axis=(1, 2)), [4, 1]),
-      values[f"{layer}/kernel"],
-      values[f"{layer}/bias"],
-      2,
-    )
-    for pictures in images
-  )
+  of_real, of_generated = rotation_losses(values, images)
   assert scores["d_real_logits"].shape == (BATCH, 1)
   real, fake = scores["d_real_logits"], scores["d_fake_logits"]
   adversarial = np.log1p(np.exp(-real)).mean() + np.log1p(np.exp(fake)).mean()

@@ -11,6 +11,7 @@ from compare_gan_logits import errors
 
 if TYPE_CHECKING:
   from compare_gan_logits.classifiers import Classifier
+  from compare_gan_logits.datasets import ImageDataset
   from compare_gan_logits.inversion import Inverter
 
 
@@ -91,6 +92,17 @@ def load(
     label: Inverter.load(folder, instead.get(label), batch_size, kinds.get(label))
     for label, folder in places.items()
   }
+
+
+def dataset_of(inverter: Inverter, name: str | None) -> ImageDataset:
+  """The data set that --dataset names, or else the one that a module was trained on.
+
+  Raises:
+    UserError: it is not on this machine.
+  """
+  from compare_gan_logits import datasets
+
+  return datasets.get_dataset(name) if name else inverter.open_dataset()
 
 
 def classifier_of(name: str, folder: str) -> Classifier:

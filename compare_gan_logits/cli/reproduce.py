@@ -133,7 +133,6 @@ def _log(line):
 
 
 def _open(inverters):
-  from compare_gan_logits import datasets
   from compare_gan_logits.experiments import data
 
   inverter, outside = next(iter(inverters.values())), {}
@@ -147,8 +146,7 @@ def _open(inverters):
     outside[name] = data.read_outside(
       source, inverter.image_size, _OUTSIDE_IMAGES, FLAGS.seed
     )
-  given = FLAGS.dataset
-  dataset = datasets.get_dataset(given) if given else inverter.open_dataset()
+  dataset = modules.dataset_of(inverter, FLAGS.dataset)
   return data.Data(dataset, seed=FLAGS.seed, outside=outside, judge=_judge(inverters))
 
 

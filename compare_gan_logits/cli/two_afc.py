@@ -107,14 +107,12 @@ def _prepare():
   if not FLAGS.output:
     raise errors.UserError("--output is missing: the folder to write")
   files.check_new(FLAGS.output)  # before the work
-  from compare_gan_logits import datasets
   from compare_gan_logits.apps.two_afc import trials
 
   inverters = modules.load(FLAGS.module, FLAGS.classifier)
   labels = list(inverters)
   first = inverters[labels[0]]
-  given = FLAGS.dataset
-  dataset = datasets.get_dataset(given) if given else first.open_dataset()
+  dataset = modules.dataset_of(first, FLAGS.dataset)
   ids = trials.choose(
     dataset.num_examples("validation"), FLAGS.trials, FLAGS.catch, FLAGS.seed
   )

@@ -93,33 +93,38 @@ def run(
 
 def _resnet_against_inception(inverters, lpips):
   """Section 5.2: of the two standard classifiers, ResNet's pictures are truer."""
-  resnet = roles.first(inverters, roles.STANDARD)
-  inception = roles.first(inverters, roles.INCEPTION)
-  if resnet is None or inception is None:
-    return ()
-  return (
-    verdict_lib.positive(
-      "Reconstructions from ResNet's logits are closer than from Inception's",
-      "5.2, Table 2",
-      estimates.mean(lpips[inception] - lpips[resnet]),
-      f"LPIPS: {inception} minus {resnet}, same images",
-    ),
+  return _closer(
+    inverters,
+    lpips,
+    (roles.STANDARD, roles.INCEPTION),
+    "Reconstructions from ResNet's logits are closer than from Inception's",
+    verdict_lib.MODEL,
   )
 
 
 def _against_dosovitskiy_brox(inverters, lpips):
   """Table 2 has Dosovitskiy & Brox, trained on a perceptual loss, slightly ahead."""
-  ours = roles.first(inverters, roles.ROBUST)
-  theirs = roles.first(inverters, roles.DOSOVITSKIY_BROX)
-  if ours is None or theirs is None:
+  return _closer(
+    inverters,
+    lpips,
+    (roles.DOSOVITSKIY_BROX, roles.ROBUST),
+    "Dosovitskiy & Brox come closer in LPIPS than our method, same robust logits",
+    verdict_lib.BASELINE,
+  )
+
+
+def _closer(inverters, lpips, models, statement, group):
+  """The verdict that the first of two of the paper's models has the smaller LPIPS."""
+  nearer, further = (roles.first(inverters, model) for model in models)
+  if nearer is None or further is None:
     return ()
   return (
     verdict_lib.positive(
-      "Dosovitskiy & Brox come closer in LPIPS than our method, same robust logits",
+      statement,
       "5.2, Table 2",
-      estimates.mean(lpips[ours] - lpips[theirs]),
-      f"LPIPS: {ours} minus {theirs}, same images",
-      verdict_lib.BASELINE,
+      estimates.mean(lpips[further] - lpips[nearer]),
+      f"LPIPS: {further} minus {nearer}, same images",
+      group,
     ),
   )
 

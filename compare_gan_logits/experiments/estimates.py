@@ -12,6 +12,11 @@ from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import statistics
 
 
+# A percentile bootstrap of fewer values is too narrow: of 3 it excludes a true mean in
+# a quarter of all cases.
+_FEWEST_FOR_BOOTSTRAP = 30
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimate:
   """A number with its sample size n and its 95 % interval."""
@@ -38,11 +43,6 @@ def significant(value: float, digits: int = 5) -> float | None:
   if np.isnan(value):
     return None  # JSON has no NaN
   return float(f"{float(value):.{digits}g}") + 0.0  # no negative zero
-
-
-# A percentile bootstrap of fewer values is too narrow: of 3 it excludes a true mean in
-# a quarter of all cases.
-_FEWEST_FOR_BOOTSTRAP = 30
 
 
 def mean(values: Any) -> Estimate:
@@ -102,8 +102,9 @@ def rate_difference(a: Any, b: Any) -> Estimate:
 def paired_rate_difference(a: Any, b: Any) -> Estimate:
   """Fraction of successes of a minus that of b on the same images, both bool [n].
 
-  The interval is Newcombe's for pairs (1998, method 10), from Wilson's of each and
-  their correlation: wide where n is small, even if all pairs are alike.
+  The interval is Newcombe's for pairs (1998, Statistics in Medicine 17, 2635-2650), from
+  Wilson's of each and their correlation, without a correction for continuity: wide where
+  n is small, even if all pairs are alike.
   """
   p, q = rate(a), rate(b)
   phi = _correlation(np.asarray(a, float), np.asarray(b, float))

@@ -22,6 +22,9 @@ QUESTION = (
   "How does the picture change if a constant is added to all logits, if they are "
   "multiplied by a factor, or if Gaussian noise is added to them?"
 )
+_UNIT_OF_SHIFT = (
+  "not in the paper, whose shifts of the robust model are three times as large"
+)
 _LOOKS = {
   "brightness": measures.brightness,
   "contrast": measures.contrast,
@@ -170,20 +173,17 @@ def _verdicts(inverters, slopes, changes, moved):
       {label: of_label[name] for label, of_label in changes.items()},
       f"{name} changed from the smallest to the largest shift",
     )
-    verdicts += verdict_lib.robust_larger(
-      pair,
-      f"A unit of shift acts on {name} more in the robust model",
-      "not in the paper, whose shifts of the robust model are three times as large",
-      {label: np.abs(value) for label, value in of_shift.items()},
-      f"size of the slope of {name}",
-    )
-    verdicts += verdict_lib.robust_larger(
-      pair,
-      f"The scale acts on {name} more in the robust model",
-      "5.5, 6",
-      {label: np.abs(value) for label, value in of_scale.items()},
-      f"size of the slope of {name}",
-    )
+    for what, section, slope in (
+      ("A unit of shift", _UNIT_OF_SHIFT, of_shift),
+      ("The scale", "5.5, 6", of_scale),
+    ):
+      verdicts += verdict_lib.robust_larger(
+        pair,
+        f"{what} acts on {name} more in the robust model",
+        section,
+        {label: np.abs(value) for label, value in slope.items()},
+        f"size of the slope of {name}",
+      )
   verdicts += verdict_lib.robust_larger(
     pair,
     "Perturbed logits change the robust model's pictures less",
