@@ -4,10 +4,14 @@ TensorFlow's own record names the newest one that was finished; it does not say
 whether the files are still what was written.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterable
+from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
 
@@ -21,7 +25,7 @@ _SET_ASIDE = "damaged-"
 _PATIENCE_SECONDS = 120
 
 
-def of_run(model_dir, base=_BASE):
+def of_run(model_dir: str, base: str = _BASE) -> list[tuple[int, str]]:
   """[(step, prefix)] of the checkpoints that are there, oldest first."""
   found = []
   for name in _names(model_dir):
@@ -31,7 +35,7 @@ def of_run(model_dir, base=_BASE):
   return sorted(found)
 
 
-def step_of(prefix):
+def step_of(prefix: str) -> int:
   """The training step that is in a checkpoint's name.
 
   Raises:
@@ -43,7 +47,7 @@ def step_of(prefix):
   return int(number)
 
 
-def problem(prefix):
+def damage(prefix: str) -> str | None:
   """What is wrong with a checkpoint, in a few words, or None.
 
   Reads every value, which checks its checksum.
@@ -63,7 +67,7 @@ def problem(prefix):
   return None
 
 
-def newest(model_dir, base=_BASE):
+def newest(model_dir: str, base: str = _BASE) -> tuple[int, str] | None:
   """(step, prefix) of the newest sound checkpoint, or None where there is none at all.
 
   Says which newer ones it passes over.
@@ -73,7 +77,7 @@ def newest(model_dir, base=_BASE):
   """
   found = of_run(model_dir, base)
   for step, prefix in reversed(found):
-    trouble = problem(prefix)
+    trouble = damage(prefix)
     if trouble is None:
       return step, prefix
     print(
@@ -89,7 +93,7 @@ def newest(model_dir, base=_BASE):
   return None
 
 
-def settle(model_dir, base=_BASE):
+def prepare_to_resume(model_dir: str, base: str = _BASE) -> int:
   """Makes TensorFlow go on from the newest sound checkpoint.
 
   Damaged newer ones are renamed, what a killed process had half written is removed,
@@ -137,8 +141,8 @@ def settle(model_dir, base=_BASE):
   return step
 
 
-def settled(model_dir):
-  """As `settle`, by which the chief decides: another worker's waiting for it.
+def wait_until_prepared(model_dir: str) -> int:
+  """Waits for the chief's `prepare_to_resume`, which decides for all workers.
 
   Returns:
     The chief's step.
@@ -162,7 +166,7 @@ def settled(model_dir):
 
 
 @contextlib.contextmanager
-def naming_misfit(model_dir):
+def explaining_misfit(model_dir: str) -> Iterator[None]:
   """Says so where a checkpoint was made with another configuration."""
   try:
     yield
@@ -172,7 +176,7 @@ def naming_misfit(model_dir):
     raise _misfit(model_dir) from error
 
 
-def check_fit(model_dir, variables):
+def check_fit(model_dir: str, variables: Iterable[tf.Variable]) -> None:
   """Compares variables with the newest checkpoint's.
 
   TensorFlow restores any shape, and passes over weights that the graph has not.

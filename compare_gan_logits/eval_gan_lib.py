@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gin
 import numpy as np
@@ -42,6 +42,10 @@ from compare_gan_logits.metrics import jacobian_conditioning  # noqa: F401
 from compare_gan_logits.metrics import kid_score  # noqa: F401
 from compare_gan_logits.metrics import ms_ssim_score  # noqa: F401
 from compare_gan_logits.metrics import prd_score  # noqa: F401
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
 
 
 _NETWORKS = ("alex", "vgg", "inception")
@@ -96,7 +100,7 @@ class Settings:
     )
 
 
-def default_tasks(classifier: Any = None) -> list[eval_task.EvalTask]:
+def default_tasks(classifier: Classifier | None = None) -> list[eval_task.EvalTask]:
   """The tasks of a run: compare_gan's two, those of inversion, those that gin adds.
 
   Inception score and FID need the weights of Inception; without them they are left out,
@@ -132,7 +136,7 @@ def evaluate_tfhub_module(
   eval_tasks: Sequence[eval_task.EvalTask],
   use_tpu: bool,
   num_averaging_runs: int,
-  classifier: Any = None,
+  classifier: Classifier | None = None,
 ) -> dict[str, float | str] | None:
   """Scores a module on the evaluation images of gin's dataset.
 

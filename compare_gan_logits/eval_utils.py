@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gin
 import numpy as np
@@ -15,6 +15,10 @@ from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.metrics import inception
 from compare_gan_logits.tpu import tpu_random
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 _BATCH_SIZE = 64
@@ -82,7 +86,7 @@ class EvalDataSample:
 
 
 def get_real_images(
-  dataset: Any,
+  dataset: ImageDataset,
   num_examples: int,
   split: str | None = None,
   failure_on_insufficient_examples: bool = True,
@@ -106,7 +110,7 @@ def get_real_images(
   ]
 
 
-def get_real_sample(dataset: Any, num_examples: int) -> EvalDataSample:
+def get_real_sample(dataset: ImageDataset, num_examples: int) -> EvalDataSample:
   """The images of get_real_images, with their labels."""
   return EvalDataSample(*_real_examples(dataset, num_examples, None, True))
 

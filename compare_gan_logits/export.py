@@ -121,8 +121,9 @@ def _describe(gan, dataset, classifier, architecture, step, module_dir):
 
 def _feature_shape(gan, classifier):
   """[h, w, c] of logits that are a flattened feature map; None where they are none."""
-  shape = getattr(classifier, "feature_shape", None)
-  return None if shape is None or gan.conditioning == "none" else list(shape)
+  if classifier is None or classifier.feature_shape is None:
+    return None
+  return None if gan.conditioning == "none" else list(classifier.feature_shape)
 
 
 def _accumulate(gan, dataset, checkpoint_path, seed, num_batches, batch_size, path):

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -154,19 +155,23 @@ class ProgressHook(tf.train.SessionRunHook):
     seconds: between two lines.
   """
 
-  def __init__(self, training_steps, seconds=10.0):
+  def __init__(self, training_steps: int, seconds: float = 10.0):
     self._training_steps = training_steps
     self._seconds = seconds
 
-  def begin(self):
+  def begin(self) -> None:
     self._global_step = tf.train.get_global_step()
     self._start_time = time.monotonic()
     self._last_time = self._last_step = None
 
-  def before_run(self, run_context):
+  def before_run(
+    self, run_context: tf.train.SessionRunContext
+  ) -> tf.train.SessionRunArgs | None:
     return tf.train.SessionRunArgs(self._global_step)
 
-  def after_run(self, run_context, run_values):
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
     step, now = int(run_values.results), time.monotonic()
     if self._last_time is None:  # the first call also builds the graph's kernels
       self._last_time, self._last_step = now, step
@@ -181,7 +186,7 @@ class ProgressHook(tf.train.SessionRunHook):
       )
       self._last_time, self._last_step = now, step
 
-  def end(self, session):
+  def end(self, session: tf.Session) -> None:
     taken = format_seconds(time.monotonic() - self._start_time)
     print(
       f"step {session.run(self._global_step)}/{self._training_steps} reached in "
@@ -191,7 +196,7 @@ class ProgressHook(tf.train.SessionRunHook):
     )
 
 
-def format_seconds(seconds):
+def format_seconds(seconds: float) -> str:
   """12 s, 3 min 05 s, 2 h 10 min, 5 d 03 h."""
   if not math.isfinite(seconds):
     return "unknown"
@@ -222,7 +227,7 @@ class TrainingTime(tf.train.SessionRunHook):
 
   _FILE = "training_time.json"
 
-  def __init__(self, model_dir, minutes=None):
+  def __init__(self, model_dir: str, minutes: float | None = None):
     self._path = os.path.join(model_dir, self._FILE)
     content = self._content(model_dir)
     self._before = content.get("seconds", 0.0)
@@ -232,7 +237,7 @@ class TrainingTime(tf.train.SessionRunHook):
     self.listener = _Saved(self._write)
 
   @classmethod
-  def read(cls, model_dir, step=None):
+  def read(cls, model_dir: str, step: int | None = None) -> float | None:
     """Seconds of training so far, or until a checkpoint; None where no file says it.
 
     Args:
@@ -262,7 +267,9 @@ class TrainingTime(tf.train.SessionRunHook):
         f"{path} is damaged; remove it: the time is then counted from now on"
       ) from None
 
-  def after_run(self, run_context, run_values):
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
     if self._start is None:
       self._start = time.monotonic()
     if self._seconds() >= self._limit:
@@ -317,23 +324,27 @@ class HealthHook(tf.train.SessionRunHook):
     ),
   }
 
-  def __init__(self, every, patience=10):
+  def __init__(self, every: int, patience: int = 10):
     self._every = every
     self._patience = patience
 
-  def begin(self):
+  def begin(self) -> None:
     self._global_step = tf.train.get_global_step()
     self._measures = health.published()
     self._in_a_row = dict.fromkeys(self._measures, 0)
     self._calls = 0
 
-  def before_run(self, run_context):
+  def before_run(
+    self, run_context: tf.train.SessionRunContext
+  ) -> tf.train.SessionRunArgs | None:
     self._calls += 1
     if self._calls % self._every:
       return None
     return tf.train.SessionRunArgs([self._measures, self._global_step])
 
-  def after_run(self, run_context, run_values):
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
     if run_values.results is None:
       return
     found, step = run_values.results
@@ -357,15 +368,19 @@ class NanGuard(tf.train.SessionRunHook):
     self._loss = loss
     self._model_dir = model_dir
 
-  def begin(self):
+  def begin(self) -> None:
     self._global_step = tf.train.get_global_step()
     if self._loss is None:  # the estimator puts that of the whole step there
       self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
 
-  def before_run(self, run_context):
+  def before_run(
+    self, run_context: tf.train.SessionRunContext
+  ) -> tf.train.SessionRunArgs | None:
     return tf.train.SessionRunArgs([self._loss, self._global_step])
 
-  def after_run(self, run_context, run_values):
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
     loss, step = run_values.results
     if not math.isfinite(loss):
       raise_not_finite("the loss", int(step), self._model_dir)
@@ -374,10 +389,10 @@ class NanGuard(tf.train.SessionRunHook):
 class FitGuard(tf.train.SessionRunHook):
   """Refuses to go on from a checkpoint of other networks."""
 
-  def __init__(self, model_dir):
+  def __init__(self, model_dir: str):
     self._model_dir = model_dir
 
-  def begin(self):
+  def begin(self) -> None:
     checkpoints.check_fit(self._model_dir, tf.global_variables())
 
 
@@ -391,7 +406,9 @@ class LostWorker(tf.train.SessionRunHook):
   def __init__(self):
     self._sessions = 0
 
-  def after_create_session(self, session, coord):
+  def after_create_session(
+    self, session: tf.Session, coord: tf.train.Coordinator
+  ) -> None:
     self._sessions += 1
     if self._sessions > 1:
       raise UserError(peers.lost_sentence("another worker"))
@@ -400,19 +417,19 @@ class LostWorker(tf.train.SessionRunHook):
 class WeightGuard(tf.train.CheckpointSaverListener):
   """Refuses to save weights that are not finite over good ones."""
 
-  def __init__(self, model_dir):
+  def __init__(self, model_dir: str):
     self._model_dir = model_dir
 
-  def begin(self):
+  def begin(self) -> None:
     self._weights = tf.trainable_variables()
 
-  def before_save(self, session, global_step_value):
+  def before_save(self, session: tf.Session, global_step_value: int) -> None:
     for variable, value in zip(self._weights, session.run(self._weights)):
       if not np.all(np.isfinite(value)):
         raise_not_finite(variable.op.name, global_step_value, self._model_dir)
 
 
-def raise_not_finite(what, step, model_dir):
+def raise_not_finite(what: str, step: int, model_dir: str) -> NoReturn:
   """Raises a UserError that says where training broke and what is left."""
   checkpoint = tf.train.latest_checkpoint(model_dir)
   raise UserError(

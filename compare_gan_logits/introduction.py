@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,15 @@ from compare_gan_logits.classifiers import checks
 from compare_gan_logits.gans import modular_gan
 
 
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
+
+
 def introduce(
   gan: modular_gan.ModularGAN,
-  dataset: Any,
-  classifier: Any,
+  dataset: ImageDataset,
+  classifier: Classifier,
   logits: Any,
   model_dir: str,
 ) -> None:
@@ -69,7 +75,7 @@ def parameter_counts(gan: modular_gan.ModularGAN) -> dict[str, int]:
     }
 
 
-def check_classifier(dataset: Any, classifier: Any) -> None:
+def check_classifier(dataset: ImageDataset, classifier: Classifier) -> None:
   """Checks the classifier on a sample of training images; see classifier.check."""
   checks.check(classifier, dataset, *_sample(dataset, classifier, None))
 

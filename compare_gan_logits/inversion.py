@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.datasets.find import find_images  # noqa: F401, its old place
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.graph_function import GraphFunction
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
 
 
 # The inverter of photographs that comes with the program (docs/photographs.md).
@@ -60,13 +65,13 @@ class Inverter:
     self,
     path: str,
     info: dict[str, Any],
-    classifier: Any,
+    classifier: Classifier | None,
     batch_size: int = 64,
     role: Role | None = None,
   ) -> None:
     self.path = path
     self.info = info
-    self.classifier = classifier
+    self.classifier: Any = classifier
     self.image_size: int = info["image_size"]
     self.colors: int = info["colors"]
     self.z_dim: int = info["z_dim"]
@@ -84,7 +89,7 @@ class Inverter:
   def load(
     cls,
     module_dir: str | os.PathLike[str],
-    classifier: Any = None,
+    classifier: Classifier | str | os.PathLike[str] | None = None,
     batch_size: int = 64,
     role: Any = None,
   ) -> Inverter:
@@ -107,9 +112,9 @@ class Inverter:
     module_dir = files.absolute(os.fspath(module_dir))
     info = module_format.read(module_dir)
     is_named = isinstance(classifier, (str, os.PathLike))
-    if is_named:
+    if isinstance(classifier, (str, os.PathLike)):
       classifier = named_classifier(classifier, info["classifier"], module_dir)
-    if classifier is None and info["classifier"]:
+    elif classifier is None and info["classifier"]:
       classifier = classifiers.from_description(info["classifier"], module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(
@@ -380,15 +385,18 @@ def check_selection(select: str | None) -> None:
     raise UserError(f"select is {select!r}; known: {', '.join(SELECTIONS)}")
 
 
-def _role(info: dict[str, Any], classifier: Any, given: Any) -> Role | None:
+def _role(
+  info: dict[str, Any], classifier: Classifier | None, given: Any
+) -> Role | None:
   """The role that is given, or recorded of the classifier in use; else None."""
   if given is not None:
     return Role.of(given)
+  if classifier is None:
+    return None
   recorded = info["classifier"] or {}
-  digest = getattr(classifier, "digest", None)
-  if recorded.get("role") and digest in (None, recorded["digest"]):
+  if recorded.get("role") and classifier.digest == recorded["digest"]:
     return Role.of(recorded["role"])
-  return classifier.spec.role if hasattr(classifier, "spec") else None
+  return classifier.spec.role
 
 
 def _in_range(images: np.ndarray) -> np.ndarray:

@@ -7,16 +7,22 @@ with another classifier would be named after that one.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 from typing import Any
 
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 
 
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
+
+
 FILE = "trained_on.json"
 
 
-def describe(classifier: Any, dataset: Any) -> dict[str, Any]:
+def describe(classifier: Classifier, dataset: ImageDataset) -> dict[str, Any]:
   """What FILE holds.
 
   Names are for messages; digest and fingerprint decide, so that both may be moved.

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 import gin
@@ -44,6 +45,11 @@ from compare_gan_logits.errors import sentence
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.task_manager import TaskManager
 from compare_gan_logits.task_manager import TaskManagerWithCsvResults
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 __all__ = [
@@ -228,8 +234,8 @@ class Run:
 
   def __init__(
     self,
-    dataset: Any,
-    classifier: Any,
+    dataset: ImageDataset,
+    classifier: Classifier,
     options: dict[str, Any],
     run_config: tf.estimator.tpu.RunConfig,
     task_manager: TaskManager | None = None,
@@ -278,7 +284,10 @@ class Run:
       UserError: the run was trained with another classifier, or on other images.
     """
     chief = self.distribution.is_chief
-    step = (checkpoints.settle if chief else checkpoints.settled)(self.model_dir)
+    if chief:
+      step = checkpoints.prepare_to_resume(self.model_dir)
+    else:
+      step = checkpoints.wait_until_prepared(self.model_dir)
     # What has made no step yet may begin with anything.
     is_known = step > 0 and provenance.check(self.model_dir, self._provenance)
     if step >= self.options["training_steps"] or (step and self._time_is_up()):
@@ -314,7 +323,7 @@ class Run:
   def _train(self, estimator, input_fn, run_config):
     max_steps = self.options["training_steps"]
     training_hooks = self._hooks(run_config)
-    with self._naming_damage(), checkpoints.naming_misfit(self.model_dir):
+    with self._naming_damage(), checkpoints.explaining_misfit(self.model_dir):
       if not self.distribution.across_processes:
         estimator.train(input_fn, hooks=training_hooks, max_steps=max_steps)
         return
@@ -475,7 +484,7 @@ class Run:
     looked_at = False
     for path in self.task_manager.unevaluated_checkpoints(timeout, every_steps):
       looked_at = True
-      trouble = checkpoints.problem(path)
+      trouble = checkpoints.damage(path)
       if trouble is not None:
         print(f"{path} is damaged ({trouble}) and gets no scores", file=sys.stderr)
         continue

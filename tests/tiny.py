@@ -8,6 +8,8 @@ import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
 from compare_gan_logits import files
+from compare_gan_logits.classifiers.preprocessing import Preprocessing
+from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 
 
@@ -54,6 +56,11 @@ def write_training(folder, more=""):
 
 class LinearClassifier:
   """logits = flattened image @ kernel: what Inverter needs of a Classifier."""
+
+  feature_shape = None
+  no_gradient = None
+  digest = "linear"
+  spec = Spec("linear", "linear", "logits", Preprocessing())
 
   def __init__(self, kernel):
     self.kernel = np.asarray(kernel, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.classifiers.classifier import Classifier
 from compare_gan_logits.errors import UserError
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 # Images that are classified alone and in a batch.
@@ -27,7 +32,9 @@ _NEAR_CHANCE = 0.1
 _HARDLY_VARYING = 1e-3
 
 
-def sample(dataset: Any, size: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample(
+  dataset: ImageDataset, size: int = 256
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """(images [size, h, w, c], labels [size], ids [size]) of the first of training."""
   with tf.Graph().as_default(), tf.Session() as session:
     element = utils.next_element(dataset.train(size))
@@ -44,7 +51,7 @@ def hard_labels(labels: np.ndarray) -> np.ndarray:
 
 def check(
   classifier: Classifier,
-  dataset: Any,
+  dataset: ImageDataset,
   images: np.ndarray,
   labels: np.ndarray,
   logits: np.ndarray | None = None,

@@ -8,11 +8,16 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compare_gan_logits.errors import UserError
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 _ONE_LOGIT = (
@@ -35,7 +40,7 @@ class Places:
 
 
 def places(
-  class_names: Sequence[str] | None, num_logits: int, dataset: Any, whose: str
+  class_names: Sequence[str] | None, num_logits: int, dataset: ImageDataset, whose: str
 ) -> Places:
   """Finds the logit of each class of a data set.
 
@@ -91,7 +96,7 @@ def predicted(logits: np.ndarray) -> np.ndarray:
   return logits.argmax(axis=1)
 
 
-def of_classifier(classifier: Any, dataset: Any) -> Places:
+def of_classifier(classifier: Classifier, dataset: ImageDataset) -> Places:
   """`places` of a classifiers.Classifier; raises likewise."""
   return places(
     classifier.class_names if classifier.named else None,

@@ -501,7 +501,7 @@ def _check_weights(path):
   """TensorFlow reads them when variables are initialised, and names no module then."""
   weights = os.path.join(path, "variables", "variables")
   if tf.io.gfile.glob(weights + ".*"):
-    trouble = checkpoints.problem(weights)
+    trouble = checkpoints.damage(weights)
     if trouble is not None:
       raise ValueError(trouble)
 

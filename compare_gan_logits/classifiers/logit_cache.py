@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
 
 
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
+
+
 _MANIFEST = "manifest.json"
 _FORMAT = 1
 # Of given logits, beside the shards: which image has which row.
@@ -35,8 +41,8 @@ _KEYS = "keys.npy"
 
 
 def write(
-  classifier: Any,
-  dataset: Any,
+  classifier: Classifier,
+  dataset: ImageDataset,
   split: str,
   folder: str,
   shards: int = 8,
@@ -119,7 +125,7 @@ def write_given(
   logits: np.ndarray,
   name: str,
   class_names: Sequence[str] | None,
-  dataset: Any,
+  dataset: ImageDataset,
   split: str,
   folder: str,
   shards: int = 8,
@@ -169,7 +175,7 @@ def _keys(dataset, split):
   return np.concatenate([image_keys(part) for part in _read(dataset, split, "image")])
 
 
-def labels(dataset: Any, split: str) -> np.ndarray:
+def labels(dataset: ImageDataset, split: str) -> np.ndarray:
   """Label of each image of a split, int [n], in its order."""
   return np.concatenate(list(_read(dataset, split, "label")))
 
@@ -380,7 +386,9 @@ def _complete(folder, shard, shards):
     return f.read() == files.digest(path).encode()
 
 
-def open(folder: str, classifier: Any, dataset: Any, split: str) -> CachedLogits:
+def open(
+  folder: str, classifier: Classifier, dataset: ImageDataset, split: str
+) -> CachedLogits:
   """Cached logits, as a read-only array float32 [num_examples, n] indexed by id.
 
   Args:

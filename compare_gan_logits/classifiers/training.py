@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 import gin
@@ -37,6 +38,10 @@ from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.tpu import tpu_random
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 METHODS = ("pgd", "fast", "free")
@@ -169,7 +174,7 @@ def _network(dataset, init, network, size):
 
 @gin.configurable("train_classifier", denylist=["dataset", "output", "log", "extras"])
 def train(
-  dataset: Any,
+  dataset: ImageDataset,
   output: str,
   robust: bool = False,
   init: str | None = None,
@@ -311,7 +316,7 @@ def bound_settings() -> dict[str, str]:
 
 
 def accuracy(
-  classifier: Classifier, dataset: Any, limit: int | None = None
+  classifier: Classifier, dataset: ImageDataset, limit: int | None = None
 ) -> dict[str, float]:
   """How often a classifier is right on a data set's validation images.
 
@@ -524,7 +529,7 @@ class _Checkpoints:
     Raises:
       UserError: every checkpoint is damaged.
     """
-    step = checkpoint_lib.settle(self._folder, self._BASE)
+    step = checkpoint_lib.prepare_to_resume(self._folder, self._BASE)
     self._trainer.initialize(self._session)
     if step:
       self._saver.recover_last_checkpoints(

@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Callable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from compare_gan_logits import utils
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.common import generator
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 _CHUNK = 256
@@ -50,7 +55,7 @@ class Data:
 
   def __init__(
     self,
-    dataset: Any,
+    dataset: ImageDataset,
     split: str = "validation",
     seed: int = 0,
     outside: Mapping[str, np.ndarray] | None = None,

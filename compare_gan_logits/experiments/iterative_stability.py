@@ -46,7 +46,7 @@ def run(
 ) -> common.Result:
   pair = roles.pair(inverters)
   data.check_labelled()
-  classes = min(settings.classes, data.dataset.num_classes)
+  classes = min(settings.classes, len(data.dataset.class_names))
   sample = data.draw_classes(classes, max(1, settings.images // classes), "stability")
   # In class order, neighbours would share their class: no reference.
   order = common.generator(data.seed, "stability order").permutation(len(sample.ids))

@@ -12,6 +12,9 @@ import tensorflow.compat.v1 as tf
 if TYPE_CHECKING:
   import tensorflow_hub as hub
 
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
+
 
 class AbstractGAN(abc.ABC):
   """A model that TPUEstimator trains on a dataset and that TF-Hub exports.
@@ -30,10 +33,10 @@ class AbstractGAN(abc.ABC):
 
   def __init__(
     self,
-    dataset: Any,
+    dataset: ImageDataset,
     parameters: dict[str, Any],
     model_dir: str,
-    classifier: Any = None,
+    classifier: Classifier | None = None,
   ):
     self._dataset = dataset
     self._parameters = parameters

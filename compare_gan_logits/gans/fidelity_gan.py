@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import gin
@@ -21,6 +22,10 @@ from compare_gan_logits.gans import fidelity_lib
 from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_random
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 @gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
@@ -59,7 +64,7 @@ class FidelityGAN(modular_gan.ModularGAN):
 
   def __init__(
     self,
-    dataset: Any,
+    dataset: ImageDataset,
     parameters: dict[str, Any],
     model_dir: str,
     pixel_weight: float = 0.0,

@@ -15,6 +15,7 @@ import copy
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import gin
@@ -40,6 +41,11 @@ from compare_gan_logits.gans.update_lib import Features
 from compare_gan_logits.tpu import tpu_ops
 from compare_gan_logits.tpu import tpu_random
 from compare_gan_logits.tpu import tpu_summaries
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 _PAIRS_SHOWN = 8  # in the summary of originals beside reconstructions
@@ -86,7 +92,7 @@ class ModularGAN(input_lib.FedGAN):
 
   def __init__(
     self,
-    dataset: Any,
+    dataset: ImageDataset,
     parameters: dict[str, Any],
     model_dir: str,
     deprecated_split_disc_calls: bool = False,
@@ -101,7 +107,7 @@ class ModularGAN(input_lib.FedGAN):
     d_lr: float | None = None,
     conditional: bool = False,
     fit_label_distribution: bool = False,
-    classifier: Any = None,
+    classifier: Classifier | None = None,
     g_inputs: Sequence[str] | None = None,
     d_inputs: Sequence[str] | None = None,
     micro_batches: int = 1,
@@ -216,8 +222,9 @@ class ModularGAN(input_lib.FedGAN):
     They do where the classifier gives one and the generator's norms take it. The
     discriminator gets the map's means over the positions.
     """
-    shape = getattr(self._classifier, "feature_shape", None)
-    return shape if self.generator.takes_feature_map else None
+    if self._classifier is None or not self.generator.takes_feature_map:
+      return None
+    return self._classifier.feature_shape
 
   def _shaped(self, y):
     """A condition [batch, condition_size] as the generator takes it."""

@@ -7,6 +7,7 @@ their 2016b variant, a decoder trained on pixels alone.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from typing import Any
 
 import gin
@@ -20,6 +21,11 @@ from compare_gan_logits.gans import loss_lib
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.tpu import tpu_ops
 from compare_gan_logits.tpu import tpu_summaries
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
 
 
 @gin.configurable("comparator")
@@ -50,10 +56,10 @@ class PerceptualGAN(modular_gan.ModularGAN):
 
   def __init__(
     self,
-    dataset: Any,
+    dataset: ImageDataset,
     parameters: dict[str, Any],
     model_dir: str,
-    classifier: Any = None,
+    classifier: Classifier | None = None,
     lambda_feat: float = 0.01,
     lambda_adv: float = 100.0,
     lambda_img: float = 0.13,

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from compare_gan_logits.metrics import eval_task
 from compare_gan_logits.metrics import frechet
 from compare_gan_logits.metrics import lpips
 from compare_gan_logits.metrics import similarity
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
 
 
 class _PixelTask(eval_task.EvalTask):
@@ -53,7 +58,7 @@ class ReconstructionTask(_PixelTask):
 
   _LABEL = "reconstruction"
 
-  def __init__(self, classifier: Any, num_images: int = 1000, seed: int = 0):
+  def __init__(self, classifier: Classifier, num_images: int = 1000, seed: int = 0):
     super().__init__(num_images, seed)
     self._classifier = classifier
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -12,6 +12,10 @@ from scipy import special
 from compare_gan_logits import attacks
 from compare_gan_logits.graph_function import GraphFunction
 from compare_gan_logits.metrics import agreement
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
 
 
 class Attacked:
@@ -24,7 +28,9 @@ class Attacked:
       itself (Madry et al., 2018).
   """
 
-  def __init__(self, classifier: Any, shape: Sequence[int], steps: int = 10) -> None:
+  def __init__(
+    self, classifier: Classifier, shape: Sequence[int], steps: int = 10
+  ) -> None:
     self._classifier = classifier
     inputs = [
       tf.TensorSpec(list(shape)),
@@ -61,7 +67,7 @@ class Attacked:
     )
 
 
-def accuracy(classifier: Any, images: np.ndarray, labels: np.ndarray) -> float:
+def accuracy(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
   """Share of images [n, h, w, c] that get their label [n], in [0, 1]."""
   return agreement.rate(classifier.predict(images).argmax(axis=1), labels)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ from compare_gan_logits.metrics import agreement as agreement_lib
 from compare_gan_logits.metrics import similarity
 from compare_gan_logits.questions import decoders
 from compare_gan_logits.questions.settings import Settings
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
 
 
 _JUDGES_SEED = 2000  # beside that of a training: of the judge's
@@ -288,7 +293,9 @@ def quality(
   return {name: float(np.mean(value)) for name, value in values.items()}
 
 
-def agreement(classifier: Any, originals: np.ndarray, pictures: np.ndarray) -> float:
+def agreement(
+  classifier: Classifier, originals: np.ndarray, pictures: np.ndarray
+) -> float:
   """Share of pictures [n, h, w, c] that a classifier gives their original's class."""
   found = [classifier.predict(x).argmax(axis=1) for x in (originals, pictures)]
   return agreement_lib.rate(*found)

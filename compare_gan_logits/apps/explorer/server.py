@@ -152,7 +152,7 @@ def _load(folder, classifier):
     raise UserError(
       "it was trained without a classifier, so a photo has no logits; name another module"
     )
-  attacked = 0.0 if getattr(inverter.classifier, "no_gradient", None) else 0.1
+  attacked = 0.0 if inverter.classifier.no_gradient else 0.1
   blank = View(view_lib.encode(np.zeros([8, 8, 1], np.uint8)), epsilon=attacked)
   view_lib.compute(inverter, blank)
   return inverter
