@@ -394,6 +394,7 @@ class Run:
         self.model_dir,
         save_secs=run_config.save_checkpoints_secs,
         save_steps=run_config.save_checkpoints_steps,
+        save_graph_def=False,  # seconds of writing; TensorBoard reads the events
         listeners=[hooks.WeightGuard(self.model_dir), training_time.listener],
       ),
     ]

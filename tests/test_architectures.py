@@ -18,6 +18,7 @@ from compare_gan_logits.gans import consts
 
 
 SIZES = {"resnet30_arch": 128, "resnet_stl_arch": 48}  # of images; others have 32 px
+LONG = ("resnet30_arch", "resnet_biggan_deep_arch")  # to build
 SMALL = """
 resnet_biggan.Generator.ch = 2
 resnet_biggan.Discriminator.ch = 2
@@ -91,7 +92,13 @@ def test_images_are_in_0_1_and_scores_belong_to_probabilities(name):
   np.testing.assert_allclose(probability, 1 / (1 + np.exp(-score)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(registry.names()))
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(n, marks=pytest.mark.long if n in LONG else ())
+    for n in sorted(registry.names())
+  ],
+)
 def test_the_logit_condition_works_in_every_architecture(name, monkeypatch):
   """Eq. 3 in each generator that has norms, eq. 2 in each discriminator."""
   monkeypatch.setattr(resnet30, "_BLOCKS_EACH", 1)  # sixty blocks take long to build

@@ -391,6 +391,7 @@ np.save(sys.argv[2], results)
 """
 
 
+@pytest.mark.long
 def test_two_replicas(modules, tmp_path):
   """In a process of its own, since devices are split at start-up."""
   source, target = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")

@@ -21,6 +21,7 @@ def build():
 """
 
 
+@pytest.mark.long
 def test_efficientnet_is_one_network_in_tensorflow_pytorch_and_onnx(tmp_path):
   weights = converted.efficientnet_lite0_file()
   (tmp_path / "lite.py").write_text(LITE)

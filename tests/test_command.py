@@ -21,7 +21,7 @@ TOOLS = os.path.join(forking.ROOT, "tools")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("signals")
-  tiny.write_training(folder, "options.training_steps = 100000\n")
+  tiny.write_training(folder, tiny.DCGAN + "options.training_steps = 100000\n")
   return folder
 
 

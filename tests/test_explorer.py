@@ -279,6 +279,7 @@ def test_every_control_is_a_field_with_its_neutral_value_and_a_finding():
   assert FULL.changes()[:3] == ["brightness ×1.20", "sharpness ×0.80", "rotation -35°"]
 
 
+@pytest.mark.long
 def test_the_snippet_computes_the_view_bit_for_bit(explorer, folders, tmp_path):
   classes = explorer.labels["robust"]
   photo, second = (photo for photo, _ in explorer.examples[3:5])

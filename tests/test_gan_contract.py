@@ -358,7 +358,8 @@ class FewLabels(datasets.ImageDatasetV2):
     return tf.data.Dataset.range(40).map(pair)
 
 
-@pytest.mark.parametrize("soft", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("soft", [False, True])
 def test_s3gan_trains_and_exports_with_few_labels(tmp_path, soft, capsys):
   dataset = FewLabels(soft)
   gan = s3gan.S3GAN(

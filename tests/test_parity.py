@@ -44,13 +44,15 @@ FORMULA_RECORDINGS = [
   "resnet_stl48",
   "sndcgan32_dragan",
 ]
-# Graphs that take half a minute to build, or that differ from another in one setting.
+# Graphs that take long to build, or that resemble another.
 LONG_RECORDINGS = [
   "biggan32_normal_init",
   "biggan64_ch4",
   "biggan_deep32_ch4",
   "h_movingavg_ns",
   "h_noembed_flatz",
+  "resnet5_64",
+  "resnet_stl48",
 ]
 NUM_SUMS = 3  # in front of the entries
 # Off a TPU the recorded program's generator update sees these biases of the

@@ -22,7 +22,7 @@ def configured(tmp_path):
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(["tests"])
   gin.clear_config()
-  yield tiny.write_training(tmp_path, "evaluation.num_images = 20\n")
+  yield tiny.write_training(tmp_path, tiny.DCGAN + "evaluation.num_images = 20\n")
   gin.clear_config()
 
 

@@ -43,7 +43,9 @@ def test_parameter_counts_at_128_px_are_the_reference_s():
   assert count(discriminator) == 87_982_370
 
 
-@pytest.mark.parametrize("resolution", [32, 64, 128, 256, 512])
+@pytest.mark.parametrize(
+  "resolution", [32, 64, 128, 256, pytest.param(512, marks=pytest.mark.long)]
+)
 def test_every_resolution_builds(resolution):
   for network in ("Generator", "Discriminator"):
     gin.bind_parameter(f"resnet_biggan.{network}.ch", 8)

@@ -98,6 +98,7 @@ def _is_on_a_core(op):
   return not op.type.startswith(("TPUReplicate", "TPUCompilation"))
 
 
+@pytest.mark.long
 def test_every_shape_of_a_core_s_program_is_static(program):
   assert len(program.operations) > 1000
   for op in program.operations:
@@ -106,10 +107,12 @@ def test_every_shape_of_a_core_s_program_is_static(program):
         assert output.shape.is_fully_defined(), (op.name, op.type)
 
 
+@pytest.mark.long
 def test_a_core_s_program_has_no_operation_that_a_tpu_refuses(program):
   assert not {op.type for op in program.operations} & REFUSED
 
 
+@pytest.mark.long
 def test_gradients_and_moments_are_summed_over_the_cores(program):
   sums = [op for op in program.operations if op.type == "CrossReplicaSum"]
   # One per weight, and for each of 7 batch norms and each of 2 calls of the generator

@@ -35,7 +35,7 @@ run_config.keep_checkpoint_max = 10
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("trust")
-  tiny.write_training(folder, CONFIG)
+  tiny.write_training(folder, CONFIG + tiny.DCGAN)
   return folder
 
 

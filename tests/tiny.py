@@ -39,6 +39,10 @@ module.batch_sizes = ()
 """
 
 
+# For tests of processes and files, in the place of BigGAN's: half the time to build.
+DCGAN = "options.architecture = 'dcgan_arch'\n"
+
+
 def write_training(folder, more=""):
   """Writes the smallest training: its classifier and tiny.gin, whose path it returns.
 
