@@ -308,7 +308,7 @@ def gin_errors_explained() -> Iterator[None]:
     raise UserError(explain_gin_error(error)) from error
 
 
-def explain_gin_error(error):
+def explain_gin_error(error: BaseException) -> str:
   """Gin's error in one sentence, with the nearest name where one is unknown."""
   if isinstance(error, UserError):
     return errors.sentence(error)

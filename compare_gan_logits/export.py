@@ -4,7 +4,11 @@ A module folder holds the TF-Hub module (TF1 format), a TF2 SavedModel of the
 same in saved_model/, and inversion.json, which says what it inverts.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -21,6 +25,13 @@ from compare_gan_logits.gans import module_spec
 from compare_gan_logits.tpu import tpu_random
 
 
+if TYPE_CHECKING:
+  from compare_gan_logits.classifiers.classifier import Classifier
+  from compare_gan_logits.datasets.image_set import ImageDataset
+  from compare_gan_logits.gans.abstract_gan import AbstractGAN
+  from compare_gan_logits.gans.modular_gan import ModularGAN
+
+
 SAVED_MODEL = "saved_model"
 _UPDATE_ACCUS = "update_accus"
 _MODULE_FILE = "saved_model.pb"
@@ -28,18 +39,18 @@ _MODULE_FILE = "saved_model.pb"
 
 @gin.configurable("export", allowlist=["standing_images", "standing_batch_size"])
 def export_module(
-  gan,
-  dataset,
-  classifier,
-  architecture,
-  checkpoint_path,
-  module_dir,
-  seed=0,
-  standing_images=4096,
-  standing_batch_size=256,
-  training_seconds=None,
-  with_saved_model=True,
-):
+  gan: ModularGAN,
+  dataset: ImageDataset,
+  classifier: Classifier | None,
+  architecture: str,
+  checkpoint_path: str,
+  module_dir: str,
+  seed: int = 0,
+  standing_images: int = 4096,
+  standing_batch_size: int = 256,
+  training_seconds: float | None = None,
+  with_saved_model: bool = True,
+) -> dict[str, Any]:
   """Writes the module folder of one checkpoint, whole or not at all.
 
   Args:
@@ -88,7 +99,9 @@ def export_module(
     return module_format.write(folder, facts, module_dir)
 
 
-def export_plain(gan, options, checkpoint_path, module_dir):
+def export_plain(
+  gan: AbstractGAN, options: dict[str, Any], checkpoint_path: str, module_dir: str
+) -> None:
   """Writes the TF-Hub module of any AbstractGAN: as_module_spec, and nothing else.
 
   Args:

@@ -80,9 +80,7 @@ class Inverter:
     self.feature_shape: tuple[int, int, int] | None = tuple(shape) if shape else None
     self.class_names: list[str] = list(info["class_names"])
     self.role = role
-    self.name: str = os.path.basename(files.absolute(path))
-    if info.get("classifier"):
-      self.name = info["classifier"]["name"]
+    self.name = module_format.name_of(info, path)
     self._batch_size = batch_size
 
   @classmethod

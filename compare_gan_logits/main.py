@@ -11,8 +11,9 @@ values:
   --gin_bindings "options.batch_size = 64" --gin_bindings "dataset.name = 'cifar10'"
 """
 
-# ruff: noqa: E402, an interruption during the seconds of imports is a sentence too
+from __future__ import annotations
 
+# ruff: noqa: E402, an interruption during the seconds of imports is a sentence too
 import os
 
 from compare_gan_logits.cli import command
@@ -97,14 +98,13 @@ for _name in ("tfds_data_dir", "data_fake_dataset"):  # those of datasets, for -
   flags.declare_key_flag(_name)
 
 
-def default_model_dir(config_files):
+def default_model_dir(config_files: list[str]) -> str:
   name = os.path.splitext(os.path.basename(config_files[-1]))[0]
   return os.path.join("runs", name)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   tf.logging.set_verbosity(tf.logging.ERROR)
   if not FLAGS.gin_config:
     raise UserError(
@@ -142,7 +142,7 @@ def main(argv):
   )
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)
 
 

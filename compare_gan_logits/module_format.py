@@ -112,6 +112,12 @@ def write(folder: str, facts: dict[str, Any], module_dir: str) -> dict[str, Any]
   return info
 
 
+def name_of(info: dict[str, Any], module_dir: str) -> str:
+  """The name of a module's classifier, or of its folder where it has none."""
+  recorded = info.get("classifier")
+  return recorded["name"] if recorded else os.path.basename(files.absolute(module_dir))
+
+
 def read(module_dir: str) -> dict[str, Any]:
   """Reads inversion.json of a module, and checks the module's files against it.
 

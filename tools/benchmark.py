@@ -25,6 +25,8 @@ same run.
       --device a100_40gb --replicas 8 --replicas 64
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import multiprocessing
@@ -70,9 +72,8 @@ def _define_flags():
   from compare_gan_logits import main  # noqa: F401, defines gin's and the data's flags
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   _check_flags()
   from compare_gan_logits import files
 

@@ -40,7 +40,7 @@ _ARCHITECTURES = (
 _SCORES = "scores.json"
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise errors.UserError(f"what is {argv[1]!r}? Everything is a flag; see --help")
   files.check_writable(FLAGS.output)

@@ -11,6 +11,8 @@ training starts on this machine as well:
 It takes about ten minutes on two cores, 8 GB of memory and 8 GB of disk.
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -34,9 +36,8 @@ _BINDINGS = (
 )
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   output = os.path.abspath(FLAGS.output)
   if os.path.exists(os.path.join(output, "run")):
     raise errors.UserError(
@@ -106,7 +107,7 @@ def _run(*arguments):
     )
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)
 
 

@@ -12,6 +12,7 @@ import functools
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -53,7 +54,7 @@ __all__ = [
 
 
 @gin.configurable("weights")
-def weight_initializer(initializer: str = "normal", stddev: float = 0.02):
+def weight_initializer(initializer: str = "normal", stddev: float = 0.02) -> Any:
   """The initializer of kernels.
 
   Args:
@@ -78,7 +79,7 @@ def weight_initializer(initializer: str = "normal", stddev: float = 0.02):
 def variable(
   name: str,
   shape: Sequence[int],
-  initializer,
+  initializer: Any,
   trainable: bool = True,
   dtype: tf.DType = tf.float32,
   collections: Sequence[str] | None = None,
@@ -415,7 +416,7 @@ def weight_norm_linear(
   init: bool = False,
   init_scale: float = 1.0,
   name: str = "wn_linear",
-  initializer=tf.truncated_normal_initializer,
+  initializer: Callable[..., Any] = tf.truncated_normal_initializer,
   stddev: float = 0.02,
 ) -> tf.Tensor:
   """A linear layer with weight normalisation (Salimans & Kingma 2016).
@@ -457,7 +458,7 @@ def weight_norm_conv2d(
   init_scale: float,
   stddev: float = 0.02,
   name: str = "wn_conv2d",
-  initializer=tf.truncated_normal_initializer,
+  initializer: Callable[..., Any] = tf.truncated_normal_initializer,
 ) -> tf.Tensor:
   """A SAME convolution with weight normalisation; see weight_norm_linear."""
 
@@ -488,7 +489,7 @@ def weight_norm_deconv2d(
   init_scale: float = 1.0,
   stddev: float = 0.02,
   name: str = "wn_deconv2d",
-  initializer=tf.truncated_normal_initializer,
+  initializer: Callable[..., Any] = tf.truncated_normal_initializer,
 ) -> tf.Tensor:
   """A transposed convolution with weight normalisation; see weight_norm_linear.
 

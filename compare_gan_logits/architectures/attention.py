@@ -24,7 +24,9 @@ def _attention(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def attend_in_training(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor):
+def attend_in_training(
+  queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor
+) -> tf.Tensor:
   """As attend, with a gradient that needs a map less in memory, and a pass less.
 
   The sum over keys of the attention times its own gradient, for every query, is the

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -96,7 +97,7 @@ def feature_projection(
   y: tf.Tensor,
   use_sn: bool,
   name: str = "embedding_fc",
-  initializer=None,
+  initializer: Any = None,
 ) -> tf.Tensor:
   """Eq. 2 of the paper: the logits' part (W2 y)' psi(x) of a score.
 

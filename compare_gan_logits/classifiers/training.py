@@ -230,19 +230,7 @@ def train(
   Raises:
     UserError: output is taken, or checkpoints were made with other settings.
   """
-  if method not in METHODS:
-    raise UserError(
-      f"unknown train_classifier.method {method!r}: {nearest(method, METHODS)}"
-    )
-  if robust and method == "free" and Attack().norm != "linf":
-    raise UserError("train_classifier.method 'free' is for attack.norm 'linf' only")
-  if extras and robust and (extras.mix or method == "free"):
-    raise UserError(
-      "train_classifier mixes no batches, and 'free' has no extra loss, in adversarial "
-      "training; leave extras out"
-    )
-  if init is not None and network != "cnn":
-    raise UserError("give --init or --network, not both: init names its network")
+  _check_arguments(robust, init, network, method, extras)
   files.check_no_pattern(output)
   files.check_new(output)
   for split in ("train", "validation"):
@@ -282,18 +270,12 @@ def train(
     )
     with tf.Session() as session, files.locked(_checkpoint_folder(output), "training"):
       checkpoints = _Checkpoints(output, settings, session, trainer)
-      step = checkpoints.restore()
-      batches = trainer.batches(session, step, replays if method == "free" else 1)
-      started, first = time.time(), step
-      while step < steps:
-        loss = trainer.step(session, next(batches), step)
-        step += 1
-        if not np.isfinite(loss):
-          checkpoints.give_up("the loss", step)
+      if method != "free":
+        replays = 1
+      for step, loss, speed in _steps(session, trainer, checkpoints, steps, replays):
         if step % eval_every == 0 or step == steps:
           checkpoints.save(step)
           clean, attacked = trainer.evaluate(session, eval_examples)
-          speed = (step - first) / (time.time() - started)
           log(
             f"step {step}/{steps}  loss {loss:.3f}  clean {clean:.1%}  "
             f"attacked {attacked:.1%}  {speed:.1f} steps/s"
@@ -307,6 +289,39 @@ def train(
       _export(dataset, built, checkpoints.latest(), output, {**settings, **result})
       checkpoints.remove()
   return result
+
+
+def _check_arguments(robust, init, network, method, extras):
+  """Raises UserError where arguments of `train` do not go together."""
+  if method not in METHODS:
+    raise UserError(
+      f"unknown train_classifier.method {method!r}: {nearest(method, METHODS)}"
+    )
+  if robust and method == "free" and Attack().norm != "linf":
+    raise UserError("train_classifier.method 'free' is for attack.norm 'linf' only")
+  if extras and robust and (extras.mix or method == "free"):
+    raise UserError(
+      "train_classifier mixes no batches, and 'free' has no extra loss, in adversarial "
+      "training; leave extras out"
+    )
+  if init is not None and network != "cnn":
+    raise UserError("give --init or --network, not both: init names its network")
+
+
+def _steps(session, trainer, checkpoints, steps, replays):
+  """Trains from the last checkpoint on; yields (step, loss, steps a second) after each.
+
+  Raises:
+    UserError: a loss is not finite.
+  """
+  first = checkpoints.restore()
+  batches = trainer.batches(session, first, replays)
+  started = time.time()
+  for step in range(first, steps):
+    loss = trainer.step(session, next(batches), step)
+    if not np.isfinite(loss):
+      checkpoints.give_up("the loss", step + 1)
+    yield step + 1, loss, (step + 1 - first) / (time.time() - started)
 
 
 def bound_settings() -> dict[str, str]:

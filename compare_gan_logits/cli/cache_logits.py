@@ -14,6 +14,8 @@ images of the split in order, and --logits takes a file with a row for each of t
 (docs/classifiers.md).
 """
 
+from __future__ import annotations
+
 import csv
 import os
 import sys
@@ -58,9 +60,8 @@ def _define_flags():
     flags.declare_key_flag(name)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   if not FLAGS.output and not FLAGS.list:
     raise errors.UserError("--output is missing: the folder to write")
   if not FLAGS.worker < FLAGS.num_workers <= FLAGS.shards:
@@ -156,5 +157,5 @@ def _compute_logits(dataset, logit_cache):
   )
 
 
-def command_line():
+def command_line() -> None:
   command.run(main, prepare=_define_flags)

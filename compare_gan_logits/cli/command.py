@@ -81,6 +81,12 @@ def _reader_has_gone():
   return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
+def check_no_arguments(argv: list[str], remedy: str = "use flags") -> None:
+  """Raises UserError where there is more than the program's name and its flags."""
+  if len(argv) > 1:
+    raise UserError(f"unexpected argument {argv[1]!r}: {remedy}; see --help")
+
+
 def run(
   main: Callable[[list[str]], Any], prepare: Callable[[], Any] | None = None
 ) -> None:

@@ -8,15 +8,23 @@ PNG.
   compare-gan-logits data /data/photos --size 128 --output seen.png
 """
 
+from __future__ import annotations
+
 import collections
 import os
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
 
 from compare_gan_logits import errors
 from compare_gan_logits.cli import command
+
+
+if TYPE_CHECKING:
+  from compare_gan_logits.datasets.folders import FolderDataset
 
 
 FLAGS = flags.FLAGS
@@ -31,7 +39,7 @@ _SHOWN = 5  # names or classes of each kind
 _TIMED = 256  # pictures
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   if len(argv) != 2:
     raise errors.UserError("name one folder, such as: compare-gan-logits data photos/")
   from compare_gan_logits import figures
@@ -77,7 +85,7 @@ def _has_size(name):
   return name.rpartition("@")[2].isdecimal() and "@" in name
 
 
-def describe(dataset):
+def describe(dataset: FolderDataset) -> Iterator[str]:
   """Yields lines on a FolderDataset: what was found, and what was made of it."""
   yield f"folder {dataset.listing.root}: {dataset.layout.description}"
   yield f"bind it as dataset.name = '{dataset.name}'"
@@ -137,5 +145,5 @@ def _timed(dataset, split):
   return np.concatenate(found)[:64], len(ids) / seconds
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)

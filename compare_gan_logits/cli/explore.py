@@ -9,6 +9,8 @@ can be saved as PNG, as JSON (which --open shows again) and as Python.
       --module standard=runs/quickstart/standard/module
 """
 
+from __future__ import annotations
+
 import sys
 
 from absl import flags
@@ -49,9 +51,8 @@ flags.DEFINE_string(
 )
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   text = _read(FLAGS.open) if FLAGS.open else None
   try:
     from compare_gan_logits.apps import web
@@ -112,5 +113,5 @@ def _read(path):
     ) from None
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)

@@ -36,9 +36,13 @@ def named(text: str) -> tuple[str, str]:
 def labels_of(modules: Sequence[str]) -> list[tuple[str, str]]:
   """(label, folder) of every --module: its label, or else its classifier's name."""
   from compare_gan_logits import files
+  from compare_gan_logits import module_format
 
   given = [named(module) for module in modules]
-  labels = files.unique(label or _own_name(folder) for label, folder in given)
+  labels = files.unique(
+    label or module_format.name_of(module_format.read(folder), folder)
+    for label, folder in given
+  )
   return list(zip(labels, (folder for _, folder in given)))
 
 
@@ -121,13 +125,3 @@ def classifier_of(name: str, folder: str) -> Classifier:
   except errors.UserError:  # told where the module itself is loaded
     recorded = None
   return inversion.named_classifier(name, recorded, path)
-
-
-def _own_name(folder: str) -> str:
-  """The name of the classifier that a module names, or the folder's where it has none."""
-  from compare_gan_logits import files
-  from compare_gan_logits import module_format
-
-  path = files.absolute(folder)
-  recorded = module_format.read(path)["classifier"]
-  return recorded["name"] if recorded else os.path.basename(path)

@@ -10,9 +10,10 @@ with the training that was running. answers.md always has what is answered so fa
   compare-gan-logits questions --only invertibility --output runs/questions
 """
 
+from __future__ import annotations
+
 from absl import flags
 
-from compare_gan_logits import errors
 from compare_gan_logits.cli import command
 
 
@@ -33,11 +34,8 @@ def _define_flags():
   from compare_gan_logits import datasets  # noqa: F401
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(
-      f"unexpected argument {argv[1]!r}: name a question with --only; see --help"
-    )
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv, "name a question with --only")
   from compare_gan_logits import questions
 
   names = FLAGS.only or questions.QUESTIONS
@@ -65,5 +63,5 @@ def _log(line):
   print(line, flush=True)
 
 
-def command_line():
+def command_line() -> None:
   command.run(main, prepare=_define_flags)

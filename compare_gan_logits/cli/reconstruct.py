@@ -10,6 +10,8 @@ Without --module it uses the small inverter of photographs that comes with the p
 (docs/photographs.md).
 """
 
+from __future__ import annotations
+
 from absl import flags
 
 from compare_gan_logits import errors
@@ -46,9 +48,8 @@ flags.DEFINE_integer(
 _TABLE_ROWS = 40
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   if not FLAGS.images:
     raise errors.UserError("--images is missing: a folder or a quoted glob of images")
   from compare_gan_logits import inversion
@@ -69,5 +70,5 @@ def main(argv):
   print(f"\nwritten to {FLAGS.output}: grid.png, images/, logits.npz, results.json")
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)

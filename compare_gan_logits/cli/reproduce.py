@@ -11,6 +11,8 @@ keep their class. Settings are bound by gin, for example
       --module standard=runs/standard/module --dataset embedded --output report
 """
 
+from __future__ import annotations
+
 import os
 
 from absl import flags
@@ -77,9 +79,8 @@ def _define_flags():
     flags.declare_key_flag(name)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   if not FLAGS.module and not FLAGS.list:
     raise errors.UserError("--module is missing: the folder of an exported module")
   from compare_gan_logits import experiments
@@ -184,5 +185,5 @@ def _print_verdicts(done):
       )
 
 
-def command_line():
+def command_line() -> None:
   command.run(main, prepare=_define_flags)

@@ -10,6 +10,8 @@ for classifier.handle. Gin binds epsilon, steps and other settings, for example
       --evaluate efficientnet_lite0
 """
 
+from __future__ import annotations
+
 from absl import flags
 
 from compare_gan_logits import errors
@@ -54,9 +56,8 @@ def _define_flags():
     flags.declare_key_flag(name)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(f"unexpected argument {argv[1]!r}: use flags; see --help")
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv)
   if bool(FLAGS.output) == bool(FLAGS.evaluate):
     raise errors.UserError(
       "give either --output, the folder of the module to write, or "
@@ -97,5 +98,5 @@ def _evaluate(classifier, dataset, training):
     print(f"accuracy among ImageNet's 1000: {result['top1_of_1000']:.2%}")
 
 
-def command_line():
+def command_line() -> None:
   command.run(main, prepare=_define_flags)

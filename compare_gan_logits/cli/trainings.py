@@ -7,9 +7,10 @@ modules that were trained with another seed.
       --output over_trainings.md
 """
 
+from __future__ import annotations
+
 from absl import flags
 
-from compare_gan_logits import errors
 from compare_gan_logits.cli import command
 
 
@@ -22,11 +23,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string("output", "trainings.md", "File to write, in Markdown.")
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise errors.UserError(
-      f"unexpected argument {argv[1]!r}: name a report with --report; see --help"
-    )
+def main(argv: list[str]) -> None:
+  command.check_no_arguments(argv, "name a report with --report")
   from compare_gan_logits import files
   from compare_gan_logits.experiments import trainings
 
@@ -40,5 +38,5 @@ def main(argv):
   print(f"written to {FLAGS.output}")
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)

@@ -10,6 +10,8 @@ prepare draws the trials and makes their pictures. serve asks subjects in their 
 "AFC" stands for alternative forced choice.
 """
 
+from __future__ import annotations
+
 from absl import flags
 
 from compare_gan_logits import errors
@@ -86,7 +88,7 @@ _FLAGS_OF = {
 }
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   actions = {"prepare": _prepare, "serve": _serve, "analyse": _analyse}
   if len(argv) != 2 or argv[1] not in actions:
     raise errors.UserError("name an action: prepare, serve or analyse; see --help")
@@ -183,5 +185,5 @@ def _studies():
   return [trials.Study.load(folder) for folder in FLAGS.study]
 
 
-def command_line():
+def command_line() -> None:
   command.run(main)

@@ -44,6 +44,6 @@ def value(name: str) -> Any:
   return FLAGS[name].value
 
 
-def given_value(name):
+def given_value(name: str) -> Any:
   """A flag's value; None where it has its default."""
   return None if FLAGS[name].using_default_value else value(name)

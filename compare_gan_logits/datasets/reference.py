@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gin
@@ -273,7 +274,7 @@ class ImageDatasetV2(ImageDataset):
       return _count(lambda: self._load_dataset(self._split_name(split)), self.name)
     return self._info(self._split_name(split)).num_examples
 
-  def num_examples(self, split):
+  def num_examples(self, split: str) -> int:
     return self._num_images(check_split(split)) * self._copies(split)
 
   def _copies(self, split):
@@ -282,7 +283,7 @@ class ImageDatasetV2(ImageDataset):
   def _damaged_file(self):
     return _damaged_record_file(self._builder) if self._by_record else None
 
-  def fingerprint(self, split):
+  def fingerprint(self, split: str) -> str:
     name = self._split_name(split)
     if self._fake:
       parts = [self._tfds_name, name, f"noise {self._seed}"]
@@ -299,7 +300,7 @@ class ImageDatasetV2(ImageDataset):
     transform = sorted(self.describe_transform(check_split(split)).items())
     return digest(*(part.encode() for part in [*parts, repr(transform)]))
 
-  def load(self, split, where=None):
+  def load(self, split: str, where: Callable | None = None) -> tf.data.Dataset:
     elements = self._numbered(split)
     copies = self._copies(split)
     if copies > 1:
@@ -315,8 +316,14 @@ class ImageDatasetV2(ImageDataset):
     )
 
   def train(
-    self, batch_size, split="train", start=0, shard=0, num_shards=1, with_logits=None
-  ):
+    self,
+    batch_size: int,
+    split: str = "train",
+    start: int = 0,
+    shard: int = 0,
+    num_shards: int = 1,
+    with_logits: Any = None,
+  ) -> tf.data.Dataset:
     # Whole epochs are passed over by their number, the rest without decoding.
     own = self._images_per_epoch(split, shard, num_shards)
     if not own:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -17,7 +18,9 @@ from compare_gan_logits.errors import UserError
 
 
 @gin.configurable(allowlist=[])
-def relativistic_hinge(d_real_logits: tf.Tensor, d_fake_logits: tf.Tensor, **_):
+def relativistic_hinge(
+  d_real_logits: tf.Tensor, d_fake_logits: tf.Tensor, **_: Any
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
   """Every real image against the generated one of the same logits.
 
   Jolicoeur-Martineau 2019 (RaGAN, section 3.3: paired, not averaged), with the hinge

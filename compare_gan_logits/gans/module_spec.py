@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -113,12 +115,12 @@ def _condition(gan, batch_size):
   return {"labels": labels}, tf.one_hot(labels, gan.condition_size)
 
 
-def average_name(weight):
+def average_name(weight: tf.Variable) -> str:
   """The name, in a module, of the moving average of a generator's weight."""
   return weight.op.name + _AVERAGE
 
 
-def averaged_weights(gan):
+def averaged_weights(gan: modular_gan.ModularGAN) -> AbstractContextManager[Any]:
   """Scope in which the generator's weights are their moving averages, if there are."""
   if not gan.g_use_ema:
     return tf.variable_scope(tf.get_variable_scope())

@@ -137,12 +137,12 @@ def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _own_name(folder):
-  path = files.absolute(folder)
+  """A module's name; the folder's where it cannot be read, which is told later."""
   try:
-    recorded = module_format.read(path)["classifier"]
+    info = module_format.read(folder)
   except (UserError, OSError):
-    recorded = None
-  return recorded["name"] if recorded else os.path.basename(path)
+    info = {}
+  return module_format.name_of(info, folder)
 
 
 def _load(folder, classifier):
