@@ -358,6 +358,20 @@ def test_the_page_shows_what_compute_gives(explorer, client):
       assert picture["kept"] == (logits.argmax() == order[0])
 
 
+def test_a_single_logit_is_shown_as_it_is_and_keeps_no_class(tmp_path):
+  module = explorer_modules.write_many(str(tmp_path), "alone", ["smiling"])
+  alone = server.Explorer([("", module)])
+  view = dataclasses.replace(alone.first_view(), samples=1)
+  client = server.create_app(alone).test_client()
+  (answer,) = client.post("/show", data=json.dumps(view.to_json())).json["modules"]
+  (shown,) = alone.show(view).values()
+  (picture,) = answer["pictures"]
+  assert picture["kept"] is None
+  assert picture["logit"] == pytest.approx(float(shown.picture_logits[0, 0]))
+  assert answer["seen_class"]["logit"] == pytest.approx(float(shown.seen_logits[0]))
+  assert saving._opinion(np.array([-2.3456]), ["smiling"]) == "smiling logit -2.35"
+
+
 def test_nothing_of_users_reaches_html_unescaped(client):
   page = client.get("/").get_data(as_text=True)
   assert "<i>other" not in page and "\\u003ci\\u003eother" in page

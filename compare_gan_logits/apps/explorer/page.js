@@ -34,6 +34,9 @@ function make(tag, attributes = {}, ...children) {
 
 const png = (data) => `data:image/png;base64,${data}`;
 const percent = (x) => `${Math.round(100 * x)} %`;
+// What a classifier says of its first class. A single logit's confidence is always 1.
+const said = (opinion) => opinion.logit === null
+  ? percent(opinion.confidence) : `logit ${opinion.logit.toPrecision(3)}`;
 
 function write(control, value) {
   switch (control.shown) {
@@ -139,13 +142,13 @@ function fill(figure, image, opinion, kept, what) {
   const [name, confidence] = all("figcaption span", figure);
   const mark = kept === null ? "" : kept ? "✓ " : "✗ ";
   name.textContent = opinion.name;
-  confidence.textContent = mark + percent(opinion.confidence);
+  confidence.textContent = mark + said(opinion);
   figure.classList.toggle("kept", kept === true);
   figure.classList.toggle("lost", kept === false);
   const picture = $("img", figure);
   picture.src = png(image);
   picture.alt = `${what}, which its classifier calls ${opinion.name} `
-    + `(${percent(opinion.confidence)})`;
+    + `(${said(opinion)})`;
   figure.title = picture.alt;
 }
 
@@ -164,11 +167,11 @@ function opine(module) {
     const item = list.children[i];
     $(".name", item).textContent = entry.name;
     $(".name", item).title = entry.name;
-    $("i", item).style.width = `${100 * entry.confidence}%`;
+    $("i", item).style.width = entry.logit === null ? `${100 * entry.confidence}%` : 0;
     const moved = Math.abs(entry.before - entry.confidence) > 0.005;
     $("b", item).hidden = !moved;
     $("b", item).style.left = `${100 * entry.before}%`;
-    $(".number", item).textContent = percent(entry.confidence);
+    $(".number", item).textContent = said(entry);
     item.title = moved ? `${percent(entry.before)} before the logits were changed` : "";
   });
 }

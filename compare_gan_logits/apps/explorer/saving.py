@@ -14,6 +14,7 @@ from compare_gan_logits.apps.explorer.view import Shown
 from compare_gan_logits.apps.explorer.view import View
 from compare_gan_logits.apps.explorer.view import confidences
 from compare_gan_logits.apps.explorer.view import labels
+from compare_gan_logits.apps.explorer.view import only_logit
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.inversion import Inverter
 
@@ -54,8 +55,9 @@ def picture(
 
 
 def _opinion(logits, names):
-  best = logits.argmax()
-  return f"{names[best]} {confidences(logits)[best]:.0%}"
+  best, logit = logits.argmax(), only_logit(logits)
+  said = f"{confidences(logits)[best]:.0%}" if logit is None else f"logit {logit:.3g}"
+  return f"{names[best]} {said}"
 
 
 class Saved(NamedTuple):

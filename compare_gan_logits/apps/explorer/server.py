@@ -306,9 +306,14 @@ def _described(name, shown, labels, view):
   described = {
     "name": name,
     "seen": _png(shown.seen),
-    "seen_class": _opinion(seen, labels),
+    "seen_class": _opinion(shown.seen_logits, labels),
     "top": [
-      {"name": labels[i], "confidence": float(given[i]), "before": float(seen[i])}
+      {
+        "name": labels[i],
+        "confidence": float(given[i]),
+        "before": float(seen[i]),
+        "logit": view_lib.only_logit(shown.logits),
+      }
       for i in top
     ],
     "pictures": [],
@@ -316,21 +321,25 @@ def _described(name, shown, labels, view):
     "logits": {label: round(float(x), 2) for label, x in zip(labels, shown.logits)},
     "deviation": round(float(shown.seen_logits.std()), 3),
   }
-  opinions = view_lib.confidences(shown.picture_logits)
   for k in range(view.samples):
+    logits = shown.picture_logits[k]
     described["pictures"].append(
       {
         "image": _png(shown.pictures[k]),
-        "kept": bool(opinions[k].argmax() == wanted),
-        **_opinion(opinions[k], labels),
+        "kept": None if len(logits) == 1 else bool(logits.argmax() == wanted),
+        **_opinion(logits, labels),
       }
     )
   return described
 
 
-def _opinion(confidence, labels):
-  best = int(confidence.argmax())
-  return {"name": labels[best], "confidence": float(confidence[best])}
+def _opinion(logits, labels):
+  best = int(logits.argmax())
+  return {
+    "name": labels[best],
+    "confidence": float(view_lib.confidences(logits)[best]),
+    "logit": view_lib.only_logit(logits),
+  }
 
 
 def _png(image):

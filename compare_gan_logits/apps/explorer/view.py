@@ -229,6 +229,11 @@ def confidences(logits: Any) -> np.ndarray:
   return special.softmax(np.asarray(logits, np.float64), axis=-1)
 
 
+def only_logit(logits: Any) -> float | None:
+  """The logit of a classifier that has one, whose softmax says nothing; else None."""
+  return float(logits[0]) if len(logits) == 1 else None
+
+
 def encode(pixels: np.ndarray) -> str:
   """uint8 [h, w, 1 or 3] as a PNG in base64, without loss."""
   pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
