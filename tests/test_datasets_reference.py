@@ -199,10 +199,14 @@ def test_images_of_a_set_that_changes_tensorflow_datasets_are_made_up_too():
 
 
 @pytest.mark.parametrize("kind", ["train", "num_examples"])
-def test_a_set_without_end_is_refused(kind):
+@pytest.mark.parametrize(
+  "behind",
+  [lambda d: d, lambda d: d.map(lambda *x: x).filter(lambda x, y: y > 3).prefetch(2)],
+)
+def test_a_set_without_end_is_refused(kind, behind):
   class Endless(_Ramps):
     def _load_dataset(self, split):
-      return super()._load_dataset(split).repeat()
+      return behind(super()._load_dataset(split).repeat())
 
   use = {
     "train": lambda s: s.train(4),
@@ -210,6 +214,22 @@ def test_a_set_without_end_is_refused(kind):
   }
   with pytest.raises(ValueError, match="return one epoch"):
     use[kind](Endless())
+
+
+@pytest.mark.parametrize(
+  "finite, count",
+  [
+    (lambda d: d.repeat(3), 30),
+    (lambda d: d.repeat().take(25).map(lambda *x: x), 25),
+    (lambda d: tf.data.Dataset.zip((d, d.repeat())).map(lambda x, y: x), 10),
+  ],
+)
+def test_a_set_that_repeats_and_ends_is_counted(finite, count):
+  class Longer(_Ramps):
+    def _load_dataset(self, split):
+      return finite(super()._load_dataset(split))
+
+  assert Longer().num_examples("test") == count
 
 
 def test_padding_surrounds_images_with_black():

@@ -666,14 +666,28 @@ def _add_logits(batch, logits):
 def _count(make_dataset, name):
   with tf.Graph().as_default(), tf.Session() as session:
     dataset = make_dataset()
-    cardinality = session.run(tf.data.experimental.cardinality(dataset))
-    if cardinality == tf.data.experimental.INFINITE_CARDINALITY:
+    if _has_no_end(tf.data.experimental.to_variant(dataset).op):
       raise UserError(
         f"the _load_dataset of {name} gives images without end; return one epoch, "
         "without repeat(): training repeats it by itself"
       )
     following = utils.next_element(dataset.map(lambda *element: 1).batch(1024))
     return sum(len(batch) for batch in utils.run_to_end(session, following))
+
+
+def _has_no_end(op):
+  """Whether the data set that an operation makes repeats without end.
+
+  TensorFlow's cardinality does not say so of a map or a filter behind the repeat.
+  """
+  if "Take" in op.type:
+    return False
+  if op.type == "RepeatDataset":
+    count = tf.get_static_value(op.inputs[1])
+    if count is not None and count < 0:
+      return True
+  sources = [_has_no_end(x.op) for x in op.inputs if x.dtype == tf.variant]
+  return bool(sources) and (all if op.type == "ZipDataset" else any)(sources)
 
 
 def _label_files(pattern, split):
