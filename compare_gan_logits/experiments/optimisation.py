@@ -56,27 +56,14 @@ def run(
   between, seen = {}, {}
   for label, inverter in inverters.items():
     originals = inverter.prepare(sample.images)
-    inverter.generate(inverter.logits(originals[:1]))  # Loads the weights, untimed.
-    started = time.time()
-    logits = inverter.logits(originals)
-    ways = {"inverter": inverter.generate(logits, seed=data.seed)}
-    costs[f"inverter, s per image, {label}"] = _since(started, originals)
-    for name, weight in (
-      ("search without prior", 0.0),
-      ("search with prior", settings.prior),
-    ):
-      gradient = objective_gradient(inverter, weight)
-      gradient(originals[:1], logits[:1])  # Builds the graph, untimed as well.
-      started = time.time()
-      found = [search(gradient, logits, settings, data.seed + k) for k in range(2)]
-      costs[f"{name}, s per image, {label}"] = _since(started, originals) / 2
-      ways[name] = found[0]
-      between.setdefault(name, {})[label] = measures.perceptual(*found)
+    ways, second, seconds = _invert(inverter, originals, settings, data.seed)
+    costs.update({f"{w}, s per image, {label}": s for w, s in seconds.items()})
+    for name, pictures in second.items():
+      distances = measures.perceptual(ways[name], pictures)
+      between.setdefault(name, {})[label] = distances
       table.append(
         common.Measure(
-          f"LPIPS between two starts: {name}",
-          label,
-          estimates.mean(between[name][label]),
+          f"LPIPS between two starts: {name}", label, estimates.mean(distances)
         )
       )
     quality = {way: measures.quality(originals, p) for way, p in ways.items()}
@@ -131,6 +118,30 @@ def run(
       "forward through the generator.",
     ),
   )
+
+
+def _invert(inverter, originals, settings, seed):
+  """Pictures by the inverter and by both searches, from the originals' logits.
+
+  Returns:
+    ({way: pictures}, {search: pictures from a second start}, {way: seconds an image}).
+  """
+  inverter.generate(inverter.logits(originals[:1]))  # Loads the weights, untimed.
+  started = time.time()
+  logits = inverter.logits(originals)
+  ways = {"inverter": inverter.generate(logits, seed=seed)}
+  seconds, second = {"inverter": _since(started, originals)}, {}
+  for name, prior in (
+    ("search without prior", 0.0),
+    ("search with prior", settings.prior),
+  ):
+    gradient = objective_gradient(inverter, prior)
+    gradient(originals[:1], logits[:1])  # Builds the graph, untimed as well.
+    started = time.time()
+    found = [search(gradient, logits, settings, seed + k) for k in range(2)]
+    seconds[name] = _since(started, originals) / 2
+    ways[name], second[name] = found
+  return ways, second, seconds
 
 
 def objective_gradient(inverter: Inverter, prior: float) -> GraphFunction:
