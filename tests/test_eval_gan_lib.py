@@ -109,6 +109,7 @@ class EvaluationTest(test_utils.CompareGanTestCase):
     path = os.path.join(self.folder, "model-with-accu.ckpt")
     counter = tf.train.load_variable(path, "gen_module/generator/accu/accu_counter")
     assert counter == pytest.approx(204800 / 64)
+    assert tf.train.load_variable(path, "gen_module/generator/accu/update_accus") == 0
 
   def test_accuracy_and_condition_number(self):
     write_module(self.folder)
@@ -126,6 +127,23 @@ class EvaluationTest(test_utils.CompareGanTestCase):
       np.mean(_real().mean((1, 2, 3)) >= 127.5), abs=0.02
     )
     assert found["log_condition_number_mean"] == pytest.approx(np.log(16), rel=1e-4)
+
+  def test_accuracy_is_of_each_side_with_its_own_classes(self):
+    """The discriminator sees odd classes as they are and even ones as negatives."""
+    write_module(self.folder)
+    bright, grey, dark = 255.0, 127.5, 0.0
+
+    def sample(levels, labels):
+      pixels = np.broadcast_to(np.reshape(levels, [-1, 1, 1, 1]), [70, 28, 28, 3])
+      return eval_utils.EvalDataSample(pixels, np.array(labels, np.int32))
+
+    real = sample([bright] * 35 + [grey] * 14 + [dark] * 21, [1] * 70)
+    fake = sample([bright] * 7 + [grey] * 21 + [dark] * 42, [1] * 28 + [0] * 42)
+    found = accuracy.AccuracyTask().run_on_module(self.folder, fake, real)
+    assert found == {"real_accuracy": 0.7, "fake_accuracy": 0.0}
+    fake = sample([bright] * 7 + [grey] * 21 + [dark] * 42, [0] * 28 + [1] * 42)
+    found = accuracy.AccuracyTask().run_on_module(self.folder, fake, real)
+    assert found == {"real_accuracy": 0.7, "fake_accuracy": 0.7}
 
   def test_what_is_no_module_is_refused(self):
     with self.assertRaisesRegex(ValueError, "cannot be loaded"):

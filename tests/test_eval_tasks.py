@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny
+from matplotlib import pyplot
 from scipy import stats
 
 from compare_gan_logits import eval_utils
@@ -102,6 +103,22 @@ def test_kid_with_its_error_in_float64_and_as_a_task():
   assert found["kid_score"] == pytest.approx(within - 2 * cross.mean(), rel=1e-4)
 
 
+def test_the_error_of_kid_where_the_sets_differ_in_size():
+  """Three blocks, as many as the larger set needs, of twenty and of ten."""
+  fake, real = normal(1, 60, 8) + 0.3, normal(2, 30, 8)
+  blocks = []
+  for a, b in zip(np.split(fake, 3), np.split(real, 3)):
+    aa, bb, ab = ((x @ y.T / 8 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
+    within = [(k.sum() - np.trace(k)) / len(k) / (len(k) - 1) for k in (aa, bb)]
+    blocks.append(sum(within) - 2 * ab.mean())
+  with tf.Graph().as_default():
+    found = run(
+      kid_score.kid(tf.constant(fake), tf.constant(real), 20, return_stderr=True)
+    )
+  expected = np.mean(blocks), np.std(blocks) / np.sqrt(3)
+  assert found == pytest.approx(expected, rel=1e-6)
+
+
 def formula(size):
   i, y, x, k = np.meshgrid(*map(np.arange, (2, size, size, 3)), indexing="ij")
   a = ((y + 2 * x + 29 * k + 5 * i) % 256).astype("f")
@@ -172,7 +189,7 @@ def test_prd_of_distributions():
     assert prd_score.prd_to_max_f_beta_pair(*curve, beta) == pytest.approx(expected)
 
 
-def test_prd_of_features_and_its_picture(tmp_path):
+def test_prd_of_features_and_its_picture(tmp_path, monkeypatch):
   (key,) = (k for k in GOLDEN["prd"] if k.startswith("from_embedding"))
   np.random.seed(0)
   fake, real = normal(5, 300, 4), normal(6, 300, 4) * 0.7 + 0.5
@@ -182,8 +199,15 @@ def test_prd_of_features_and_its_picture(tmp_path):
   assert curve[0].mean() == pytest.approx(
     GOLDEN["prd"][key]["precision mean"], abs=0.05
   )
+  drawn = []
+  monkeypatch.setattr(pyplot, "close", drawn.append)
   prd_score.plot([curve], ["it"], str(tmp_path / "a" / "prd.png"))
+  monkeypatch.undo()
+  pyplot.close(drawn[0])
   assert (tmp_path / "a" / "prd.png").stat().st_size > 1000
+  precision, recall = curve
+  (line,) = drawn[0].axes[0].lines
+  np.testing.assert_array_equal(line.get_xydata(), np.stack([recall, precision], 1))
   with pytest.raises(ValueError, match="equally many"):
     prd_score.compute_prd_from_embedding(fake[:9], real)
   same = prd_score.PRDScoreTask().run_after_session(

@@ -44,6 +44,8 @@ def test_psnr_of_a_constant_difference():
   b = a + np.array([0.1, 0.01]).reshape(2, 1, 1, 1)
   np.testing.assert_allclose(similarity.psnr(a, b), [20, 40], rtol=1e-6)
   assert np.isinf(similarity.psnr(a, a)).all()
+  np.testing.assert_allclose(similarity.bounded_psnr(a, b), [20, 40], rtol=1e-6)
+  assert (similarity.bounded_psnr(a, a) == 100).all()
 
 
 def test_ssim_by_its_formula():
@@ -285,6 +287,16 @@ def test_lpips_takes_small_and_grey_images_in_any_number():
   )
 
 
+def test_the_shorter_side_of_small_oblong_images_is_enlarged_for_lpips():
+  """To 64 pixels, by TensorFlow's own function."""
+  small = images(1, 48)[:, :32]
+  with tf.Graph().as_default(), tf.Session() as session:
+    large = tf.image.resize_images(small, [64, 96])
+    found, large = session.run([lpips._prepare(tf.constant(small)), large])
+  expected = (2 * large - 1 - [-0.030, -0.088, -0.188]) / [0.458, 0.448, 0.450]
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @needs_weights
 @pytest.mark.parametrize(
   "call, part",
@@ -456,6 +468,9 @@ def test_pairs_that_do_not_match_are_refused():
       metric(images(2), images(1))
   with pytest.raises(UserError, match="11 pixels"):
     similarity.ssim(images(1, 8), images(1, 8))
+  for number in (1, 3):
+    with pytest.raises(UserError, match=f"not 2 and {number} images"):
+      frechet.score(images(2), images(number))
 
 
 @needs_weights
@@ -478,6 +493,8 @@ def test_lpips_with_a_file_that_the_user_names(tmp_path):
     with tf.Graph().as_default(), tf.Session() as session:
       found = session.run(lpips.graph_distance(tf.constant(a), tf.constant(b)))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert lpips.weights_digest("alex") == digest != lpips.weights_digest("vgg")
     for content in (b"", b"no weights", pickle.dumps({"a": 1}), pickle.dumps(print)):
       other = tmp_path / f"{len(content)}.ckpt"
       other.write_bytes(content)
