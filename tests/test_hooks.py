@@ -2,6 +2,7 @@
 
 import math
 import time
+import types
 
 import numpy as np
 import pytest
@@ -204,6 +205,9 @@ def test_every_n_steps_and_at_the_end():
   assert calls == [(1, False, False), (4, False, False), (7, False, False)] + [
     (8, True, True)
   ]
+  calls.clear()
+  count([Steps(3)], steps=7)
+  assert [step for step, *_ in calls] == [1, 4, 7]
   with tf.Graph().as_default(), pytest.raises(RuntimeError, match="global step"):
     Steps(1).begin()
 
@@ -217,6 +221,30 @@ def test_progress_is_reported_from_the_second_time_on():
   count([hooks.ReportProgressHook(Manager(), max_steps=400, every_n_steps=20)], 50)
   assert [m.split(",")[0] for m in messages] == ["5.2% @21", "10.2% @41", "12.5% @50"]
   assert all("steps/s, ETA: 0 min" in m for m in messages)
+
+
+def test_the_time_that_is_reported_is_by_the_speed_so_far(monkeypatch):
+  """100 steps in 50 s, so that the other 7100 take an hour all but 50 s."""
+  times, messages = iter([10.0, 60.0]), []
+  monkeypatch.setattr(hooks, "time", types.SimpleNamespace(monotonic=times.__next__))
+  manager = types.SimpleNamespace(report_progress=messages.append)
+  hook = hooks.ReportProgressHook(manager, max_steps=7300)
+  for step in (100, 200):
+    hook.every_n_steps_after_run(step, None, None)
+  assert messages == ["2.7% @200, 2.0 steps/s, ETA: 59 min"]
+
+
+def test_a_network_s_own_loss_does_not_hide_the_step_s():
+  with tf.Graph().as_default():
+    for value in (1.0, np.nan):
+      tf.losses.add_loss(tf.constant(value))
+    update = tf.train.get_or_create_global_step().assign_add(1)
+    guard = hooks.NanGuard(None, "/nowhere")
+    with (
+      pytest.raises(UserError, match="the loss is not finite"),
+      tf.train.SingularMonitoredSession(hooks=[guard]) as session,
+    ):
+      session.run(update)
 
 
 def test_checkpoints_are_at_multiples_after_a_resume_too(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import types
 
 import gin
 import numpy as np
@@ -20,6 +21,7 @@ from compare_gan_logits import files
 from compare_gan_logits import main  # noqa: F401, defines its flags
 from compare_gan_logits import provenance
 from compare_gan_logits import runner_lib
+from compare_gan_logits import task_manager
 from compare_gan_logits import test_utils
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
@@ -258,13 +260,16 @@ def test_the_table_of_scores(tmp_path):
     "import os\noptions.batch_size = 4\nG.batch_norm_fn = @batch_norm\n"
     "D.widths = \\\n    (1,\n     2)\n"
   )
-  (tmp_path / "operative_config-7.gin").write_text("options.batch_size = 8\n")
+  (tmp_path / "operative_config-10.gin").write_text("options.batch_size = 8\n")
   manager = runner_lib.TaskManagerWithCsvResults(folder)
   assert list(manager.unevaluated_checkpoints()) == paths
   assert list(manager.unevaluated_checkpoints(eval_every_steps=5)) == paths[1:]
   manager.add_eval_result(paths[2], {"b": 0.12345, "a": 2}, 31337.0)
   manager.add_eval_result(paths[1], {"b_list": "1.5_2.5"}, -1.0)
   assert manager.get_checkpoints_with_results() == set(paths[1:])
+  moved = runner_lib.TaskManagerWithCsvResults("/moved", str(tmp_path / "scores.csv"))
+  names = {f"/moved/{os.path.basename(path)}" for path in paths[1:]}
+  assert moved.get_checkpoints_with_results() == names
   with open(tmp_path / "scores.csv", newline="", encoding="utf-8") as f:
     header, *rows = csv.reader(f)
   gin_names = ["D.widths", "G.batch_norm_fn", "options.batch_size"]
@@ -276,6 +281,46 @@ def test_the_table_of_scores(tmp_path):
   (tmp_path / "scores.csv").write_text("step\nx\n")
   with pytest.raises(UserError, match="scores.csv is damaged"):
     manager.rows()
+
+
+def test_checkpoints_are_waited_for_from_the_end_of_the_last_scores(
+  tmp_path, monkeypatch
+):
+  """Scores take 100 s, the patience is 30 s, and every look is 10 s after another."""
+  now, appear = [0.0], iter([2, None, 3])
+
+  def sleep(seconds):
+    now[0] += seconds
+    step = next(appear, None)
+    if step:
+      (tmp_path / f"model.ckpt-{step}.index").touch()
+
+  clock = types.SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+  monkeypatch.setattr(task_manager, "time", clock)
+  (tmp_path / "model.ckpt-1.index").touch()
+  found = []
+  for path in task_manager.TaskManager(str(tmp_path)).unevaluated_checkpoints(30):
+    found.append(path.rpartition("-")[2])
+    now[0] += 100
+  assert found == ["1", "2", "3"]
+  assert now[0] == 3 * 100 + (1 + 2 + 3) * 10
+
+
+def test_a_record_of_classifier_and_images_that_is_damaged_is_told(tmp_path):
+  facts = {
+    "classifier": "a",
+    "classifier_digest": "0",
+    "dataset": "b",
+    "fingerprint": "1",
+    "transform": {"crop": "none"},
+  }
+  assert not provenance.check(str(tmp_path), facts)
+  provenance.write(str(tmp_path), {**facts, "of a later version": 1})
+  assert provenance.check(str(tmp_path), facts)
+  for name in facts:
+    provenance.write(str(tmp_path), {k: v for k, v in facts.items() if k != name})
+    with pytest.raises(UserError, match=r"trained_on\.json is damaged; remove it"):
+      provenance.check(str(tmp_path), facts)
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import time
+import types
 
 import forking
 import numpy as np
@@ -396,6 +397,20 @@ def test_a_lost_game_is_warned_of_once(capsys, scores, words):
   assert len(warnings) == 2
   assert words in warnings[0]
   assert "generator has collapsed" in warnings[1] and "0.01" in warnings[1]
+
+
+def test_a_lost_game_is_one_that_is_lost_without_a_break(capsys):
+  values = [0.01, 0.01, 1.0, 0.01, 0.01, 1.0, 0.01, 0.01, 0.01]
+  hook = HealthHook(every=20, patience=3)
+  with tf.Graph().as_default():
+    tf.train.get_or_create_global_step()
+    health.publish({"fake_spread": tf.constant(0.0)})
+    hook.begin()
+  for step, value in enumerate(values):
+    found = {"fake_spread": value}, step
+    hook.after_run(None, types.SimpleNamespace(results=found))
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith("warning: step 8: ") and "for 60 steps" in line
 
 
 def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
