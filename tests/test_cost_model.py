@@ -217,6 +217,27 @@ def test_micro_batches_fit_into_memory():
   assert (plan.micro_batches, plan.memory) == (2, 100 + 40 + 50 * 16)
   assert plan.moment_seconds == pytest.approx(2 * 2 * (2 + 0.1))
   assert plan.gradient_seconds == pytest.approx(2 + 4 + 2 + 2)
+  assert plan.communication_seconds == pytest.approx(8.4 + 10)
+  # Halves of 54 are odd, and cannot be halved again, fit or not.
+  assert cost_model.plan(step, MACHINE, 54).micro_batches == 2
+
+
+def test_weights_are_written_once_however_many_micro_batches_there_are():
+  step = made_up(("Conv2D", (0, 5000), (0, 0)), ("ResourceApplyAdam", (0, 0), (700, 0)))
+  found = cost_model.plan(step, MACHINE, 8, micro_batches=4)
+  assert (found.matrix_seconds, found.update_seconds) == (8 * 10, 7)
+  with pytest.raises(UserError, match="8 cannot be divided"):
+    cost_model.plan(step, MACHINE, 8, replicas=4, micro_batches=4)
+
+
+def test_a_compiler_does_not_join_reductions():
+  step = made_up(("Mul", (0, 0), (300, 0)), ("Sum", (0, 0), (200, 0)))
+  fusing = dataclasses.replace(MACHINE, fuses=True)
+  assert cost_model.step_seconds(step, fusing, 1)["other"] == 2
+
+
+def test_a_classifier_reaches_the_same_share_of_the_peak():
+  assert cost_model.classifier_seconds(MACHINE, "float32", 10, 100) == 10 * 100 / 500
 
 
 def test_a_tensor_lives_until_it_is_last_read():

@@ -12,6 +12,7 @@ import time
 
 import helpers
 import pytest
+import tensorflow.compat.v1 as tf
 import tiny
 
 from compare_gan_logits import distribution
@@ -253,6 +254,14 @@ def test_the_chief_is_the_first_worker(monkeypatch):
 def test_a_layout_that_is_not_there_is_explained(kind, replicas, part):
   with pytest.raises(UserError, match=part):
     Distribution(kind, replicas)
+
+
+def test_replicas_are_those_of_each_process():
+  """Of six replicas in three processes this one has two."""
+  context = tf.distribute.InputContext(3, 1, 6)
+  share = {"shard": 1, "num_shards": 3, "replicas": 2}
+  assert distribution.input_share(context) == share
+  assert distribution.input_share() == {}
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():

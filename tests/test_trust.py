@@ -413,6 +413,24 @@ def test_a_lost_game_is_one_that_is_lost_without_a_break(capsys):
   assert line.startswith("warning: step 8: ") and "for 60 steps" in line
 
 
+def test_damaged_checkpoints_are_set_aside_and_the_record_agrees(tmp_path):
+  with tf.Graph().as_default(), tf.Session() as session:
+    weight = tf.get_variable("weight", [2], use_resource=True)
+    session.run(weight.initializer)
+    saver = tf.train.Saver(max_to_keep=None)
+    for step in (4, 5, 50, 500):
+      saver.save(session, str(tmp_path / "model.ckpt"), step)
+  for step in (50, 500):
+    (tmp_path / f"model.ckpt-{step}.data-00000-of-00001").write_bytes(b"x")
+  assert checkpoints.prepare_to_resume(str(tmp_path)) == 5
+  assert [step for step, _ in checkpoints.of_run(str(tmp_path))] == [4, 5]
+  assert (tmp_path / "damaged-model.ckpt-500.index").exists()
+  state = tf.train.get_checkpoint_state(str(tmp_path))
+  kept = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
+  assert kept == ["model.ckpt-4", "model.ckpt-5"]
+  assert os.path.basename(state.model_checkpoint_path) == "model.ckpt-5"
+
+
 def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
   for step in (900, 1000, 50):
     (tmp_path / f"model.ckpt-{step}.index").touch()
