@@ -260,6 +260,8 @@ def test_differences_of_paired_rates_cover_and_are_wide_where_pairs_are_few():
     found = estimates.paired_rate_difference(shared < 0.7, second < 0.5)
     covered.append(found.low <= 0.2 <= found.high)
   assert 0.92 < np.mean(covered) <= 0.99
+  alike = estimates.paired_rate_difference([1, 0] * 4, [1, 0] * 4)
+  assert -alike.low == pytest.approx(alike.high) and alike.high > 0.1
   # All of three alike decide nothing; of pairs without correlation, as of two groups.
   few = estimates.paired_rate_difference(np.ones(3, bool), np.zeros(3, bool))
   apart = estimates.rate_difference(np.ones(3, bool), np.zeros(3, bool))
