@@ -67,8 +67,8 @@ test: $(VENV)/installed-test
 test-all: $(VENV)/installed-test
 	$(PYTEST) $(PYTEST_ARGUMENTS)
 
-# What a second environment is tried with: see .ci/run. Recordings that differ from another
-# in one setting are left to the first one.
+# What a second environment is tried with: see .ci/run. Recordings that resemble another
+# are left to the first one.
 smoke: $(VENV)/installed-test
 	$(PYTEST) tests/test_smoke.py tests/test_parity.py tests/test_tensorflow_compat.py \
 		-k "not (normal_init or movingavg or noembed or stl48)"

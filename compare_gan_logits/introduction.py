@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def introduce(
   gan: modular_gan.ModularGAN,
   dataset: ImageDataset,
-  classifier: Classifier,
+  classifier: Classifier | None,
   logits: Any,
   model_dir: str,
 ) -> None:

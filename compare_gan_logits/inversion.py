@@ -109,11 +109,11 @@ class Inverter:
     """
     module_dir = files.absolute(os.fspath(module_dir))
     info = module_format.read(module_dir)
-    is_named = isinstance(classifier, (str, os.PathLike))
+    recorded, is_named = info["classifier"], False
     if isinstance(classifier, (str, os.PathLike)):
-      classifier = named_classifier(classifier, info["classifier"], module_dir)
-    elif classifier is None and info["classifier"]:
-      classifier = classifiers.from_description(info["classifier"], module_dir)
+      classifier, is_named = named_classifier(classifier, recorded, module_dir), True
+    elif classifier is None and recorded:
+      classifier = classifiers.from_description(recorded, module_dir)
     if classifier is not None and classifier.num_logits != info["num_logits"]:
       raise UserError(
         f"the classifier has {classifier.num_logits} logits but "
@@ -121,7 +121,7 @@ class Inverter:
         "trained with"
       )
     if is_named:
-      _warn_of_another(info["classifier"], classifier, module_dir)
+      _warn_of_another(recorded, classifier, module_dir)
     return cls(module_dir, info, classifier, batch_size, _role(info, classifier, role))
 
   def open_dataset(self) -> datasets.ImageDataset:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FILE = "trained_on.json"
 
 
-def describe(classifier: Classifier, dataset: ImageDataset) -> dict[str, Any]:
+def describe(classifier: Classifier | None, dataset: ImageDataset) -> dict[str, Any]:
   """What FILE holds.
 
   Names are for messages; digest and fingerprint decide, so that both may be moved.

@@ -235,7 +235,7 @@ class Run:
   def __init__(
     self,
     dataset: ImageDataset,
-    classifier: Classifier,
+    classifier: Classifier | None,
     options: dict[str, Any],
     run_config: tf.estimator.tpu.RunConfig,
     task_manager: TaskManager | None = None,

@@ -120,13 +120,11 @@ def paired_rate_difference(a: Any, b: Any) -> Estimate:
 
 def _correlation(a, b):
   """That of two bool arrays [n], corrected where it is positive; 0 without variation."""
-  sizes = np.sum(a) * np.sum(~a) * np.sum(b) * np.sum(~b)
-  if not sizes:
-    return 0.0
-  product = float(np.sum(a & b) * np.sum(~a & ~b) - np.sum(a & ~b) * np.sum(~a & b))
-  if product > 0:
-    product = max(0.0, product - len(a) / 2)
-  return product / float(np.sqrt(float(sizes)))
+  deviations = np.std(a) * np.std(b)
+  covariance = np.mean(a & b) - np.mean(a) * np.mean(b)
+  if covariance > 0:
+    covariance = max(0.0, covariance - 0.5 / len(a))
+  return float(covariance / deviations) if deviations else 0.0
 
 
 def unpaired_difference(a: Any, b: Any) -> Estimate:

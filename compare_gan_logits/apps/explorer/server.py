@@ -306,14 +306,9 @@ def _described(name, shown, labels, view):
   described = {
     "name": name,
     "seen": _png(shown.seen),
-    "seen_class": _opinion(shown.seen_logits, labels),
+    "seen_class": _opinion(shown.seen_logits, seen, labels),
     "top": [
-      {
-        "name": labels[i],
-        "confidence": float(given[i]),
-        "before": float(seen[i]),
-        "logit": view_lib.only_logit(shown.logits),
-      }
+      {**_opinion(shown.logits, given, labels, i), "before": float(seen[i])}
       for i in top
     ],
     "pictures": [],
@@ -321,23 +316,22 @@ def _described(name, shown, labels, view):
     "logits": {label: round(float(x), 2) for label, x in zip(labels, shown.logits)},
     "deviation": round(float(shown.seen_logits.std()), 3),
   }
+  opinions = view_lib.confidences(shown.picture_logits)
   for k in range(view.samples):
-    logits = shown.picture_logits[k]
+    opinion = _opinion(shown.picture_logits[k], opinions[k], labels)
+    kept = bool(opinions[k].argmax() == wanted) if opinion["logit"] is None else None
     described["pictures"].append(
-      {
-        "image": _png(shown.pictures[k]),
-        "kept": None if len(logits) == 1 else bool(logits.argmax() == wanted),
-        **_opinion(logits, labels),
-      }
+      {"image": _png(shown.pictures[k]), "kept": kept, **opinion}
     )
   return described
 
 
-def _opinion(logits, labels):
-  best = int(logits.argmax())
+def _opinion(logits, confidences, labels, place=None):
+  """What the page shows of one class, of the first where none is given."""
+  place = int(confidences.argmax()) if place is None else place
   return {
-    "name": labels[best],
-    "confidence": float(view_lib.confidences(logits)[best]),
+    "name": labels[place],
+    "confidence": float(confidences[place]),
     "logit": view_lib.only_logit(logits),
   }
 
