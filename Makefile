@@ -70,7 +70,8 @@ test-all: $(VENV)/installed-test
 # What a second environment is tried with: see .ci/run. Recordings that resemble another
 # are left to the first one.
 smoke: $(VENV)/installed-test
-	$(PYTEST) tests/test_smoke.py tests/test_parity.py tests/test_tensorflow_compat.py \
+	$(PYTEST) tests/test_smoke.py tests/test_other_tensorflow.py \
+		tests/test_parity.py tests/test_tensorflow_compat.py \
 		-k "not (normal_init or movingavg or noembed or stl48)"
 
 lint: $(VENV)/installed-test

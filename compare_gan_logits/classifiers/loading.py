@@ -234,20 +234,16 @@ def from_gin(
     signature: this and the others override the entry's field of that name (see
       spec.Spec and Preprocessing) unless None.
   """
-  for text_name, value in (
-    ("handle", handle),
-    ("path", path),
-    ("cache_dir", cache_dir),
-    ("name", name),
-    ("weights", weights),
-    ("digest", digest),
-    ("signature", signature),
-    ("input_name", input_name),
-  ):
-    if not isinstance(value, (str, type(None))):
-      raise UserError(
-        f"classifier.{text_name} is {value!r}; it must be a string in quotes"
-      )
+  _check_texts(
+    handle=handle,
+    path=path,
+    cache_dir=cache_dir,
+    name=name,
+    weights=weights,
+    digest=digest,
+    signature=signature,
+    input_name=input_name,
+  )
   if handle is None:
     if cache_dir is None:
       return None
@@ -285,6 +281,12 @@ def from_gin(
       f"{classifier.spec.name} {classifier.num_logits} logits; bind one for each"
     )
   return classifier
+
+
+def _check_texts(**values):
+  for name, value in values.items():
+    if not isinstance(value, (str, type(None))):
+      raise UserError(f"classifier.{name} is {value!r}; it must be a string in quotes")
 
 
 def _load_named(handle, digest, overrides):

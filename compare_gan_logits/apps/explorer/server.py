@@ -123,6 +123,24 @@ class Explorer:
     with self._drawing:
       return saving.picture(shown, self.labels, view)
 
+  def differences(self, saved: saving.Saved) -> str:
+    """Sentences about what a saved view was shown with and is not here; "" for none."""
+    notes = []
+    missing = sorted(set(saved.modules) - set(self.inverters))
+    if missing:
+      notes.append(
+        f"This view was saved with {', '.join(missing)} as well, which "
+        "this explorer does not show."
+      )
+    others = [
+      name
+      for name in self.inverters
+      if name in saved.modules and saved.classifiers.get(name) != self.handles.get(name)
+    ]
+    if others:
+      notes.append(f"It was saved with another classifier for {', '.join(others)}.")
+    return " ".join(notes)
+
   def _need_a_module(self):
     if not self.inverters:
       raise UserError("no module could be loaded; start again with another --module")
@@ -216,22 +234,7 @@ def create_app(
   @app.post("/open")
   def open_view():
     saved = saving.from_json(flask.request.get_data(as_text=True))
-    notes = []
-    missing = sorted(set(saved.modules) - set(explorer.inverters))
-    if missing:
-      notes.append(
-        f"This view was saved with {', '.join(missing)} as well, which "
-        "this explorer does not show."
-      )
-    others = [
-      name
-      for name in explorer.inverters
-      if name in saved.modules
-      and saved.classifiers.get(name) != explorer.handles.get(name)
-    ]
-    if others:
-      notes.append(f"It was saved with another classifier for {', '.join(others)}.")
-    return {"view": saved.view.to_json(), "note": " ".join(notes)}
+    return {"view": saved.view.to_json(), "note": explorer.differences(saved)}
 
   @app.post("/save/<any('png', 'json', 'py'):kind>")
   def save(kind):
@@ -246,6 +249,13 @@ def create_app(
       kind
     ]
     return flask.Response(content, mimetype=mimetype)
+
+  _answer_errors(app)
+  return app
+
+
+def _answer_errors(app):
+  """Errors are answered in JSON; what nobody foresaw is printed as well."""
 
   @app.errorhandler(UserError)
   def wrong_input(error):
@@ -266,8 +276,6 @@ def create_app(
       "error": f"The server could not do this ({type(error).__name__}); its "
       "terminal says more."
     }, 500
-
-  return app
 
 
 def _config(explorer, opened):

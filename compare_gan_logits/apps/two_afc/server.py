@@ -91,24 +91,11 @@ def create_app(
 
   @app.post("/s/<code>")
   def answer(code):
-    code, form = _checked(code), flask.request.form
-    number, side = form.get("trial", ""), form.get("side")
-    milliseconds = form.get("milliseconds", "")
-    if (
-      not re.fullmatch(r"[0-9]{1,6}", number)
-      or int(number) >= len(study.trials)
-      or side not in _SIDES
-      or not _MILLISECONDS.fullmatch(milliseconds)
-    ):
-      flask.abort(400, "This is no answer to a trial.")
+    given = _answer(_checked(code), flask.request.form, study)
     # A page may still be open from another study that was served here.
-    if form.get("study") == study.id:
-      answers.add(
-        answers_lib.Answer(
-          code, int(number), side, int(milliseconds) if milliseconds else None
-        )
-      )
-    return flask.redirect(flask.url_for("session", code=code), 303)
+    if flask.request.form.get("study") == study.id:
+      answers.add(given)
+    return flask.redirect(flask.url_for("session", code=given.subject), 303)
 
   @app.get("/picture/<study_id>/<int:number>/<side>.png")
   def picture(study_id, number, side):
@@ -124,6 +111,13 @@ def create_app(
   @app.get("/<any('style.css', 'page.js'):name>")
   def asset(name):
     return _send(os.path.join(app.root_path, name))
+
+  _answer_errors(app, common)
+  return app
+
+
+def _answer_errors(app, common):
+  """Errors are answered with a page; what keeps answers from being kept is printed."""
 
   def refused(error):
     page = flask.render_template("error.html", error=error, **common)
@@ -145,7 +139,22 @@ def create_app(
 
   for status in (400, 403, 404, 405, 413):
     app.register_error_handler(status, refused)
-  return app
+
+
+def _answer(code, form, study):
+  """The answers.Answer that a form holds; 400 where it holds none."""
+  number, side = form.get("trial", ""), form.get("side")
+  milliseconds = form.get("milliseconds", "")
+  if (
+    not re.fullmatch(r"[0-9]{1,6}", number)
+    or int(number) >= len(study.trials)
+    or side not in _SIDES
+    or not _MILLISECONDS.fullmatch(milliseconds)
+  ):
+    flask.abort(400, "This is no answer to a trial.")
+  return answers_lib.Answer(
+    code, int(number), side, int(milliseconds) if milliseconds else None
+  )
 
 
 def _checked(code):
