@@ -251,7 +251,6 @@ def _facts(classifier, dataset, split):
   return {
     "classifier": classifier.spec.name,
     "classifier_digest": classifier.digest,
-    "preprocessing": classifier.describe()["preprocessing"],
     "num_logits": classifier.num_logits,
     **_facts_of_images(dataset, split),
   }
