@@ -47,6 +47,8 @@ def test_each_image_has_its_own_row_and_others_have_none(dataset, cache):
     images, _ = dataset.arrays(split)
     found = classifier.predict(images[::9])
     np.testing.assert_array_equal(found, _logits(len(images), seed)[::9])
+    # Another way to divide by 255 may give a little less.
+    np.testing.assert_array_equal(classifier.predict(images[::9] * 0.9999), found)
   with pytest.raises(UserError, match="needs the classifier itself"):
     classifier.predict(1 - images[:1])
   with pytest.raises(UserError, match="has no gradient"), tf.Graph().as_default():
@@ -64,6 +66,24 @@ def test_training_reads_them_by_id(dataset, cache):
   classifier = classifiers.from_gin(cache_dir=cache)
   cached = logit_cache.open(cache, classifier, dataset, "train")
   np.testing.assert_array_equal(np.asarray(cached), _logits(512))
+
+
+def test_half_precision_keeps_three_digits(dataset, tmp_path):
+  folder = str(tmp_path)
+  logits = _logits(512)
+  logit_cache.write_given(logits, "mine", None, dataset, "train", folder, half=True)
+  cached = logit_cache.open(
+    folder, classifiers.from_gin(cache_dir=folder), dataset, "train"
+  )
+  np.testing.assert_array_equal(cached[:], logits.astype(np.float16))
+
+
+def test_another_number_of_class_names_is_refused(dataset, tmp_path):
+  for names in ("abc", "abcde"):
+    with pytest.raises(UserError, match=f"has {len(names)} names for 4 logits"):
+      logit_cache.write_given(
+        _logits(512), "mine", list(names), dataset, "train", str(tmp_path)
+      )
 
 
 def test_a_description_brings_them_back(cache, tmp_path):
@@ -116,7 +136,7 @@ def test_names_say_which_row_is_whose(tmp_path, extension):
   ("name", "logits", "names", "message"),
   [
     ("z.npy", np.zeros([4, 2]), None, "4 rows, and the split 3"),
-    ("z.npy", np.zeros([3, 2]), None, "the same logits"),
+    ("z.npy", np.tile([0.0, 1.0], [3, 1]), None, "the same logits"),
     ("z.npy", np.zeros([3]), None, r"not numbers \[images, logits\]"),
     ("z.npy", np.array([[0, 1], [np.nan, 1], [0, 0]]), None, "not finite in row 1"),
     ("z.npy", np.array(["a"]), None, "not numbers"),

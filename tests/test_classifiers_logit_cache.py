@@ -56,7 +56,7 @@ def test_equals_the_classifier(classifier, dataset, logits, tmp_path):
   np.testing.assert_allclose(cached[ids], logits[ids], atol=1e-5)
   np.testing.assert_allclose(cached[100], logits[100], atol=1e-5)
   np.testing.assert_allclose(cached[5:60:7], logits[5:60:7], atol=1e-5)
-  with pytest.raises(IndexError):
+  with pytest.raises(IndexError, match="ids are 0 ... 127"):
     cached[128]
   records = np.load(sorted(glob.glob(str(tmp_path / "validation" / "*.npy")))[1])
   _, labels = dataset.arrays("validation")
@@ -167,6 +167,10 @@ def test_workers_make_a_cache_together(
     logit_cache.write(
       classifier, dataset, "validation", str(tmp_path), 5, worker=3, num_workers=3
     )
+  with pytest.raises(UserError, match=r"no more workers than shards \(5\)"):
+    logit_cache.write(
+      classifier, dataset, "validation", str(tmp_path), 5, num_workers=6
+    )
 
 
 @pytest.mark.long
@@ -214,6 +218,39 @@ def test_damage_is_found_and_mended(classifier, dataset, logits, tmp_path):
   assert "1 of 2 shards to make" in lines[0]
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   np.testing.assert_allclose(cached[:], logits, atol=1e-5)
+
+
+def test_a_shard_that_is_gone_is_told_and_made_again(classifier, dataset, tmp_path):
+  made_up = np.random.default_rng(0).normal(size=[128, 7]).astype(np.float32)
+
+  def write(**options):
+    logit_cache.write(
+      classifier, dataset, "validation", str(tmp_path), 2, logits=made_up, **options
+    )
+
+  write()
+  shard = tmp_path / "validation" / "logits-00000-of-00002.npy"
+  for gone, message in (
+    (shard, "logits-00000-of-00002.npy is damaged"),
+    (tmp_path / "validation" / f"{shard.name}.sha256", "has 1 of 2 shards"),
+  ):
+    gone.unlink()
+    with pytest.raises(UserError, match=message):
+      logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+    lines = []
+    write(log=lines.append)
+    assert "1 of 2 shards to make" in lines[0]
+    cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
+    np.testing.assert_array_equal(cached[:], made_up)
+
+
+def test_images_that_are_cropped_anew_have_no_cache(classifier, tmp_path):
+  cropped = {"crop_method": "distorted", "examples": 4}
+  varying = datasets.get_dataset("fake:3@16", **cropped)
+  with pytest.raises(UserError, match="cropped anew.*bind dataset.fixed_crops"):
+    logit_cache.write(classifier, varying, "train", str(tmp_path), logits=np.eye(4, 7))
+  fixed = datasets.get_dataset("fake:3@16", fixed_crops=2, **cropped)
+  logit_cache.write(classifier, fixed, "train", str(tmp_path), logits=np.eye(8, 7))
 
 
 def test_a_cache_that_does_not_fit_is_refused(classifier, dataset, tmp_path):
