@@ -170,6 +170,32 @@ def test_what_is_probably_wrong_is_warned_of(tmp_path, capsys, function, warning
   assert warning in capsys.readouterr().err
 
 
+def _warnings_of(logits):
+  """Warnings of a check of logits that are known already."""
+  given = types.SimpleNamespace(
+    spec=types.SimpleNamespace(name="mine", softmax=False),
+    only_known_images=True,
+    class_names=list(Colours.class_names),
+    named=True,
+    num_logits=3,
+  )
+  check = checks.check(given, Colours, IMAGES, LABELS, logits, log=lambda line: None)
+  return " ".join(check["warnings"])
+
+
+@pytest.mark.parametrize(("right", "warned"), [(15, True), (17, False)])
+def test_a_tenth_of_the_way_from_guessing_to_right_is_near_chance(right, warned):
+  """Guessing is right about a third; of 40 images 16 are a tenth of the way to 1."""
+  predicted = np.where(np.arange(40) < right, LABELS, (LABELS + 1) % 3)
+  assert ("guessing would be" in _warnings_of(4 * np.eye(3)[predicted])) == warned
+
+
+@pytest.mark.parametrize(("step", "warned"), [(0.1, True), (1.0, False)])
+def test_logits_that_vary_by_a_thousandth_of_their_size_hardly_vary(step, warned):
+  """Steps of a third of the images have 0.47 of their size as their deviation."""
+  assert ("hardly varies" in _warnings_of(100 + step * np.eye(3)[LABELS])) == warned
+
+
 @pytest.mark.parametrize(
   ("function", "message"),
   [
@@ -191,8 +217,9 @@ def test_logits_that_are_large_and_hardly_vary_may_be_rounded(tmp_path):
     alone = tensorflow.cast(tensorflow.shape(x)[0] == 1, tf.float32)
     return 1.0 + 1e-4 * _means(x) + alone * rounded
 
-  _, lines = _checked(tmp_path, logits)
-  assert "logits" in lines
+  figures, _ = _checked(tmp_path, logits)
+  # In units of a thousandth of the logits' size, which is 1.
+  assert figures["batch_difference"] == pytest.approx(1e3 * rounded.max(), rel=0.05)
 
 
 def test_one_training_image_is_no_fault_of_the_classifier(tmp_path):
@@ -205,6 +232,17 @@ def test_a_set_without_classes_has_no_places():
   without = types.SimpleNamespace(name="faces", class_names=(), num_classes=0)
   with pytest.raises(UserError, match="faces has no classes"):
     class_order.places(["red"], 1, without, "mine")
+
+
+def test_a_part_of_imagenet_has_the_logits_of_its_places_there():
+  part = types.SimpleNamespace(
+    name="part",
+    class_names=("x", "y", "z"),
+    num_classes=3,
+    imagenet_indices=(7, 900, 2),
+  )
+  found = class_order.places(None, 1000, part, "mine")
+  assert (found.by, found.indices.tolist()) == ("ImageNet's order", [7, 900, 2])
 
 
 def test_some_names_that_agree_and_some_that_do_not(tmp_path):
