@@ -12,9 +12,11 @@ import tiny
 from PIL import Image
 from scipy import stats
 
+from compare_gan_logits import classifiers
 from compare_gan_logits import configuration
 from compare_gan_logits import datasets
 from compare_gan_logits import files
+from compare_gan_logits import inversion
 from compare_gan_logits import questions
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import estimates
@@ -128,6 +130,22 @@ def test_calibration_error_in_closed_form():
   assert robustness.calibration_error(logits, labels) == pytest.approx(expected)
 
 
+def test_calibration_error_has_fifteen_bins_of_equal_width():
+  random = np.random.default_rng(0)
+  confidence = np.append(random.uniform(0.5, 1.0, 199), 1.0)
+  with np.errstate(divide="ignore"):
+    logits = np.log(np.stack([confidence, 1 - confidence], axis=1))
+  labels = random.integers(0, 2, 200)
+  expected = 0.0
+  for number in range(15):
+    low, high = number / 15, (number + 1) / 15
+    inside = (confidence >= low) & ((confidence < high) | (number == 14))
+    if inside.any():
+      gap = np.mean(labels[inside] == 0) - np.mean(confidence[inside])
+      expected += np.mean(inside) * abs(gap)
+  assert robustness.calibration_error(logits, labels) == pytest.approx(expected)
+
+
 def test_attacks_on_a_linear_classifier():
   """Both attacks find the worst corner, so accuracy is that of a shifted margin."""
   random = np.random.default_rng(0)
@@ -143,6 +161,30 @@ def test_attacks_on_a_linear_classifier():
     found = attacked.accuracy(attack, images, labels, epsilon)
     assert found == pytest.approx(expected, abs=0.03)
   assert robustness.accuracy(classifier, images, labels) == 1.0
+
+
+def test_the_steps_of_an_attack_are_two_and_a_half_radii_together():
+  """Where the loss is highest inside the ball, steps pass over that point and return."""
+
+  class Valley:
+    """Two classes, whose first is least likely at 0.56."""
+
+    def __call__(self, images):
+      distance = tf.reduce_sum(tf.square(images - 0.56), axis=[1, 2, 3])
+      return tf.stack([distance, tf.zeros_like(distance)], axis=1)
+
+  attacked = robustness.Attacked(Valley(), [1, 1, 1], steps=10)
+  image = np.full([1, 1, 1, 1], 0.5, np.float32)
+  found = attacked.images("pgd", image, [0], 0.1)  # .525 .55 .575 .55 .575 ...
+  np.testing.assert_allclose(found, 0.55, atol=1e-6)
+
+
+def test_a_decoder_is_trained_on_all_pictures():
+  vectors = np.array([[0.0], [1.0]], np.float32)
+  pictures = np.stack([np.zeros([2, 2, 1]), np.ones([2, 2, 1])]).astype(np.float32)
+  decoder = decoders.Decoder(vectors, pictures, 200, 0, hidden=32)
+  assert np.abs(decoder(vectors) - pictures).max() < 0.3
+  decoder.close()
 
 
 def test_a_decoder_finds_what_vectors_hold_and_nothing_else():
@@ -199,10 +241,18 @@ def test_the_answer_about_invertibility_goes_by_intervals():
   answer = invertibility.answer(found, SETTINGS)
   assert answer.sentence.startswith("Yes, in some: of 2 ways")
   assert "1 raise and 0 lower" in answer.sentence
+  assert answer.sentence.endswith("changes it by 50.0 [50.0, 50.0] points.")
+  gains = {arm: row[4] for arm, row in answer.rows.items()}
+  assert (gains["ordinary"], gains["adversarial"]) == ("-", "50.0 [50.0, 50.0]")
   assert "features, weight 100 at epsilon 0.1" in answer.objections[-1]
   assert set(answer.rows) == set(found)
   none = {arm: of for arm, of in found.items() if not arm.startswith("logits")}
   assert invertibility.answer(none, SETTINGS).sentence.startswith("Not shown")
+  every = {arm: of for arm, of in found.items() if not arm.startswith("features")}
+  assert invertibility.answer(every, SETTINGS).sentence.startswith("Yes: of 1 ways")
+  every["logits, weight 100"] = {s: _numbers(0.2 + s / 90) for s in range(3)}
+  sentence = invertibility.answer(every, SETTINGS).sentence
+  assert sentence.startswith("Not shown") and "0 raise and 1 lower" in sentence
 
 
 def test_mixed_batches_against_numpy():
@@ -226,19 +276,114 @@ def test_mixed_batches_against_numpy():
   np.testing.assert_array_equal(mix(3)[0], mixed)  # as a resumed run has it
   assert np.any(mix(4)[0] != mixed)
   np.testing.assert_array_equal(mix(3, alpha=None)[0], images)
+  labels = np.array([0, 1, 2, 3, 0, 0, 0, 0])
+  classes = [set(np.flatnonzero(mix(step)[1][4:].sum(axis=0))) for step in range(9)]
+  assert set.union(*classes) == {0, 1, 2, 3}  # any image of the first half mixes
 
 
 def test_flips_and_shifts_move_pixels_and_bring_black():
-  images = np.random.default_rng(0).uniform(0.5, 1.0, [20, 8, 8, 1])
+  images = np.random.default_rng(0).uniform(0.5, 1.0, [200, 8, 8, 1])
   moved = semantic_mixup.flipped_and_shifted(
-    images, images, np.ones(20), np.random.default_rng(1)
+    images, images, np.ones(200), np.random.default_rng(1)
   )
+  ways = set()
   for image, found in zip(images, moved):
     options = []
     for flipped in (image, image[:, ::-1]):
       padded = np.pad(flipped, [(1, 1), (1, 1), (0, 0)])
       options += [padded[i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
-    assert any(np.array_equal(found, option) for option in options)
+    (way,) = [i for i, option in enumerate(options) if np.array_equal(found, option)]
+    ways.add(way)
+  assert ways == set(range(18))
+
+
+class _Trained(Exception):
+  """Ends a part once its classifier would be there."""
+
+
+class _Recorder:
+  """A workshop that notes what is to be trained, and trains nothing."""
+
+  settings = SETTINGS
+
+  def __init__(self):
+    self.test = self.train = np.zeros([4, 8, 8, 1], np.float32), np.zeros(4, int)
+    self.asked = []
+
+  def dataset(self):
+    return types.SimpleNamespace(num_classes=8)
+
+  def classifier(
+    self, name, seed, network="cnn", robust=False, extras=None, examples=None
+  ):
+    self.asked.append(
+      types.SimpleNamespace(
+        seed=seed, network=network, robust=robust, extras=extras, examples=examples
+      )
+    )
+    return name
+
+  def inverter(self, name, classifier, seed, examples=None):
+    assert name == classifier
+    return f"module of {name}_{seed}, {examples}"
+
+
+def _asked_for(monkeypatch, part):
+  """The classifier that a part trains for itself, after those that it builds on."""
+
+  def stop(path):
+    raise _Trained
+
+  monkeypatch.setattr(classifiers, "load", stop)
+  workshop = _Recorder()
+  with pytest.raises(_Trained):
+    part.make(workshop)
+  return workshop.asked[-1]
+
+
+def test_each_arm_trains_what_its_name_says(monkeypatch):
+  monkeypatch.setattr(inversion.Inverter, "load", lambda module: module)
+  for question in (invertibility, content, architectures, semantic_mixup):
+    for part in question.parts(SETTINGS):
+      asked = _asked_for(monkeypatch, part)
+      assert asked.seed == part.seed
+      assert asked.robust == part.arm.endswith("adversarial")
+      network = part.arm.split(",")[0] if question is architectures else "cnn"
+      assert asked.network == network
+      few = f"{SETTINGS.few_examples} images"
+      assert asked.examples == (SETTINGS.few_examples if few in part.arm else None)
+      plain = ("ordinary", "adversarial", semantic_mixup.NONE)
+      if question in (content, architectures) or part.arm.startswith(plain):
+        assert asked.extras is None
+      elif question is invertibility:
+        assert asked.extras.name == f"decoder of {part.arm}"
+      else:
+        assert asked.extras.name.startswith(part.arm.split(",")[0])
+
+
+def test_decoded_mixtures_are_of_logits_with_the_weights_of_the_labels(monkeypatch):
+  """Logits are twice the pixels, and pictures half of them: means of both agree."""
+
+  def generate(logits, z):
+    assert z.shape == (4, 3)
+    return logits.reshape(-1, 8, 8, 1) / 2
+
+  inverter = types.SimpleNamespace(
+    z_dim=3, logits=lambda images: 2 * images.reshape(-1, 64), generate=generate
+  )
+  loaded = []
+  monkeypatch.setattr(
+    inversion.Inverter, "load", lambda module: loaded.append(module) or inverter
+  )
+  images = np.random.default_rng(0).uniform(size=[8, 8, 8, 1]).astype(np.float32)
+  for arm, mixes in ((semantic_mixup.LOGITS, True), (semantic_mixup.UNMIXED, False)):
+    parts = semantic_mixup.parts(SETTINGS)
+    part = next(p for p in parts if p.arm == f"{arm}, all images" and p.seed == 2)
+    mix = _asked_for(monkeypatch, part).extras.mix
+    assert loaded.pop() == "module of cnn_ordinary_2, None"
+    mixed, targets = mix(images, np.arange(8), 5)
+    np.testing.assert_allclose(mixed, np.tensordot(targets, images, 1), atol=1e-5)
+    assert mixes == (not np.array_equal(targets, np.eye(8)))
 
 
 def test_reductions_of_logits():
@@ -293,6 +438,12 @@ def test_answers_of_the_other_questions(tmp_path):
   answer = semantic_mixup.answer(found, SETTINGS)
   assert f"With {few} training images, decoded mixed logits lower" in answer.sentence
   assert "With all training images: not measured yet." in answer.sentence
+  assert (
+    "-10.0 [-10.0, -10.0] points against no augmentation, -20.0 [-20.0, -20.0] against "
+    "mixed pixels, - against flips and shifts"
+  ) in answer.sentence
+  gains = {arm: row[2] for arm, row in answer.rows.items()}
+  assert gains[f"{semantic_mixup.PIXELS}, {few} images"] == "10.0 [10.0, 10.0]"
   numbers = {"clean": 0.9, "pgd": [0.5, 0.4], "ssim": 0.5, "kept": 0.9}
   numbers["kept by judge"] = 0.8
   found = {
@@ -302,6 +453,7 @@ def test_answers_of_the_other_questions(tmp_path):
   answer = architectures.answer(found, SETTINGS)
   assert "cnn, adversarial has the lowest mean LPIPS" in answer.sentence
   assert "for 1 of 1 kinds" in answer.sentence
+  assert "adversarial minus ordinary: cnn -0.100 [-0.100, -0.100]" in answer.sentence
   for picture in answer.pictures:
     study._draw(picture, str(tmp_path / (picture.name + ".png")))
     with Image.open(tmp_path / (picture.name + ".png")) as drawn:

@@ -9,6 +9,8 @@ from scipy import stats
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import trainings
+from compare_gan_logits.questions import several_trainings
+from compare_gan_logits.questions.settings import Settings
 
 
 def report(number, value, difference, margin=None, images=9, **run):
@@ -55,6 +57,35 @@ def test_intervals_and_what_hides_behind_them():
   steady = [report(i, 0.2, 0.5 + i / 100) for i in range(3)]
   _, statement = trainings.summarise(steady)
   assert (statement.outcome, statement.hides) == ("holds", False)
+
+
+def test_the_answer_about_several_trainings_counts_outcomes():
+  differences = {
+    "A": (0.5, 0.51, 0.52),
+    "B": (0.6, 0.61, 0.62),
+    "C": (0.7, 0.71, 0.72),
+    "D": (-0.5, -0.51, -0.52),
+    "one value hides another": (0.1, 0.9, 0.2),
+    "not even alike": (-0.1, 0.9, 0.2),
+  }
+  reports = {}
+  for seed in range(3):
+    reports[seed] = report(seed, 0.2, 0.0)
+    reports[seed]["experiments"]["comparison"]["verdicts"] = [
+      {
+        **report(seed, 0.2, of_seed[seed])["experiments"]["comparison"]["verdicts"][0],
+        "statement": statement,
+      }
+      for statement, of_seed in differences.items()
+    ]
+  answer = several_trainings.answer({"three modules": reports}, Settings())
+  assert answer.sentence.startswith(
+    "Over 3 trainings, of 6 statements 3 holds, 1 does not hold, 2 not decided; for 1 the "
+  )
+  outcomes = {what[0]: row[2:] for what, row in answer.rows.items()}
+  assert outcomes["A"] == ("holds", "holds, holds, holds")
+  assert outcomes["o"][0] == "not decided: images alone would have decided"
+  assert outcomes["n"] == ("not decided", "does not hold, holds, holds")
 
 
 def test_what_is_negligible_is_judged_by_its_margin():
