@@ -32,7 +32,12 @@ def _write(path, batch="n", first=True, kind=TensorProto.FLOAT, second=False):
   ]
   if second:
     inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, shape))
-    nodes[1] = helper.make_node("Mul", ["pixels", "mask"], ["map"])
+    # Unlike a product, a stack of channels needs a mask for each image.
+    nodes[1:2] = [
+      helper.make_node("Concat", ["pixels", "mask"], ["both"], axis=1),
+      helper.make_node("Split", ["both"], ["left", "right"], axis=1),
+      helper.make_node("Mul", ["left", "right"], ["map"]),
+    ]
   graph = helper.make_graph(
     nodes,
     "network",
@@ -64,15 +69,16 @@ def _write_with_weights_beside(path, name):
   )
 
 
-def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path):
+@pytest.mark.parametrize("name", ["weights of a", "w" * 200])
+def test_weights_in_files_of_any_name_belong_to_the_digest(tmp_path, name):
   path = tmp_path / "a.onnx"
-  _write_with_weights_beside(path, "weights of a")
+  _write_with_weights_beside(path, name)
   found = [classifiers.load(str(path)).digest]
   (tmp_path / "others").write_bytes(b"no part of it")
   found.append(classifiers.load(str(path)).digest)
-  data = bytearray((tmp_path / "weights of a").read_bytes())
+  data = bytearray((tmp_path / name).read_bytes())
   data[:4] = np.float32(5).tobytes()
-  (tmp_path / "weights of a").write_bytes(data)
+  (tmp_path / name).write_bytes(data)
   found.append(classifiers.load(str(path)).digest)
   assert found[0] == found[1] != found[2]
 

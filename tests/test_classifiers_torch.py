@@ -284,9 +284,9 @@ def test_an_exported_program(place, tmp_path, dynamic):
     expected = network(_inputs(IMAGES)).numpy()
   np.testing.assert_allclose(classifier.predict(IMAGES), expected, atol=1e-5)
   with tf.Graph().as_default(), tf.Session() as session:
-    images = tf.constant(IMAGES)
+    images = tf.constant(IMAGES[:5])  # a program of four images takes four and one
     gradient = session.run(tf.gradients(classifier(images), images)[0])
-  inputs = _inputs(IMAGES).requires_grad_(True)
+  inputs = _inputs(IMAGES[:5]).requires_grad_(True)
   (wanted,) = torch.autograd.grad(network(inputs).sum(), inputs)
   np.testing.assert_allclose(
     gradient, wanted.numpy().transpose(0, 2, 3, 1) / 0.25, atol=1e-5
@@ -434,6 +434,7 @@ def test_a_checkpoint_of_a_training_script(place, tmp_path):
     ("torch:build", None, "is not like"),
     ("torch:{}/network.py:build", "{}/none.pt", "there is no file"),
     ("torch:{}/network.py:build", "{}/other.pt", "does not fit the network"),
+    ("torch:{}/network.py:build", "{}/more.pt", r"lacks nothing, and has \['extra'\]"),
     ("torch:{}/network.py:build", "{}/cut.pt", "no weights that PyTorch can read"),
     ("{}/weights.pt", None, "weights without their network"),
     ("{}/cut.pt2", None, "no exported program"),
@@ -441,6 +442,8 @@ def test_a_checkpoint_of_a_training_script(place, tmp_path):
 )
 def test_refusals(place, handle, weights, message):
   torch.save({"last.weight": torch.zeros(5, 8)}, place / "other.pt")
+  state = torch.load(place / "weights.pt", weights_only=True)
+  torch.save({**state, "extra": torch.zeros(1)}, place / "more.pt")
   (place / "cut.pt").write_bytes((place / "weights.pt").read_bytes()[:500])
   (place / "cut.pt2").write_bytes(b"PK\3\4 cut")
   given = {} if weights is None else {"weights": weights.format(place)}

@@ -156,10 +156,14 @@ def test_what_the_classifier_sees(inverter):
     np.abs(np.diff(smooth, axis=0)).mean() < 0.7 * np.abs(np.diff(image, axis=0)).mean()
   )
   # FGSM on logits = x @ KERNEL: the gradient of the cross-entropy is KERNEL (p - y).
-  p = view_lib.confidences(_logits(PIXELS[0]))
-  gradient = KERNEL @ (p - np.eye(4)[p.argmax()])
-  attacked = np.clip(image + 0.1 * np.sign(gradient).reshape(8, 8, 1), 0, 1)
-  np.testing.assert_allclose(seen(epsilon=0.1), attacked, atol=1e-6)
+  for brightness in (1.0, 0.5):  # what is attacked has been adjusted
+    adjusted = brightness * image
+    p = view_lib.confidences(adjusted.reshape(-1) @ KERNEL)
+    gradient = KERNEL @ (p - np.eye(4)[p.argmax()])
+    attacked = np.clip(adjusted + 0.1 * np.sign(gradient).reshape(8, 8, 1), 0, 1)
+    np.testing.assert_allclose(
+      seen(brightness=brightness, epsilon=0.1), attacked, atol=1e-6
+    )
 
 
 def test_rotation_between_quarter_turns_goes_the_same_way():
@@ -227,6 +231,7 @@ def test_a_view_survives_its_file_exactly():
     ({"keep": 0}, "keep"),
     ({"swapped": ["boot"]}, "swapped"),
     ({"raised": [["boot", 1e9]]}, "raised"),
+    ({"raised": [["boot", -1e9]]}, "raised"),
     ({"raised": [["boot"]]}, "raised"),
     ({"raised": [["boot", 1]] * 1000}, "raised"),
     ({"photo": 7}, "no photo"),
