@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import time
+import types
 
 import helpers
 import pytest
@@ -213,6 +214,7 @@ def cluster(**changes):
     cluster(cluster={"worker": "a:1"}),
     cluster(cluster={"worker": ["a"]}),
     cluster(cluster={"worker": ["a:1"], "ps": ["b:2"]}),
+    cluster(cluster={"chief": ["a:1", "b:2"], "worker": ["c:3"]}),
   ],
 )
 def test_a_wrong_tf_config_is_explained(monkeypatch, config):
@@ -232,7 +234,11 @@ def test_a_tf_config_that_nothing_can_read_is_explained_to_one_process(
     Distribution()
 
 
-def test_the_chief_is_the_first_worker(monkeypatch):
+def test_the_chief_is_the_first_worker_and_all_others_are_peers(monkeypatch):
+  strategy = types.SimpleNamespace(num_replicas_in_sync=3)
+  monkeypatch.setattr(
+    tf.distribute.experimental, "MultiWorkerMirroredStrategy", lambda: strategy
+  )
   monkeypatch.setenv(
     "TF_CONFIG",
     cluster(
@@ -240,7 +246,9 @@ def test_the_chief_is_the_first_worker(monkeypatch):
       task={"type": "worker", "index": "1"},
     ),
   )
-  assert distribution._cluster() == (["c:1", "a:1", "b:2"], 2, ("worker", 1))
+  found = Distribution("multi_worker")
+  assert (found.worker, found.num_workers, found.task) == (2, 3, ("worker", 1))
+  assert found.peers == ["c:1", "a:1"] and not found.is_chief
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,12 @@ def test_inattentive_subjects_and_unfinished_sessions(study):
   reason="LPIPS weights are not installed",
 )
 def test_lpips_as_the_judge_prefers_the_nearer_and_is_called_what_it_is(study):
+  tie = next(trial for trial in study.trials if not trial.is_catch)
+  shutil.copy(
+    study.picture_path(tie.number, "left"), study.picture_path(tie.number, "right")
+  )
   answers = analysis.judge_by_lpips(study)
+  assert {answer.trial for answer in answers} == set(range(TOTAL)) - {tie.number}
   table = analysis.table(study, answers)
   assert table.pooled.share > 0.9 and table.pooled.catch_right == CATCH
   assert table.pooled.subject == "LPIPS (a metric, not a person)"
