@@ -4,9 +4,9 @@ Run it from the project's root; everything goes to runs/pytorch:
 
   python examples/pytorch_classifier.py
 
-Ten lines of PyTorch make the classifier, on the 12,000 garments of Fashion-MNIST that
-come with the program. The rest is three commands, which are printed as they run; a fourth,
-which is printed at the end, opens the explorer.
+The functions `build` and `train` make the classifier, in plain PyTorch, from the 12,000
+garments of Fashion-MNIST that come with the program. The rest is three commands, which are
+printed as they run; a fourth, which is printed at the end, opens the explorer.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Inverts one classifier with every architecture, at equal time; prints a table.
+"""Inverts one classifier with each architecture of 32 px, at equal time; prints a table.
 
   python tools/compare_architectures.py --minutes 3 --output runs/architectures
 

@@ -2,8 +2,9 @@
 
 The networks have the paper's width, at batch 2. Noise stands in for ImageNet, and a
 ResNet-152 with random weights for the trained one. It trains two steps, with a checkpoint
-after each, exports the module and reconstructs pictures. If this succeeds, the real
-training starts on this machine as well:
+after each, exports the module and reconstructs pictures. If this succeeds, the paper's
+command, files and networks work on this machine. The paper's batch of 2048 needs far more
+memory (docs/scaling.md):
 
   make paper-dry-run                             # or, in an environment of your own:
   python tools/paper_dry_run.py --output runs/paper_dry_run
@@ -67,9 +68,9 @@ def main(argv: list[str]) -> None:
     os.path.join(output, "reconstructions"),
   )
   print(
-    f"The paper's command runs here: {time.monotonic() - start:.0f} s with stand-ins. "
-    "For the real one, prepare ImageNet with TensorFlow Datasets and leave out "
-    "--data_fake_dataset and all --gin_bindings."
+    f"The paper's command runs here: {time.monotonic() - start:.0f} s with stand-ins and a "
+    "batch of 2. For the real one, prepare ImageNet with TensorFlow Datasets and leave out "
+    "--data_fake_dataset and all --gin_bindings; docs/scaling.md says what a batch of 2048 takes."
   )
 
 

@@ -25,7 +25,7 @@ from compare_gan_logits.questions.settings import Settings
 from compare_gan_logits.questions.workshop import Workshop
 
 
-TITLE = "Does invertibility make robust?"
+TITLE = "Does invertibility make a classifier robust?"
 QUESTION = (
   "If robust classifiers result in more invertible features, is it also true that "
   "invertible features result in more robust classifiers?"
