@@ -42,6 +42,7 @@ def examples():
   names = {"__name__": "contributing"}
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(registry, "_registered", dict(registry._registered))
+    patch.setitem(datasets.DATASETS, "shades", None)  # taken out again at the end
     for block in blocks:
       exec(block, names)
     yield types.SimpleNamespace(**names)
@@ -75,6 +76,15 @@ def test_a_loss_in_closed_form(examples):
   np.testing.assert_allclose(
     found, [of_real + of_fake, of_real, of_fake, -of_fake], rtol=1e-6
   )
+
+
+def test_a_set_of_images(examples):
+  dataset = datasets.get_dataset("shades")
+  images, labels = dataset.arrays("validation")
+  shades = np.linspace(0, 1, 10)
+  np.testing.assert_allclose(images, shades[:, None, None, None] * np.ones([32, 32, 3]))
+  np.testing.assert_array_equal(labels, shades > 0.5)
+  assert dataset.num_examples("train") == 20
 
 
 def test_a_score(examples):
