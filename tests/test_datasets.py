@@ -180,6 +180,35 @@ def test_a_picture_that_breaks_is_named_and_replaced(tmp_path, capsys):
     dataset.arrays("train")
 
 
+def test_loading_keeps_the_ids_of_pictures_that_were_replaced(tmp_path):
+  dataset = datasets.get_dataset(write_folder(tmp_path))
+  (tmp_path / "train" / "a" / "1.png").write_bytes(b"broken since then")
+  loaded = take(lambda: dataset.load("train").batch(4), 1)
+  np.testing.assert_array_equal(loaded["id"], np.arange(4))
+  np.testing.assert_array_equal(loaded["label"], [0, 1, 1, 1])
+  np.testing.assert_array_equal(loaded["image"][1], loaded["image"][2])
+
+
+def test_the_crop_in_the_place_of_a_broken_one_has_an_id_and_a_label_of_its_own(
+  tmp_path,
+):
+  dataset = datasets.get_dataset(
+    write_folder(tmp_path), crop_method="random", flip=True, fixed_crops=3
+  )
+  assert dataset.num_examples("train") == 12 and dataset.names("train") is None
+  assert dataset.num_examples("validation") == 4
+  assert dataset.names("validation") == ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
+  whole, labels = dataset.arrays("train")
+  np.testing.assert_array_equal(labels, np.repeat([0, 0, 1, 1], 3))
+  (tmp_path / "train" / "a" / "1.png").write_bytes(b"broken since then")
+  batch = take(lambda: dataset.train(24), 1)
+  np.testing.assert_array_equal(
+    np.bincount(batch["id"]), 2 * np.repeat([1, 0, 2, 1], 3)
+  )
+  np.testing.assert_array_equal(batch["label"], labels[batch["id"]])
+  np.testing.assert_array_equal(batch["image"], whole[batch["id"]])
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
 def test_a_picture_that_is_cut_off_is_left_out(tmp_path, capsys, kind):
   name = write_folder(tmp_path)

@@ -158,12 +158,13 @@ class RandomAccessDataset(ImageDataset):
     if crop == "middle" and not flips and transform.antialias:
       return source.images(ids)
     originals, used = source.originals(ids // copies)
+    used = used * copies + ids % copies
     fixed = not self.varies(split)
     images = [
       transform.apply(image, self.resolution, split, self._rng(fixed, place))
-      for image, place in zip(originals, ids if fixed else positions)
+      for image, place in zip(originals, used if fixed else positions)
     ]
-    return np.stack(images), np.where(used == ids // copies, ids, used * copies)
+    return np.stack(images), used
 
   def _rng(self, fixed, place):
     return np.random.default_rng([self.seed, int(fixed), int(place)])
