@@ -139,13 +139,12 @@ def read_header(source: str | bytes, name: str | None = None) -> Header:
   return Header(image.format or "", image.mode, width, height)
 
 
-def may_be_cut(kind: str, start: bytes, end: bytes, size: int) -> bool:
+def may_be_cut(kind: str, end: bytes) -> bool:
   """Whether a file does not end as its format does, so that pixels may be missing.
 
   Args:
     kind: as of Header.
-    start, end: its first and its last bytes, 12 and 64 or more where it has them.
-    size: of the whole file, in bytes.
+    end: its last bytes, 64 or more where it has them.
   """
   if kind == "JPEG":
     return b"\xff\xd9" not in end
@@ -153,9 +152,7 @@ def may_be_cut(kind: str, start: bytes, end: bytes, size: int) -> bool:
     return b"IEND" not in end
   if kind == "GIF":
     return end[-1:] != b";"
-  if kind == "WEBP":
-    return int.from_bytes(start[4:8], "little") + 8 > size
-  return False  # of other formats the end does not tell
+  return False  # Of other formats the end does not tell; a cut WebP has no header.
 
 
 def read_images(

@@ -116,7 +116,7 @@ def _look(file):
   try:
     header = _header(file, start, name)
     end = file.read(_END, max(0, file.size - _END))
-    if image_lib.may_be_cut(header.kind, start, end, file.size):
+    if image_lib.may_be_cut(header.kind, end):
       image_lib.read_whole(file.read(), 3, name=name)
   except UserError as error:
     return found, (0, 0), "", str(error)
