@@ -56,10 +56,11 @@ def test_resize_equals_pillow(method, pillow, source, target):
     np.testing.assert_allclose(result[i, ..., channel], np.asarray(expected), atol=2e-6)
 
 
-def test_oblong_images_and_tensorflow():
+@pytest.mark.parametrize("size", [(40, 40), (20, 50), (30, 60)])
+def test_oblong_images_and_tensorflow(size):
   images = noise(2, 30, 50, 3)
-  expected = run(lambda x: tensorflow.image.resize(x, [40, 40], antialias=True), images)
-  result = run(lambda x: resizing.resize(x, 40), images)
+  expected = run(lambda x: tensorflow.image.resize(x, size, antialias=True), images)
+  result = run(lambda x: resizing.resize(x, size), images)
   np.testing.assert_allclose(result, expected, atol=1e-5)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 import compare_gan_logits
 from compare_gan_logits import datasets
 from compare_gan_logits import images as image_lib
+from compare_gan_logits.datasets import random_access
 from compare_gan_logits.errors import UserError
 
 
@@ -120,13 +121,17 @@ def write_folder(root, sizes=((40, 20), (20, 20)), mode="RGB", extension="png"):
 
 
 def test_folder_images_are_cut_to_their_square_and_resized(tmp_path):
-  dataset = datasets.get_dataset(write_folder(tmp_path))
+  dataset = datasets.get_dataset(write_folder(tmp_path), eval_crop_method="none")
   assert dataset.class_names == ["a", "b"] and dataset.num_examples("train") == 4
   images, labels = dataset.arrays("train")
   np.testing.assert_array_equal(labels, [0, 0, 1, 1])
   with Image.open(tmp_path / "train" / "a" / "0.png") as image:
     expected = image.crop([10, 0, 30, 20]).resize([16, 16], Image.Resampling.BICUBIC)
   np.testing.assert_array_equal(images[0], np.asarray(expected, np.float32) / 255)
+  images, _ = dataset.arrays("validation", limit=1)
+  with Image.open(tmp_path / "validation" / "a" / "0.png") as image:
+    expected = image_lib.stretch(np.asarray(image), 16)
+  np.testing.assert_array_equal(images[0], expected.astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
@@ -209,17 +214,26 @@ def test_the_crop_in_the_place_of_a_broken_one_has_an_id_and_a_label_of_its_own(
   np.testing.assert_array_equal(batch["image"], whole[batch["id"]])
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
-def test_a_picture_that_is_cut_off_is_left_out(tmp_path, capsys, kind):
+@pytest.mark.parametrize(
+  "kind, missing",
+  [("PNG", 500), ("JPEG", 500), ("GIF", 500), ("WEBP", 500), ("WEBP", 5)],
+)
+def test_a_picture_that_is_cut_off_is_left_out(tmp_path, capsys, kind, missing):
   name = write_folder(tmp_path)
   path = tmp_path / "train" / "a" / "1.png"
   noise = np.random.default_rng(0).integers(0, 256, [40, 40, 3], np.uint8)
   Image.fromarray(noise).save(path, format=kind)
   assert datasets.get_dataset(name).num_examples("train") == 4
-  path.write_bytes(path.read_bytes()[: -path.stat().st_size // 3])
+  path.write_bytes(path.read_bytes()[:-missing])
   dataset = datasets.get_dataset(name)
   assert "left out: train/a/1.png cannot be read" in capsys.readouterr().err
   assert dataset.num_examples("train") == 3
+
+
+def test_the_fingerprint_of_arrays_is_that_of_images_and_labels():
+  images = np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)
+  parts = [(images, [0, 1, 0, 1]), (images, [0, 1, 1, 0]), (images + 1, [0, 1, 0, 1])]
+  assert len({random_access.ArraySource(*part).fingerprint() for part in parts}) == 3
 
 
 def remove(path):
@@ -293,6 +307,8 @@ def test_sixteen_bits_transparency_orientation_and_animation():
   gif = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
   assert image_lib.read_image(gif, 4, 1).mean() == pytest.approx(200, abs=2)
   assert image_lib.read_image(encoded(Image.new("L", [1, 1], 7)), 8, 3).mean() == 7
+  palette = encoded(halves.convert("P"), transparency=0)  # 0 is black
+  assert (image_lib.read_image(palette, 4, 3) == 255).all()
 
 
 def test_a_picture_too_large_is_refused_before_it_is_decoded(monkeypatch):

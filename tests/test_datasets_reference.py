@@ -288,9 +288,12 @@ def formula_image(height=97, width=131):
 )
 def test_imagenet_is_resized_as_tensorflow_1_does(method, mean, deviation, pixels):
   image = formula_image().astype(np.float32) / 255
-  gin.bind_parameter("eval_imagenet_transform.crop_method", method)
+  for name in ("train_imagenet_transform", "eval_imagenet_transform"):
+    gin.bind_parameter(f"{name}.crop_method", method)
   with tf.Graph().as_default(), tf.Session() as session:
     result = session.run(datasets.eval_imagenet_transform(tf.constant(image), 64))
+    trained = session.run(datasets.train_imagenet_transform(tf.constant(image), 64))
+  np.testing.assert_array_equal(trained, result)
   assert result.mean() == pytest.approx(mean, abs=1e-6)
   assert result.std() == pytest.approx(deviation, abs=1e-6)
   for place, value in pixels.items():
@@ -371,6 +374,7 @@ def test_fixed_crops_have_ids_of_their_own():
     "fake:3@16", crop_method="distorted", fixed_crops=3, examples=10
   )
   assert dataset.num_examples("train") == 30 and not dataset.varies("train")
+  assert dataset.num_examples("validation") == 10
   images, labels = dataset.arrays("train")
   np.testing.assert_array_equal(labels, np.repeat(np.arange(10) % 3, 3))
   batch = first(lambda: dataset.train(60))
@@ -425,6 +429,10 @@ def test_gin_binds_the_crops_of_imagenet():
   gin.bind_parameter("train_imagenet_transform.crop_method", "middle")
   dataset = datasets.get_dataset("imagenet_64")
   assert dataset.transform.train_crop == "middle" and not dataset.varies("train")
+  assert not dataset.transform.antialias and not dataset.transform.flip
+  gin.bind_parameter("train_imagenet_transform.antialias", True)
+  assert datasets.get_dataset("imagenet_64").transform.antialias
+  assert not datasets.get_dataset("imagenet_64", antialias=False).transform.antialias
   gin.bind_parameter("train_imagenet_transform.crop_method", "centre")
   with pytest.raises(ValueError, match="known: distorted, middle, none, random"):
     datasets.get_dataset("imagenet_64")
@@ -470,3 +478,27 @@ def test_evaluation_is_not_mirrored_and_filters_as_asked():
     upright = resize(image, 16)
     assert seen["validation"] == {upright.tobytes()}
     assert seen["train"] == {upright.tobytes(), upright[:, ::-1].tobytes()}
+
+
+def test_each_split_has_the_crop_that_is_asked_for():
+  image, rng = formula_image(30, 40), np.random.default_rng(0)
+  crops = {"none": image, "middle": image[:, 5:35]}
+  for train, validation in (("none", "middle"), ("middle", "none")):
+    transform = transforms.Transform(train_crop=train, eval_crop=validation)
+    for split, crop in (("train", train), ("validation", validation)):
+      found = transform.apply(image, 16, split, rng)
+      np.testing.assert_array_equal(found, image_lib.stretch(crops[crop], 16))
+      assert transform.describe(split)["crop"] == crop
+
+
+def test_mirrored_images_vary_unless_their_crops_are_fixed():
+  for more, varies, examples in (
+    ({}, False, 4),
+    ({"flip": True}, True, 4),
+    ({"flip": True, "fixed_crops": 3}, False, 12),
+    ({"fixed_crops": 3}, False, 4),
+  ):
+    dataset = datasets.get_dataset("fake:3@16", examples=4, **more)
+    assert dataset.varies("train") == varies, more
+    assert dataset.num_examples("train") == examples, more
+    assert not dataset.varies("validation") and dataset.num_examples("test") == 4

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tarfile
+import time
 import unicodedata
 
 import numpy as np
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 from compare_gan_logits import datasets
+from compare_gan_logits import images as image_lib
 from compare_gan_logits.datasets import layouts
+from compare_gan_logits.datasets import pixel_cache
 from compare_gan_logits.errors import UserError
 
 
@@ -108,14 +111,21 @@ def test_validation_alone_serves_experiments(tmp_path):
 def test_without_a_split_for_validation_a_tenth_of_each_class_is_held_out(
   tmp_path, splits
 ):
-  write_set(tmp_path / "set", splits, each=20)
+  write_set(tmp_path / "set", splits, each=16)
   dataset = load(tmp_path / "set")
-  assert sizes(dataset) == (36, 4) and labels(dataset) == [0, 0, 1, 1]
+  assert sizes(dataset) == (28, 4) and labels(dataset) == [0, 0, 1, 1]
   assert "held out for validation" in " ".join(dataset.notes)
   shutil.copytree(tmp_path / "set", tmp_path / "moved")
   for seed in (547, 1):  # The split does not depend on the order of training.
     again = load(tmp_path / "moved", seed=seed)
     assert again.layout.keys == dataset.layout.keys
+
+
+def test_of_a_class_of_two_one_is_held_out_and_of_a_class_of_one_none(tmp_path):
+  write_set(tmp_path, ("",))
+  os.remove(tmp_path / "dog" / "_1.png")
+  dataset = load(tmp_path)
+  assert labels(dataset, "train") == [0, 1] and labels(dataset) == [0]
 
 
 def test_pictures_alone_need_no_classes(tmp_path):
@@ -191,7 +201,8 @@ def test_hugging_faces_metadata(tmp_path, form):
     rows = []
     for i in range(4):
       write(tmp_path / split / "images" / f"{i}.png")
-      rows.append({"file_name": f"images/{i}.png", "label": ("tulip", "rose")[i % 2]})
+      name = "tulip" if i % 2 == (split == "train") else "rose"
+      rows.append({"file_name": f"images/{i}.png", "label": name})
     text = io.StringIO()
     if form == "csv":
       writer = csv.DictWriter(text, ["file_name", "label"])
@@ -202,7 +213,10 @@ def test_hugging_faces_metadata(tmp_path, form):
     write(tmp_path / split / f"metadata.{form}", text.getvalue().encode())
   dataset = load(tmp_path)
   assert dataset.class_names == ["rose", "tulip"] and sizes(dataset) == (4, 4)
-  assert labels(dataset) == [0, 0, 1, 1]
+  order = [f"images/{i}.png" for i in (1, 3, 0, 2)]  # the roses of the test split
+  assert dataset.names("validation") == order and labels(dataset) == [0, 0, 1, 1]
+  order = order[2:] + order[:2]
+  assert dataset.names("train") == order and labels(dataset, "train") == [0, 0, 1, 1]
 
 
 def test_a_table_of_ones_own_names_the_classes(tmp_path):
@@ -213,7 +227,11 @@ def test_a_table_of_ones_own_names_the_classes(tmp_path):
   table.write_text("train0.png,b\ntrain1,a\nval/val0.png,a\nval1.png,b\ntrain2,a\n")
   dataset = load(tmp_path, labels=str(table))
   assert labels(dataset, "train") == [-1, 0, 0, 1]
+  assert dataset.class_counts("train").tolist() == [2, 1]
   assert "does not name 1 of 4 pictures" in " ".join(dataset.notes)
+  tabs = tmp_path / "labels.tsv"
+  tabs.write_text(table.read_text().replace(",", "\t"))
+  assert labels(load(tmp_path, labels="labels.tsv"), "train") == [-1, 0, 0, 1]
   with pytest.raises(UserError, match="no such file"):
     load(tmp_path, labels="gone.csv")
 
@@ -239,6 +257,9 @@ def test_classes_are_in_natural_order_unless_listed(tmp_path):
   assert load(tmp_path).class_names == listed
   (tmp_path / "classes.txt").write_text("0\n1\n")
   with pytest.raises(UserError, match="does not list class 2"):
+    load(tmp_path)
+  (tmp_path / "classes.txt").write_text("\n".join([*listed, "3"]))
+  with pytest.raises(UserError, match="lists a class twice"):
     load(tmp_path)
 
 
@@ -385,7 +406,9 @@ def test_webdataset_shards(tmp_path, ending, beside):
     for shard in range(2):
       with tarfile.open(tmp_path / f"{split}-{shard:06d}.tar", "w") as tar:
         for i in range(3):
-          label = str(i % 2) if ending == "cls" else json.dumps({"label": i % 2})
+          label = str(i % 2)
+          if ending == "json":
+            label = json.dumps({("label", "cls")[shard]: i % 2})
           add(tar, f"{i:06d}.jpg", picture("JPEG"))
           add(tar, f"{i:06d}.{ending}", label.encode())
           if beside and beside != ending:
@@ -455,14 +478,16 @@ def count_decodings(dataset, monkeypatch):
   return decoded
 
 
-@pytest.mark.parametrize("crop", ["middle", "distorted"])
-def test_pictures_are_decoded_once_for_all_runs(tmp_path, monkeypatch, crop):
+@pytest.mark.parametrize(
+  "how", [{}, {"crop_method": "distorted"}, {"flip": True}, {"antialias": False}]
+)
+def test_pictures_are_decoded_once_for_all_runs(tmp_path, monkeypatch, how):
   write_set(tmp_path / "set", each=4)
-  plain = load(tmp_path / "set", crop_method=crop)
+  plain = load(tmp_path / "set", **how)
   ids = np.array([3, 1, 1, 7])
   expected, _ = plain._pixels("train", ids, ids)
   for run, wanted in (("a", [1, 3, 7]), ("b", [])):
-    dataset = load(tmp_path / "set", crop_method=crop)
+    dataset = load(tmp_path / "set", **how)
     dataset.keep_pixels(str(tmp_path / "runs" / run))
     decoded = count_decodings(dataset, monkeypatch)
     for _ in range(3):
@@ -503,6 +528,33 @@ def test_the_cache_is_bounded(tmp_path, capsys):
   dataset.keep_pixels(str(tmp_path / "run"))
   assert "decoded anew each time" in capsys.readouterr().out
   assert dataset.arrays("train")[0].shape == (4, 8, 8, 3)
+
+
+def test_the_cache_that_was_opened_longest_ago_makes_room(tmp_path):
+  def keep(name):
+    shapes, bound = np.full([1, 2], 8), 2.5 * 192 / 1e9
+    pixel_cache.open_cache(str(tmp_path), {"pictures": name}, shapes, 3, bound)
+
+  def kept():
+    texts = {path: path.read_text() for path in tmp_path.glob("*/facts.json")}
+    return {json.loads(text)["pictures"]: path for path, text in texts.items()}
+
+  keep("one"), keep("two")
+  for name, age in (("one", 200), ("two", 100)):
+    os.utime(kept()[name], (time.time() - age,) * 2)
+  keep("one")  # which is now the one that was opened last
+  keep("three")
+  assert set(kept()) == {"one", "three"}
+
+
+def test_the_middle_is_read_without_a_filter_where_that_is_asked_for(tmp_path):
+  write_set(tmp_path)
+  dataset = datasets.get_dataset(f"{tmp_path}@5", antialias=False)
+  images, _ = dataset.arrays("train", indices=[1])
+  with Image.open(tmp_path / "train" / "cat" / "train_1.png") as whole:
+    middle = np.asarray(whole)[:, 1:9]
+  expected = image_lib.sample_bilinearly(middle, 5)
+  np.testing.assert_array_equal(images[0], expected.astype(np.float32) / 255)
 
 
 def test_random_crops_follow_from_the_seed_with_and_without_a_cache(tmp_path):

@@ -250,3 +250,15 @@ def test_a_jpeg_is_decoded_at_twice_the_size_at_least():
     image = image_lib._open(data.getvalue(), "x")
     image_lib._draft(image, size)
     assert image.size[0] == width
+
+
+def test_a_large_jpeg_is_halved_until_it_is_within_the_bound(monkeypatch):
+  data = encoded(smooth(640, 480), "JPEG")
+  for bound, height in ((640 * 480, 480), (320 * 240, 240), (320 * 240 - 1, 120)):
+    monkeypatch.setattr(image_lib, "MAX_PIXELS", bound)
+    assert image_lib.read_whole(data, 3).shape[0] == height
+
+
+def test_a_picture_is_not_made_larger_for_random_crops():
+  assert image_lib.scaled_shape(30, 20, 40) == (30, 20)
+  assert image_lib.scaled_shape(90, 60, 40) == (60, 40)
