@@ -32,6 +32,8 @@ def test_one_pixel_by_hand():
   np.testing.assert_allclose(run(settings.apply, pixel)[0, 0, 0], expected, rtol=1e-5)
   signed = run(Preprocessing(low=-1, high=1).apply, pixel)[0, 0, 0]
   np.testing.assert_allclose(signed, [-0.6, -0.2, 0.2], atol=1e-6)
+  negative = run(Preprocessing(low=1, high=-1).apply, pixel)[0, 0, 0]
+  np.testing.assert_allclose(negative, -signed, atol=1e-6)
 
 
 def test_two_pixels_to_four_by_hand():
@@ -50,10 +52,16 @@ def test_two_pixels_to_four_by_hand():
 @pytest.mark.parametrize("source, target", [(64, 224), (64, 24), (32, 32), (21, 64)])
 def test_resize_equals_pillow(method, pillow, source, target):
   images = noise(2, source, source, 3)
-  result = run(lambda x: resizing.resize(x, target, method), images)
+  result = run(Preprocessing(size=target, resize=method).apply, images)
   for i, channel in np.ndindex(2, 3):
     expected = Image.fromarray(images[i, ..., channel]).resize((target, target), pillow)
     np.testing.assert_allclose(result[i, ..., channel], np.asarray(expected), atol=2e-6)
+
+
+def test_images_may_keep_their_own_size():
+  images = noise(2, 6, 6, 3)
+  for settings in (Preprocessing(), Preprocessing(size=9, resize="none")):
+    np.testing.assert_array_equal(run(settings.apply, images), images)
 
 
 @pytest.mark.parametrize("size", [(40, 40), (20, 50), (30, 60)])
@@ -70,11 +78,12 @@ def test_colours():
     run(Preprocessing().apply, grey), np.repeat(grey, 3, axis=-1)
   )
   rgb = noise(2, 4, 4, 3)
-  np.testing.assert_allclose(
-    run(Preprocessing(colors=1).apply, rgb)[..., 0],
-    rgb @ [0.2989, 0.5870, 0.1140],
-    atol=1e-6,
-  )
+  for order in ("rgb", "bgr"):  # of what the classifier takes, not of the images
+    np.testing.assert_allclose(
+      run(Preprocessing(colors=1, channel_order=order).apply, rgb)[..., 0],
+      rgb @ [0.2989, 0.5870, 0.1140],
+      atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,6 +125,10 @@ def test_compiles_with_xla_and_is_differentiable():
     (dict(resize="bilinaer"), "bilinear"),
     (dict(channel_order="grb"), "channel_order"),
     (dict(mean=(1.0, 2.0)), "mean"),
+    (dict(mean=(1.0, 2.0, 3.0), colors=1), "mean has 3 values for 1 channels"),
+    (dict(std=(1.0, 2.0)), "std has 2 values"),
+    (dict(std=(1.0, 0.0, 1.0)), "std has a 0"),
+    (dict(low=1.0), "both 1.0"),
     (dict(colors=2), "colours"),
   ],
 )
