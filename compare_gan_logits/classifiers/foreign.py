@@ -62,17 +62,21 @@ def without_gradient(outputs: tf.Tensor, images: tf.Tensor, reason: str) -> tf.T
 
 
 def in_batches(function: Function, size: int | None) -> Function:
-  """A function that takes any number of images, of one that takes `size` at a time.
+  """A function of any number of images, of one that takes `size` at a time.
 
-  The last batch is filled up with its last image. size None: the function itself.
+  Further arguments have a row for each image. The last batch is filled up with its last
+  rows, whose results are left out. size None: the function itself.
   """
   if size is None:
     return function
 
-  def call(images: np.ndarray) -> np.ndarray:
-    missing = -len(images) % size
-    padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-    parts = [function(padded[i : i + size]) for i in range(0, len(padded), size)]
-    return np.concatenate(parts)[: len(images)]
+  def call(*arrays: np.ndarray) -> np.ndarray:
+    number = len(arrays[0])
+    filled = [np.concatenate([a, np.repeat(a[-1:], -number % size, 0)]) for a in arrays]
+    parts = [
+      function(*(a[start : start + size] for a in filled))
+      for start in range(0, number, size)
+    ]
+    return np.concatenate(parts)[:number]
 
   return call

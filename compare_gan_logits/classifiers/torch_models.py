@@ -148,10 +148,12 @@ class TorchModel(Model):
 
     size, output_shape = self._shapes(spec, run)
     batch = self._shape[0] if self._shape else None
-    if batch is not None:
-      run, gradient = foreign.in_batches(run, batch), _in_batches(gradient, batch)
     return Bound(
-      call=foreign.graph_function(run, output_shape, gradient),
+      call=foreign.graph_function(
+        foreign.in_batches(run, batch),
+        output_shape,
+        foreign.in_batches(gradient, batch),
+      ),
       digest=self._digest(),
       input_shape=(batch, size, size, spec.preprocessing.colors),
       output_shape=output_shape,
@@ -250,23 +252,6 @@ def _tensors(network):
       if isinstance(value, _torch().Tensor):
         found.setdefault(f"{place}.{name}" if place else name, value)
   return found
-
-
-def _in_batches(gradient, size):
-  """`gradient` for a network that takes `size` images at a time."""
-
-  def call(images, upstream):
-    missing = -len(images) % size
-    images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-    zeros = np.zeros([missing, *upstream.shape[1:]], upstream.dtype)
-    upstream = np.concatenate([upstream, zeros])
-    parts = [
-      gradient(images[i : i + size], upstream[i : i + size])
-      for i in range(0, len(images), size)
-    ]
-    return np.concatenate(parts)[: len(images) - missing]
-
-  return call
 
 
 def _chosen(name, result, wanted):
