@@ -131,11 +131,14 @@ def test_calibration_error_in_closed_form():
 
 
 def test_calibration_error_has_fifteen_bins_of_equal_width():
+  """The last bin holds a confidence of 1 as well, which is wrong here."""
   random = np.random.default_rng(0)
-  confidence = np.append(random.uniform(0.5, 1.0, 199), 1.0)
+  confidence = random.uniform(0.5, 1.0, 200)
+  labels = (random.uniform(size=200) > confidence).astype(int)
+  labels[confidence > 14 / 15] = 0
+  confidence[0], labels[0] = 1.0, 1
   with np.errstate(divide="ignore"):
     logits = np.log(np.stack([confidence, 1 - confidence], axis=1))
-  labels = random.integers(0, 2, 200)
   expected = 0.0
   for number in range(15):
     low, high = number / 15, (number + 1) / 15
