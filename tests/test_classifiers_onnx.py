@@ -107,7 +107,7 @@ def _expected(images):
 
 
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("batch", ["n", 1, 4])
+@pytest.mark.parametrize("batch", ["n", -1, 1, 4])
 def test_logits_equal_numpy(tmp_path, first, batch):
   classifier = classifiers.load(_write(tmp_path / "a.onnx", batch, first))
   assert classifier.spec.preprocessing.size == SIZE
@@ -189,3 +189,14 @@ def test_a_damaged_file_is_refused(tmp_path):
     classifiers.load(str(path))
   with pytest.raises(UserError, match="no output 'other'"):
     classifiers.load(_write(path), output="other")
+  with pytest.raises(UserError, match="does not run on images"):
+    classifiers.load(_write(path, batch=0)).predict(IMAGES)
+
+
+@pytest.mark.parametrize("place", ["images", "logits", "batch"])
+def test_a_name_that_is_no_text_is_refused(tmp_path, place):
+  path = tmp_path / "a.onnx"
+  _write(path, batch="batch")
+  path.write_bytes(path.read_bytes().replace(place.encode(), b"\x80" * len(place)))
+  with pytest.raises(UserError, match="a name in it is no text"):
+    classifiers.load(str(path))

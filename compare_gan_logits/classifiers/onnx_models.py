@@ -40,14 +40,20 @@ class OnnxModel(Model):
     """Raises UserError: onnxruntime is not installed; the file holds no network."""
     self._file = file
     self._session = _session(file)
-    self._inputs = {value.name: value for value in self._session.get_inputs()}
-    self._outputs = {value.name: value for value in self._session.get_outputs()}
+    try:
+      inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+      self._types = {value.name: value.type for value in inputs}
+      self._signature = hub.Signature(
+        {value.name: _shape(value) for value in inputs},
+        {value.name: _shape(value) for value in outputs},
+      )
+    except UnicodeDecodeError as error:
+      raise UserError(
+        f"{file} is damaged: a name in it is no text; export it again"
+      ) from error
 
   def bind(self, spec: Spec) -> Bound:
-    signature = hub.Signature(
-      {name: _shape(value) for name, value in self._inputs.items()},
-      {name: _shape(value) for name, value in self._outputs.items()},
-    )
+    signature = self._signature
     image = hub.choose_input(spec, signature)
     output = hub.choose_output(spec.name, spec.output, signature)
     hub.check_extra_inputs(spec, signature, image)
@@ -103,7 +109,7 @@ class OnnxModel(Model):
     )
 
   def _type(self, spec, name):
-    found = self._inputs[name].type
+    found = self._types[name]
     if found not in _TYPES:
       raise UserError(
         f"{spec.name} takes {found} at {name!r}; export the part after that, with an "
@@ -134,10 +140,11 @@ def _session(file):
 
 
 def _shape(value) -> Shape | None:
-  """Shape of an input or output; a name or an expression stands for any size."""
-  if value.shape is None:
+  """Shape of an input or output; a name, -1 or 0 stands for any size."""
+  shape = value.shape
+  if shape is None:
     return None
-  return tuple(size if isinstance(size, int) else None for size in value.shape)
+  return tuple(size if isinstance(size, int) and size > 0 else None for size in shape)
 
 
 def _filled(value, dtype, shape, count):
