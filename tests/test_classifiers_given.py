@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -49,11 +50,18 @@ def test_each_image_has_its_own_row_and_others_have_none(dataset, cache):
     np.testing.assert_array_equal(found, _logits(len(images), seed)[::9])
     # Another way to divide by 255 may give a little less.
     np.testing.assert_array_equal(classifier.predict(images[::9] * 0.9999), found)
-  with pytest.raises(UserError, match="needs the classifier itself"):
+  with pytest.raises(UserError, match="needs the classifier itself$"):
     classifier.predict(1 - images[:1])
   with pytest.raises(UserError, match="has no gradient"), tf.Graph().as_default():
     x = tf.constant(images[:1])
     tf.gradients(classifier(x), x)
+
+
+def test_validation_images_without_logits_are_told_how_to_get_them(dataset, cache):
+  shutil.rmtree(os.path.join(cache, "validation"))
+  images, _ = dataset.arrays("validation", limit=1)
+  with pytest.raises(UserError, match="--split validation --logits FILE adds"):
+    classifiers.from_gin(cache_dir=cache).predict(images)
 
 
 def test_options_that_would_change_what_is_given_are_refused(cache):

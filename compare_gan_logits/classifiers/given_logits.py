@@ -207,8 +207,16 @@ class GivenLogits(Model):
           found[row] = logits[place]
           break
       else:
-        raise UserError(_UNKNOWN)
+        raise UserError(_UNKNOWN + self._hint())
     return found
+
+  def _hint(self):
+    if logit_cache.has(self._folder, "validation"):
+      return ""
+    return (
+      "; the cache has no logits of validation images, which cache-logits --split "
+      "validation --logits FILE adds"
+    )
 
   @functools.cached_property
   def _splits(self):
