@@ -50,8 +50,10 @@ class TinyGAN(abstract_gan.AbstractGAN):
     )
 
   def as_module_spec(self, params, mode):
+    assert mode == tf.estimator.ModeKeys.PREDICT
+
     def build():
-      z = tf.placeholder(tf.float32, [64, self._parameters["z_dim"]])
+      z = tf.placeholder(tf.float32, [64, params["z_dim"]])
       generated = tf.ones([64, 28, 28, 1]) * tf.nn.sigmoid(self._weight())
       hub.add_signature(inputs={"z": z}, outputs={"generated": generated})
 
