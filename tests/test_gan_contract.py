@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
+import tiny
 from tensorflow.python.ops import summary_ops_v2
 
+from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
+from compare_gan_logits import eval_utils
 from compare_gan_logits import export
 from compare_gan_logits import introduction
 from compare_gan_logits import utils as gan_utils
+from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import dummy
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import modular_gan
@@ -153,31 +157,108 @@ def test_features_of_one_s_own_discriminator_are_of_any_form(features):
     np.testing.assert_array_equal(found[1][2][1]["score"], found[1][1])
 
 
-def test_a_module_is_exported_where_eager_execution_is_off(tmp_path):
-  """Inside of a graph, as after tf.disable_v2_behavior; the SavedModel as well."""
+class Standardized(modular_gan.ModularGAN):
+  """Its generator standardises the noise and the condition, and keeps their moments."""
+
+  class _Generator(dummy.Generator):
+    def apply(self, z, y, is_training):
+      z = tf.concat([z, y], axis=1)
+      z = arch_ops.standardize_batch(z, is_training, use_moving_averages=False)
+      return super().apply(z, y, is_training)
+
+  generator = _Generator(image_shape=(32, 32, 3))
+
+
+KERNEL = np.random.default_rng(0).normal(size=[3072, 4]) / 50
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+  """(GAN, its module, what inversion.json says), exported inside of a graph."""
+  gin.clear_config()
   gin.bind_parameter("module.batch_sizes", ())
-  gan = make_gan(model_dir=tmp_path)
-  train(gan, 1)
-  module = str(tmp_path / "module")
-  export.export_module(
-    gan,
-    gan._dataset,
-    None,
-    "dummy_arch",
-    tf.train.latest_checkpoint(str(tmp_path)),
-    module,
-    standing_images=8,
-    standing_batch_size=4,
-  )
-  z = np.random.default_rng(0).normal(size=[3, 8]).astype(np.float32)
-  generated = hub.Module(module)({"z": z})
+  folder = tmp_path_factory.mktemp("exported")
+  handle = tiny.write_classifier(folder / "classifier", KERNEL, 32, 3)
+  classifier = classifiers.load(handle)
+  settings = {"conditional": True, "g_use_ema": True, "classifier": classifier}
+  module = str(folder / "module")
+  with tf.Graph().as_default(), tf.Session() as session:
+    gan = make_gan(Standardized, folder, **settings)
+    y, step = tf.zeros([2, 4]), tf.train.get_or_create_global_step()
+    gan.discriminate(gan.generate(tf.zeros([2, 8]), y), y)
+    gan.ema().apply(gan.generator.trainable_variables)
+    session.run(tf.global_variables_initializer())
+    session.run(step.assign(7))
+    facts = export.export_module(
+      gan,
+      gan._dataset,
+      classifier,
+      "dummy_arch",
+      tf.train.Saver().save(session, str(folder / "model.ckpt")),
+      module,
+      seed=3,
+      standing_images=13,
+      standing_batch_size=4,
+      training_seconds=5.0,
+    )
+  return gan, module, facts
+
+
+def test_a_module_is_exported_where_eager_execution_is_off(exported):
+  """Inside of a graph, as after tf.disable_v2_behavior; the SavedModel as well."""
+  _, module, _ = exported
+  rng = np.random.default_rng(0)
+  given = {
+    name: rng.normal(size=[3, size]).astype(np.float32)
+    for name, size in (("z", 8), ("logits", 4))
+  }
+  generated = hub.Module(module)(given)
   with tf.Session() as session:
     path = os.path.join(module, "saved_model")
     signature = tf.saved_model.load(session, ["serve"], path).signature_def["generator"]
-    inputs = {signature.inputs["z"].name: z}
+    inputs = {signature.inputs[name].name: value for name, value in given.items()}
     saved = session.run(signature.outputs["generated"].name, inputs)
     session.run(tf.global_variables_initializer())
     np.testing.assert_allclose(saved, session.run(generated), atol=1e-6)
+
+
+def test_a_module_says_what_it_was_made_of_and_holds_nothing_else(exported):
+  gan, module, facts = exported
+  assert (facts["step"], facts["training_seconds"]) == (7, 5.0)
+  assert facts["class_names"] == gan._classifier.class_names
+  assert facts["dataset_bindings"] == gan._dataset.bindings
+  assert (facts["num_logits"], facts["z_dim"], facts["feature_shape"]) == (4, 8, None)
+  assert {name.partition(".")[0] for name in os.listdir(module)} == {
+    "assets",
+    "inversion",
+    "saved_model",
+    "tfhub_module",
+    "variables",
+  }
+
+
+def test_a_module_keeps_the_moments_of_the_first_training_images(exported):
+  """In three batches of four images, with noise that follows from the seed."""
+  gan, module, _ = exported
+  reader = tf.train.load_checkpoint(os.path.join(module, "variables", "variables"))
+  found = {
+    name.rsplit("/", 1)[1]: reader.get_tensor(name)
+    for name in reader.get_variable_to_shape_map()
+    if "/accu/" in name
+  }
+  assert found["accu_counter"] == 3 and found["update_accus"] == 0
+  batch = gan_utils.next_element(gan._dataset.train(12))
+  seeds = [tpu_random.step_seed(3, "standing statistics", i) for i in range(3)]
+  noise = tf.stack([eval_utils.z_generator([4, 8], seed=seed) for seed in seeds])
+  with tf.Session() as session:
+    images, noise = session.run([batch["image"], noise])
+  logits = (images.reshape([-1, 3072]) @ KERNEL).reshape([3, 4, 4])
+  inputs = np.concatenate([noise, logits], axis=2)
+  for name, moments in (
+    ("mean", inputs.mean(axis=1)),
+    ("variance", inputs.var(axis=1)),
+  ):
+    np.testing.assert_allclose(found[f"accu_{name}"], moments.sum(axis=0), atol=1e-4)
 
 
 class Constant(abstract_gan.AbstractGAN):
