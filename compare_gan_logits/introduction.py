@@ -41,7 +41,8 @@ def introduce(
   parameters = parameter_counts(gan)  # refuses what no network can be built for
   images, labels, logits = _sample(dataset, classifier, logits)
   counts = dataset.class_counts("train")
-  of_sample = "" if counts is not None else f" in a sample of {len(labels)}"
+  # Of a set with fewer images than that, training draws some again.
+  of_sample = "" if counts is not None else f" among the first {len(labels)} drawn"
   if counts is None:
     hard = checks.hard_labels(labels)
     counts = np.bincount(hard[hard >= 0], minlength=dataset.num_classes or 1)

@@ -126,7 +126,9 @@ def test_a_second_image_is_filled_with_a_constant(tmp_path):
 
 def _checked(tmp_path, function, **settings):
   """The figures of a check of a SavedModel, and what was printed."""
-  path = _save(tmp_path / "model", function, [None, SIZE, SIZE, 3])
+  path = _save(
+    tmp_path / "model", function, [None, SIZE, SIZE, settings.get("colors", 3)]
+  )
   settings = {"class_names": ["red", "green", "blue"], **settings}
   classifier = classifiers.load(path, **settings)
   lines = []
@@ -146,6 +148,14 @@ def test_a_sound_classifier_has_its_figures_and_no_warning(tmp_path):
   logits = 2 * IMAGES.mean(axis=(1, 2)) - 1
   assert figures["spread"] == pytest.approx(logits.std(axis=0).mean(), rel=1e-4)
   assert "right about 100.0% of 40" in lines and "[-1, 1] reach the network" in lines
+  assert "to 8 px, 3 colours (rgb), mean" in lines
+
+
+def test_a_classifier_of_grey_images_is_said_to_see_grey(tmp_path):
+  def shades(images):
+    return tensorflow.repeat(_means(images), 3, axis=1)
+
+  assert "to 8 px, grey, mean" in _checked(tmp_path, shades, colors=1)[1]
 
 
 def test_names_decide_which_logit_is_which_class(tmp_path):

@@ -129,11 +129,11 @@ def _fed(classifier, images, scale, log):
   """Range of what reaches the network, and whether images influence each other."""
   steps = classifier.spec.preprocessing
   values = classifier.inputs(images[:_TOGETHER])
+  colors = "grey" if steps.colors == 1 else f"3 colours ({steps.channel_order})"
   log(
-    f"preprocessing: {steps.resize} to {steps.size or images.shape[1]} px, "
-    f"{steps.colors} colours ({steps.channel_order}), mean {list(steps.mean)}, std "
-    f"{list(steps.std)}; values of [{values.min():.3g}, {values.max():.3g}] reach the "
-    "network"
+    f"preprocessing: {steps.resize} to {steps.size or images.shape[1]} px, {colors}, "
+    f"mean {list(steps.mean)}, std {list(steps.std)}; values of "
+    f"[{values.min():.3g}, {values.max():.3g}] reach the network"
   )
   together = classifier.predict(images[:_TOGETHER], batch_size=_TOGETHER)[:_ALONE]
   alone = classifier.predict(images[:_ALONE], batch_size=1)
