@@ -569,6 +569,16 @@ def test_random_crops_follow_from_the_seed_with_and_without_a_cache(tmp_path):
     )
 
 
+def test_validation_pictures_are_kept_beside_random_crops_of_training(tmp_path):
+  write_set(tmp_path / "set", ("train", "val"), each=4)
+  dataset = load(tmp_path / "set", crop_method="distorted")
+  dataset.keep_pixels(str(tmp_path / "run"))
+  read, _ = dataset.arrays("validation")
+  for path in (tmp_path / "set" / "val").rglob("*.png"):
+    path.write_bytes(b"gone")
+  np.testing.assert_array_equal(dataset.arrays("validation")[0], read)
+
+
 # The command `data` ---------------------------------------------------------------------
 
 

@@ -84,17 +84,12 @@ class FolderDataset(RandomAccessDataset):
       parent = os.path.join(tempfile.gettempdir(), "compare_gan_logits-pixels")
     else:
       parent = os.path.join(os.path.dirname(files.absolute(beside)), ".pixels")
-    for source in self._sources.values():
-      reason = source.keep(parent, self._cache_gigabytes, self._whole)
+    for split, source in self._sources.items():
+      whole = self.transform.takes_whole(split)
+      reason = source.keep(parent, self._cache_gigabytes, whole)
       if reason:
         print(f"{self.name}: pictures are decoded anew each time: {reason}")
         return
-
-  @property
-  def _whole(self):
-    """Whether more of each picture is read than its central square."""
-    crop = self.transform.train_crop
-    return crop != "middle" or self.transform.flip or not self.transform.antialias
 
 
 def folder(

@@ -153,9 +153,7 @@ class RandomAccessDataset(ImageDataset):
     """uint8 [n, h, w, c] and the ids that were read."""
     split, source, copies = check_split(split), self.source(split), self._copies(split)
     transform = self.transform
-    crop = transform.train_crop if split == "train" else transform.eval_crop
-    flips = split == "train" and transform.flip
-    if crop == "middle" and not flips and transform.antialias:
+    if not transform.takes_whole(split):
       return source.images(ids)
     originals, used = source.originals(ids // copies)
     used = used * copies + ids % copies

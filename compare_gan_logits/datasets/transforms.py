@@ -58,6 +58,12 @@ class Transform:
     """Whether training images differ from reading to reading, but for fixed_crops."""
     return self.flip or self.train_crop in ("distorted", "random")
 
+  def takes_whole(self, split: str) -> bool:
+    """Whether more of each image is needed than its central square, made smaller."""
+    crop = self.train_crop if split == "train" else self.eval_crop
+    flips = split == "train" and self.flip
+    return crop != "middle" or flips or not self.antialias
+
   def copies(self, split: str) -> int:
     """Ids per image of a split."""
     return max(1, self.fixed_crops) if split == "train" and self.random else 1
