@@ -1,5 +1,8 @@
 """Figures: pixels where they belong, same bytes for the same values."""
 
+import io
+
+import matplotlib.figure
 import numpy as np
 import pytest
 from PIL import Image
@@ -107,3 +110,95 @@ def test_dollar_signs_are_no_mathematics(tmp_path):
 def test_near_square():
   assert [len(row) for row in figures.near_square(list(range(9)))] == [3, 3, 3]
   assert [len(row) for row in figures.near_square(list(range(5)))] == [3, 2]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+  """The figures that would be written, as matplotlib's objects."""
+  found = []
+  monkeypatch.setattr(
+    matplotlib.figure.Figure, "savefig", lambda figure, *_, **__: found.append(figure)
+  )
+  return found
+
+
+def test_labels_stand_at_their_own_images_whose_scale_is_given(drawn):
+  images = RNG.uniform(size=[2, 3, 4, 4, 3])
+  rows, columns = ["upper", "lower"], ["a", "b", "c"]
+  cells = [["1", "2", "3"], ["4", "", "6"]]
+  figures.grid(images, io.BytesIO(), rows, columns, cells, scale=10)
+  (figure,) = drawn
+  heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
+  for k, axes in enumerate(figure.axes):
+    i, j = divmod(k, 3)
+    (image,) = axes.images
+    np.testing.assert_array_equal(image.get_array(), figures.to_rgb(images[i, j]))
+    assert image.get_interpolation() == "nearest"  # a pixel is a square
+    assert axes.get_title() == ("" if i else columns[j])
+    assert "".join(text.get_text() for text in axes.texts) == cells[i][j]
+    box = axes.get_position()
+    assert box.y0 < heights[rows[i]] < box.y1
+    sides = np.array([box.width, box.height]) * figure.get_size_inches() * figure.dpi
+    np.testing.assert_allclose(sides, 10 * 4)
+
+
+def test_a_grid_of_many_columns_has_a_bounded_width(drawn):
+  image = np.zeros([64, 64, 1])
+  figures.grid([[image] + 89 * [None]], io.BytesIO())
+  figures.grid([[image, None]], io.BytesIO(), scale=100)
+  assert all(max(figure.get_size_inches()) < 45 for figure in drawn)
+
+
+def test_curves_are_drawn_with_their_own_bands_spreads_and_mark(drawn):
+  x = [1, 2, 4]
+  series = {
+    "first": ([3, 5, 4], [2, 4, 3], [6, 8, 7], [1, 1, 2], [9, 9, 8]),
+    "second": ([13, 15, 14], [12, 11, 13], [16, 18, 17]),
+  }
+  figures.curves(io.BytesIO(), x, series, "factor", "dB", "why", 2, True, "quartiles")
+  (axes,) = drawn[0].axes
+  first, *spread, second, mark = axes.lines
+  for line, band, (value, low, high, *_) in zip(
+    (first, second), axes.collections, series.values()
+  ):
+    np.testing.assert_array_equal(line.get_xydata(), np.column_stack([x, value]))
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
+    assert corners == {*zip(x, low), *zip(x, high)}
+    assert matplotlib.colors.same_color(
+      (*band.get_facecolor()[0, :3], 1), line.get_color()
+    )
+  assert first.get_color() != second.get_color()
+  for line, values in zip(spread, series["first"][3:], strict=True):
+    np.testing.assert_array_equal(line.get_ydata(), values)
+    assert line.get_color() == first.get_color()
+  assert list(mark.get_xdata()) == [2, 2]
+  assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == (
+    "factor",
+    "dB",
+    "why",
+  )
+  assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+  legend = axes.get_legend()
+  assert [text.get_text() for text in legend.get_texts()] == list(series)
+  assert legend.get_title().get_text() == "band: quartiles"
+
+
+def test_points_have_their_intervals_along_their_own_axes(drawn):
+  series = {
+    "whole": ((1, 0.5, 3), (10, 8, 11)),
+    "open": ((2, 1, 4), (20, -np.inf, np.inf)),
+  }
+  figures.points(io.BytesIO(), series, "bits", "dB", "quartiles")
+  (axes,) = drawn[0].axes
+  whole, unbounded = axes.containers
+  bars = [bar.get_segments()[0].tolist() for bar in whole[2]]
+  assert bars == [[[0.5, 10], [3, 10]], [[1, 8], [1, 11]]]
+  assert whole[0].get_xydata().tolist() == [[1, 10]]
+  assert [bar.get_segments()[0].tolist() for bar in unbounded[2]] == [
+    [[1, 20], [4, 20]]
+  ]
+  assert whole[0].get_color() != unbounded[0].get_color()
+  assert (axes.get_xlabel(), axes.get_ylabel()) == ("bits", "dB")
+  (legend,) = drawn[0].legends
+  assert [text.get_text() for text in legend.get_texts()] == list(series)
+  assert legend.get_title().get_text() == "bars: quartiles"
