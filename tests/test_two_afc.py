@@ -47,7 +47,7 @@ class Painter:
     return np.asarray(images, np.float32)
 
   def reconstruct(self, images, seed):
-    del seed
+    self.seed = seed
     return (self.prepare(images) * self.factor)[:, None]
 
 
@@ -101,6 +101,55 @@ def test_pictures_are_those_of_the_models_pixel_for_pixel(study):
       np.testing.assert_allclose(shown, images[trial.number] * factor * 255, atol=0.51)
 
 
+def test_a_study_says_what_it_was_made_of(tmp_path):
+  inverters = {"A": Painter("first", 0.9), "B": Painter("second", 0.5)}
+  inverters["B"].path, inverters["B"].info = "/other", {"step": 9}
+  images = np.random.default_rng(1).uniform(size=[5, SIZE, SIZE, 3])
+  ids, folder = [40, 30, 20, 10, 50], str(tmp_path / "study")
+  made = trials.prepare(inverters, images, ids, "tiny", folder, catch=1, seed=6)
+  assert [inverter.seed for inverter in inverters.values()] == [6, 6]
+  assert (made.labels, made.dataset) == ({"a": "A", "b": "B"}, "tiny")
+  assert (made.seed, made.image_size) == (6, SIZE)
+  assert [trial.image for trial in made.trials] == ids
+  with open(os.path.join(folder, "trials.json"), encoding="utf-8") as f:
+    assert json.load(f)["models"] == {
+      "a": {"label": "A", "classifier": "first", "module": "/module", "step": 1},
+      "b": {"label": "B", "classifier": "second", "module": "/other", "step": 9},
+    }
+  # The same trials with other pictures are another study, in another order.
+  other = trials.prepare(
+    inverters, 1 - images, ids, "tiny", str(tmp_path / "other"), catch=1, seed=6
+  )
+  assert other.trials == made.trials and other.id != made.id
+  subjects = [f"S{i}" for i in range(5)]
+  assert list(map(other.order, subjects)) != list(map(made.order, subjects))
+
+
+def test_images_are_drawn_from_the_whole_set_by_the_seed():
+  chosen = [trials.choose(500, 20, 4, seed) for seed in (0, 1)]
+  assert all(len(set(ids)) == 24 and max(ids) > 100 for ids in chosen)
+  assert set(chosen[0]) != set(chosen[1])
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"image_size": 0},
+    {"image_size": 16.5},
+    {"trials": []},
+    {"trials": [{"image": 0, "left": "a", "right": "c"}]},
+  ],
+)
+def test_a_study_with_impossible_values_is_damaged(study, changes):
+  path = os.path.join(study.folder, "trials.json")
+  with open(path, encoding="utf-8") as f:
+    record = json.load(f)
+  with open(path, "w", encoding="utf-8") as f:
+    json.dump({**record, **changes}, f)
+  with pytest.raises(UserError, match="is damaged"):
+    trials.Study.load(study.folder)
+
+
 def test_a_study_that_cannot_be_made_or_read(study, tmp_path):
   with pytest.raises(UserError, match="lower --trials"):
     trials.choose(67, TRIALS, CATCH, 0)
@@ -108,6 +157,8 @@ def test_a_study_that_cannot_be_made_or_read(study, tmp_path):
     make(tmp_path / "study")
   with pytest.raises(UserError, match="of one size"):
     make(tmp_path / "new", image_size=32)
+  with pytest.raises(UserError, match="16 px with 1"):
+    make(tmp_path / "new", colors=1)
   with pytest.raises(UserError, match="prepare"):
     trials.Study.load(str(tmp_path))
   for damage in ('{"format": 1}', '{"format": 9}', "[]", "{"):
@@ -155,6 +206,23 @@ def test_a_whole_session_by_hand(study, client):
   assert "Thank you" in client.get("/s/S-1").text
   kept = answers_lib.read(study)
   assert kept == [Answer("S-1", n, "left", 900) for n in range(TOTAL)]
+
+
+def test_a_page_fetches_the_next_pictures_and_may_not_know_the_time(study, client):
+  first, second, *_ = study.order("S-1")
+  page = client.get("/s/S-1").text
+  for number in (first, second):
+    assert f"/picture/{study.id}/{number}/left.png" in page
+  sent = client.get(f"/picture/{study.id}/{second}/left.png")
+  assert "max-age=3600" in sent.headers["Cache-Control"]  # else it would come twice
+  # A whole multiple of the picture's side, for sharp pixels without the script.
+  assert f'width="{128 // SIZE * SIZE}"' in page
+  data = {"study": study.id, "trial": first, "side": "right", "milliseconds": ""}
+  client.post("/s/S-1", data=data)
+  assert answers_lib.read(study) == [Answer("S-1", first, "right", None)]
+  policy = client.get("/").headers
+  assert "form-action 'self'" in policy["Content-Security-Policy"]
+  assert policy["Referrer-Policy"] == "same-origin"
 
 
 def test_an_answer_to_another_study_is_not_kept(study, client):
@@ -384,6 +452,36 @@ def test_the_papers_table(study):
   # The paper's own rows, with the interval by Wilson's formula for the third.
   text = analysis.text([table])
   assert "87.5%" in text and "76.6%" in text and "[46.6%, 58.8%] *" in text
+
+
+def test_the_printed_and_the_written_table_name_a_and_b_in_their_places(study):
+  table = analysis.table(study, answers_for(study, "S1", 48, catch_right=3))
+  text = analysis.text([table])
+  assert "A: near\nB: <b>far</b>\njudged by people\n" in text
+  (line,) = (line for line in text.splitlines() if line.startswith("  S1 "))
+  low, high = table.pooled.interval
+  assert low < 0.75 < high
+  assert line.split() == (
+    f"S1 64 75.0% 25.0% [{low:.1%}, {high:.1%}] catch trials 3/4 1.0 s".split()
+  )
+  assert "all subjects" not in text.split("Reported by the paper")[0]
+  found = table.to_json()
+  assert (found["a"], found["b"]) == ("near", "<b>far</b>")
+  assert (found["pooled"]["low"], found["pooled"]["high"]) == (low, high)
+  assert found["pooled"]["share"] == 0.75
+  assert found["pooled"]["distinguishable_from_chance"] is True
+  paper = text.split("Reported by the paper")[1].splitlines()
+  rows = [line.split("[")[0].split() for line in paper if "[" in line]
+  assert [row[-3:] for row in rows] == [
+    ["256", "87.5%", "12.5%"],
+    ["256", "76.6%", "23.4%"],
+    ["256", "52.7%", "47.3%"],
+  ]
+  assert [" ".join(row[:-3]) for row in rows] == [
+    "Robust ResNet-152 (theirs) vs.",
+    "Robust ResNet-152 vs.",
+    "ResNet-152 vs.",
+  ]
 
 
 def test_agreement_by_fleiss_own_example():
