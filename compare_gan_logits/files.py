@@ -36,6 +36,7 @@ except ImportError:  # not a Unix: folders go unlocked
 
 
 _FOLDER = r"\.[a-z0-9_]{8}-"  # how the names begin of what atomic_dir makes
+_OLD = r"\.old-[a-z0-9_]{8}-"  # and of what it replaces
 _TEMPORARY = re.compile(rf"[\\/](\.part-|{_FOLDER})")  # and atomic_path
 # What TensorFlow takes for a pattern in the names of checkpoints and SavedModels.
 _PATTERN = set("*?[\\") - {os.sep}
@@ -221,7 +222,8 @@ def _copy_folder(folder, path, overwrite, voucher):
 
 
 def _put_in_place(temporary, path):
-  old = temporary + "-old"
+  parent, base = os.path.split(temporary)
+  old = os.path.join(parent, ".old-" + base[1:])
   if os.path.isdir(path):
     os.rename(path, old)
   os.rename(temporary, path)
@@ -231,12 +233,16 @@ def _put_in_place(temporary, path):
 def _clear(path):
   """Removes what killed processes left beside `path`; puts an old folder back."""
   parent, base = os.path.split(path)
-  pattern = re.compile(rf"{_FOLDER}{re.escape(base)}(-old)?")
-  for name in os.listdir(parent):
+  names = set(os.listdir(parent))
+  new, old = (re.compile(begin + re.escape(base)) for begin in (_FOLDER, _OLD))
+  for name in names:
     left = os.path.join(parent, name)
-    if not pattern.fullmatch(name) or not os.path.isdir(left):
+    # As earlier versions wrote it. Alone, it belongs to a folder called so.
+    before = name.endswith("-old") and name[:-4] in names and new.fullmatch(name[:-4])
+    is_old = old.fullmatch(name) or before
+    if not (is_old or new.fullmatch(name)) or not os.path.isdir(left):
       continue
-    if name.endswith("-old") and not os.path.exists(path):
+    if is_old and not os.path.exists(path):
       os.rename(left, path)
       continue
     with _opened(left) as descriptor:

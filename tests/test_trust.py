@@ -137,7 +137,7 @@ def assert_same_run(folder, name):
   ]
   np.testing.assert_array_equal(*pictures)
   left = [
-    n for n in tree(folder / name) if "temp" in n or ".part-" in n or "-old/" in n
+    n for n in tree(folder / name) if "temp" in n or ".part-" in n or ".old-" in n
   ]
   assert left == []
 
@@ -362,6 +362,58 @@ def test_a_folder_appears_whole_and_what_the_dead_left_is_removed(tmp_path):
     assert not left.exists()
     files.write_text(os.path.join(part, "file"), "third")
   assert tree(tmp_path) == {"a/file": b"third"}
+
+
+@pytest.mark.parametrize("name", [".old-abcdefgh-a", ".abcdefgh-a-old"])
+def test_a_folder_that_was_being_replaced_is_put_back_and_one_in_use_is_kept(
+  name, tmp_path
+):
+  left = tmp_path / name  # the second as earlier versions wrote it
+  left.mkdir()
+  (tmp_path / ".abcdefgh-a").mkdir()
+  (left / "file").write_text("old")
+  path = tmp_path / "a"
+  with pytest.raises(RuntimeError), files.atomic_dir(str(path), overwrite=True) as part:
+    assert tree(path) == {"file": b"old"} and not os.listdir(part)
+    assert os.stat(part).st_mode & 0o777 == 0o755  # for others to read
+    with contextlib.suppress(KeyError), files.atomic_dir(str(path), True):
+      assert os.path.isdir(part)
+      raise KeyError
+    raise RuntimeError
+  assert tree(tmp_path) == {"a/file": b"old"}
+  (tmp_path / "b").write_text("")
+  with pytest.raises(UserError, match="b is a file"):
+    files.check_new(str(tmp_path / "b"))
+
+
+def test_a_folder_whose_replacement_ended_half_way_is_put_back(tmp_path, monkeypatch):
+  path, rename, calls = tmp_path / "a", os.rename, []
+  path.mkdir()
+  (path / "file").write_text("old")
+
+  def killed(source, target):
+    calls.append(target)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    rename(source, target)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(os, "rename", killed)
+    with pytest.raises(KeyboardInterrupt), files.atomic_dir(str(path), overwrite=True):
+      pass
+  assert not path.exists()
+  with pytest.raises(KeyError), files.atomic_dir(str(path), overwrite=True):
+    raise KeyError
+  assert tree(tmp_path) == {"a/file": b"old"}
+
+
+def test_a_folder_in_use_whose_name_ends_in_old_is_another_one(tmp_path):
+  with files.atomic_dir(str(tmp_path / "a-old")) as part:
+    files.write_text(os.path.join(part, "file"), "half")
+    with pytest.raises(KeyError), files.atomic_dir(str(tmp_path / "a")):
+      raise KeyError
+    assert os.path.isdir(part) and not (tmp_path / "a").exists()
+  assert tree(tmp_path) == {"a-old/file": b"half"}
 
 
 @pytest.mark.parametrize(
