@@ -5,6 +5,7 @@ COMPARE_GAN_LOGITS_KILLS sets the number of kills (docs/trust.md).
 
 import contextlib
 import csv
+import hashlib
 import os
 import shutil
 import subprocess
@@ -414,6 +415,44 @@ def test_a_folder_in_use_whose_name_ends_in_old_is_another_one(tmp_path):
       raise KeyError
     assert os.path.isdir(part) and not (tmp_path / "a").exists()
   assert tree(tmp_path) == {"a-old/file": b"half"}
+
+
+def test_a_file_is_written_whole_under_its_extension_or_stays_as_it_was(tmp_path):
+  path = tmp_path / "deep" / "a.png"
+  for text in ("first", "second"):
+    with files.atomic_path(str(path)) as part, open(part, "w") as f:
+      assert os.path.dirname(part) == str(path.parent) and part.endswith(".png")
+      f.write(text)
+    assert tree(tmp_path) == {"deep/a.png": text.encode()}
+  with pytest.raises(RuntimeError), files.atomic_path(str(path)) as part:
+    (path.parent / os.path.basename(part)).write_text("half")
+    raise RuntimeError
+  assert tree(tmp_path) == {"deep/a.png": b"second"}
+
+
+def test_digests_name_files_from_the_folder_and_equal_values_have_equal_files(tmp_path):
+  (tmp_path / "b").mkdir()
+  for name, value in (("b/one", {"x": 1, "y": [2]}), ("a", {"y": [2], "x": 1})):
+    files.write_json(str(tmp_path / name), value)
+  text = b'{\n  "x": 1,\n  "y": [\n    2\n  ]\n}\n'
+  expected = hashlib.sha256(text).hexdigest()
+  assert list(files.digests(str(tmp_path)).items()) == [
+    ("a", expected),
+    (os.path.join("b", "one"), expected),
+  ]
+
+
+def test_what_can_be_computed_again_is_in_the_folder_that_is_named(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/me")
+  monkeypatch.delenv("COMPARE_GAN_LOGITS_CACHE", raising=False)
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+  assert files.cache_folder() == "/home/me/.cache/compare_gan_logits"
+  monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+  assert files.cache_folder() == "/cache/compare_gan_logits"
+  monkeypatch.setenv("COMPARE_GAN_LOGITS_CACHE", "~/own")
+  assert files.cache_folder() == files.absolute("~/own") == "/home/me/own"
+  assert files.absolute("gs://bucket/a") == "gs://bucket/a"
+  assert files.slug("a-b_c.d (ä)/1") == "a-b_c_d__ä__1"
 
 
 @pytest.mark.parametrize(
