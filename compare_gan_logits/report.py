@@ -66,7 +66,10 @@ def write(
   opening = _opening(done)
   body = [_head(setting), _front(done, setting, opening, folder), _models(setting)]
   body.append(_statements(done, setting))
-  body += [_experiment(name, found, opening, folder) for name, found in done.items()]
+  body += [
+    _experiment(name, found, setting["modules"], opening, folder)
+    for name, found in done.items()
+  ]
   page = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -208,7 +211,7 @@ def _evidence(verdict):
   return f'<span class="small">{_text(words)}: {_interval(verdict["evidence"])}</span>'
 
 
-def _experiment(name, found, opening, folder):
+def _experiment(name, found, modules, opening, folder):
   parts = [
     f'<h2 id="{name}">{_text(found["title"])}</h2>\n',
     f'<p>{_text(found["question"])} <span class="small">Paper: '
@@ -219,7 +222,7 @@ def _experiment(name, found, opening, folder):
     f"<p>{_badge(v['outcome']).html}: {_text(v['statement'])}. {_evidence(v)}</p>\n"
     for v in found["verdicts"]
   ]
-  parts.append(_measures(found))
+  parts.append(_measures(found, modules))
   parts += [
     _figure(name, picture, folder)
     for picture in found["pictures"]
@@ -235,19 +238,14 @@ def _experiment(name, found, opening, folder):
   return "".join(parts)
 
 
-def _measures(found):
+def _measures(found, modules):
   """A line per measure; a column per model, and the paper's value after ours."""
   order = found.get("order") or list(found["summary"])
   if not order:
     return ""
-  labels = list(
-    dict.fromkeys(
-      label
-      for key in order
-      for label in found["identity"]["modules"]
-      if label in found["summary"][key]
-    )
-  )
+  labels = [
+    label for label in modules if any(label in found["summary"][key] for key in order)
+  ]
   rows = []
   for key in order:
     entries = found["summary"][key]

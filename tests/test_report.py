@@ -1,10 +1,12 @@
 """The study and its report: resumed, reproducible, and read by a real browser."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from compare_gan_logits import experiments
 from compare_gan_logits import files
@@ -202,6 +204,102 @@ def test_where_roles_are_not_recorded_the_page_says_why(inverters, data, tmp_pat
   page = (tmp_path / "report.html").read_text()
   assert "--role robust=robust" in page and "not recorded" in page
   assert f"<h3>{verdicts.PAIR}</h3>" not in page
+
+
+def _estimate(value, low, high, n, **paper):
+  return {"value": value, "low": low, "high": high, "n": n, **paper}
+
+
+def _verdict(outcome, group, evidence, margin=None):
+  return {
+    "statement": f"{outcome} {evidence['n']}",
+    "section": "5",
+    "outcome": outcome,
+    "evidence": evidence,
+    "evidence_is": "a difference",
+    "group": group,
+    "margin": margin,
+  }
+
+
+@pytest.fixture
+def made_up(tmp_path):
+  """(done, setting) of two models whose numbers all differ; pictures of 40 x 20 px."""
+  found = {
+    "title": "Rotation",
+    "section": "13",
+    "question": "How?",
+    "summary": {
+      "psnr": {
+        "first": _estimate(1.5, 1.25, 1.75, 11, paper=1.125),
+        "second": _estimate(-2.5, -2.75, -2.25, 12),
+      },
+      "kept": {"second": _estimate(0.5, 0.5, 0.5, 1, paper=0.75)},
+      "none": {
+        "first": _estimate(None, None, None, 0),
+        "second": _estimate(None, None, None, 5),
+      },
+    },
+    "order": ["kept", "psnr", "none"],
+    "headlines": [["PSNR", "psnr"], ["kept", "kept"]],
+    "verdicts": [
+      _verdict(verdicts.HOLDS, verdicts.PAIR, _estimate(1, 0.5, 2, 4), margin=0.125),
+      _verdict(verdicts.HOLDS, verdicts.PAIR, _estimate(1, 0.5, 2, 5)),
+      _verdict(verdicts.FAILS, verdicts.PAIR, _estimate(-1, -2, -0.5, 6)),
+      _verdict(verdicts.OPEN, verdicts.MODEL, _estimate(0, -1, 1, 7)),
+    ],
+    "notes": ["a & b"],
+    "pictures": [
+      {"file": f"{name}.png", "caption": name, "kind": kind, "opening": False}
+      for name, kind in (("lines", "curves"), ("tiles", "grid"), ("more", "grid"))
+    ],
+    "costs": {"total, s": 2.0, "per image, s": 0.125},
+    "settings": {"images": 3},
+  }
+  (tmp_path / "rotation").mkdir()
+  for picture in found["pictures"]:
+    Image.new("L", (40, 20)).save(tmp_path / "rotation" / picture["file"])
+  module = {
+    "architecture": "resnet_biggan_arch",
+    "trained_on": "photos",
+    "image_size": 64,
+    "step": 12345,
+    "classifier": {"name": "resnet", "digest": "0123456789abcdef"},
+    "role": {"kind": "robust", "attack": "pgd", "epsilon": 0.25},
+    "path": "/m",
+  }
+  other = {**module, "architecture": None, "classifier": None, "role": None}
+  setting = {
+    "split": "validation",
+    "dataset": "photos",
+    "seed": 8,
+    "limit": 30,
+    "judge": None,
+    "why_no_pair": None,
+    "modules": {"first": module, "second": other},
+  }
+  return {"rotation": found}, setting
+
+
+def _tables(page):
+  """The cells of every table, [table][row][cell], as HTML."""
+  return [
+    [
+      re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row)
+      for row in re.findall("<tr>.*", table)
+    ]
+    for table in re.findall("<table>.*?</table>", page, re.DOTALL)
+  ]
+
+
+def test_models_have_one_order_in_all_tables(made_up, tmp_path):
+  done, setting = made_up
+  modules = dict(reversed(setting["modules"].items()))
+  report.write(done, {**setting, "modules": modules}, str(tmp_path))
+  headlines, models, *_, measured = _tables((tmp_path / "report.html").read_text())
+  assert [row[0] for row in headlines[1:]] == ["second", "first"]
+  assert [row[0] for row in models[1:]] == ["second", "first"]
+  assert measured[0] == ["measure", "second", "paper", "first", "paper"]
 
 
 @pytest.fixture(scope="module")
