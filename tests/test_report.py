@@ -292,6 +292,42 @@ def _tables(page):
   ]
 
 
+def test_numbers_stand_under_their_models_and_the_paper_s_beside_them(
+  made_up, tmp_path
+):
+  report.write(*made_up, str(tmp_path))
+  page = (tmp_path / "report.html").read_text()
+  headlines, models, pair, single, measured = _tables(page)
+  first = "1.5 [1.25, 1.75], n&nbsp;=&nbsp;11"
+  second = "-2.5 [-2.75, -2.25], n&nbsp;=&nbsp;12".replace("-", "\N{MINUS SIGN}")
+  kept = "0.5, n&nbsp;=&nbsp;1"
+  assert headlines == [
+    ["model", "PSNR", "kept"],
+    ["first", first, ""],
+    ["second", second, kept],
+  ]
+  assert measured == [
+    ["measure", "first", "paper", "second", "paper"],
+    ["kept", "", "", kept, "0.75"],
+    ["psnr", first, "1.125", second, ""],
+    ["none", "no such images", "", "not defined, n&nbsp;=&nbsp;5", ""],
+  ]
+  described = ["resnet_biggan_arch", "photos", "64 px", "12,345", "resnet"]
+  described += ["robust (pgd, \N{GREEK SMALL LETTER EPSILON} = 0.25)", "0123456789ab"]
+  assert models[1:] == [
+    ["first", *described, "/m"],
+    ["second", "unknown", *described[1:4], "none", "not recorded", "", "/m"],
+  ]
+  assert (len(pair), len(single)) == (4, 2)
+  assert '"outcome holds">holds<' in pair[1][0]
+  assert "holds 4<" in pair[1][1] and "negligible below 0.125: 1 [0.5, 2]" in pair[1][1]
+  assert '"outcome fails">does not hold<' in pair[3][0]
+  assert '"outcome open">not decided<' in single[1][0]
+  assert "<p>holds: 2, does not hold: 1.</p>" in page
+  assert "validation images of photos (seed 8, at most 30 images each)" in page
+  assert "Took 2.0 s. per image, s: 0.1250." in page and "<p>a &amp; b</p>" in page
+
+
 def test_models_have_one_order_in_all_tables(made_up, tmp_path):
   done, setting = made_up
   modules = dict(reversed(setting["modules"].items()))
@@ -300,6 +336,21 @@ def test_models_have_one_order_in_all_tables(made_up, tmp_path):
   assert [row[0] for row in headlines[1:]] == ["second", "first"]
   assert [row[0] for row in models[1:]] == ["second", "first"]
   assert measured[0] == ["measure", "second", "paper", "first", "paper"]
+
+
+def test_the_first_grid_opens_where_none_is_meant_to_and_pictures_keep_their_shape(
+  made_up, tmp_path
+):
+  report.write(*made_up, str(tmp_path))
+  page = (tmp_path / "report.html").read_text()
+  captions = re.findall("<figcaption>(.*?)<", page)
+  assert captions == ["tiles", "lines", "more"]
+  assert re.findall(r'<img width="(\d+)" height="(\d+)"', page) == 3 * [("20", "10")]
+  made_up[0]["rotation"]["pictures"][2]["opening"] = True
+  report.write(made_up[0], {**made_up[1], "limit": None}, str(tmp_path))
+  page = (tmp_path / "report.html").read_text()
+  assert re.findall("<figcaption>(.*?)<", page) == ["more", "lines", "tiles"]
+  assert "(seed 8)" in page
 
 
 @pytest.fixture(scope="module")
