@@ -405,7 +405,7 @@ def _in_range(images: np.ndarray) -> np.ndarray:
       "images.astype('uint8')"
     )
   low, high = (images.min(), images.max()) if images.size else (0, 0)
-  if low < -0.5 or high > 1.5:
+  if not (low >= -0.5 and high <= 1.5):  # nor is either of them nan
     raise UserError(
       f"images of float type lie in [0, 1], and these in [{low:.3g}, {high:.3g}]; "
       "scale them, or pass uint8"

@@ -123,6 +123,7 @@ def test_prepare_converts_colours(inverter):
     (np.ones([1, 8, 8, 1], bool), "not bool"),
     (np.full([1, 8, 8, 1], 200.0), r"\[200, 200\]"),
     (np.full([1, 8, 8, 1], -1.0), r"\[-1, -1\]"),
+    (np.where(np.arange(64).reshape(1, 8, 8, 1) == 9, np.nan, 0.5), "nan"),
   ],
 )
 def test_prepare_refuses_another_range(inverter, images, words):
