@@ -34,6 +34,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 from typing import Any
 from typing import cast
 
@@ -290,6 +291,8 @@ def _resolve(facts: dict[str, Any] | None, module_dir: str) -> None:
 
 
 def _without_home(text: str) -> str:
-  """The text with the user's home folder written as ~."""
+  """The text with the user's home folder written as ~, where a path begins with it."""
   home = os.path.expanduser("~")
-  return text if os.path.dirname(home) == home else text.replace(home + os.sep, "~/")
+  if os.path.dirname(home) == home:
+    return text
+  return re.sub(rf"(?<![\w.~-]){re.escape(home + os.sep)}", "~/", text)

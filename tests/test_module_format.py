@@ -69,8 +69,10 @@ def test_a_module_without_its_classifier_names_the_remedy(run, tmp_path):
 def test_the_home_folder_is_not_written(run, monkeypatch, tmp_path):
   monkeypatch.setenv("HOME", str(tmp_path))
   module = str(run / "gan" / "module")
-  facts = dict(module_format.read(module), gin_config=f"x = '{tmp_path}/a'")
-  assert module_format.write(module, facts, module)["gin_config"] == "x = '~/a'"
+  text = "x = 'file://{0}/a:{0}/b'\ny = '/mnt{0}/c {0}d'"
+  facts = dict(module_format.read(module), gin_config=text.format(tmp_path))
+  written = module_format.write(module, facts, module)["gin_config"]
+  assert written == f"x = 'file://~/a:~/b'\ny = '/mnt{tmp_path}/c {tmp_path}d'"
 
 
 def test_what_cannot_be_read_again_is_not_written(run):
