@@ -44,6 +44,10 @@ def test_generate_is_the_module_in_any_number_of_batches(inverter):
     inverter.generate(logits, noise), _expected(logits, noise), atol=1e-6
   )
   assert inverter.generate(np.zeros([0, 4])).shape == (0, 8, 8, 1)
+  noise = np.random.default_rng(5).standard_normal([13, 3])
+  np.testing.assert_allclose(
+    inverter.generate(logits, seed=5), _expected(logits, noise), atol=1e-6
+  )
 
 
 def test_logits_and_predict_are_the_classifiers(inverter):

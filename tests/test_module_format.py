@@ -106,6 +106,27 @@ def test_the_role_is_that_of_the_classifier_in_use(run):
     inversion.Inverter.load(module, other, role="sturdy")
 
 
+def test_a_file_that_does_not_describe_its_module_is_refused(run):
+  module = str(run / "gan" / "module")
+  path = os.path.join(module, module_format.FILE)
+  info = json.loads(files.read_text(path))
+  module_format.read(module)
+  for changes, words in (
+    ({"z_dim": 4}, "takes .*'z': 3.* says .*'z': 4"),
+    ({"num_logits": 3}, "says .*'logits': 3"),
+    ({"num_logits": 5}, "5 logits, but 4 class names"),
+    ({"conditioning": "labels"}, "says .*'labels': 4"),
+    ({"image_size": 16}, r"\[8, 8, 1\].* says \[16, 16, 1\]"),
+    ({"colors": 3}, r"\[8, 8, 1\].* says \[8, 8, 3\]"),
+    ({"colors": 2}, "impossible sizes"),
+    ({"feature_shape": [2, 2, 2]}, "feature_shape"),
+    ({"step": True}, "step"),
+  ):
+    files.write_json(path, {**info, **changes})
+    with pytest.raises(UserError, match=words):
+      module_format.read(module)
+
+
 def test_the_older_format_is_read(run):
   """Format 1: absolute handle, no role; as this program wrote it before."""
   module = str(run / "gan" / "module")
