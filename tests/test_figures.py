@@ -168,7 +168,8 @@ def test_curves_are_drawn_with_their_own_bands_spreads_and_mark(drawn):
       (*band.get_facecolor()[0, :3], 1), line.get_color()
     )
   assert first.get_color() != second.get_color()
-  for line, values in zip(spread, series["first"][3:], strict=True):
+  assert len(spread) == 2
+  for line, values in zip(spread, series["first"][3:]):
     np.testing.assert_array_equal(line.get_ydata(), values)
     assert line.get_color() == first.get_color()
   assert list(mark.get_xdata()) == [2, 2]
