@@ -337,6 +337,53 @@ def test_the_picture_is_drawn_in_memory(explorer, client):
   assert len(np.unique(colours)) > 50
 
 
+def test_the_picture_has_each_module_s_images_and_opinions_in_order(monkeypatch):
+  drawn = []
+  monkeypatch.setattr(
+    saving.figures, "grid", lambda *arguments: drawn.append(arguments)
+  )
+  certain = np.log([[0.25, 0.75], [0.9, 0.1], [0.5, 0.5]])
+  shown = {
+    name: view_lib.Shown(
+      photo=base,
+      seen=base + 1,
+      seen_logits=certain[0],
+      logits=certain[1],
+      pictures=np.array([base + 2, base + 3]),
+      picture_logits=certain[1:] if name == "one" else certain[1::-1],
+    )
+    for base, name in ((0, "one"), (10, "two"))
+  }
+  names = {"one": ["cat", "dog"], "two": ["car", "bus"]}
+  view = View(PHOTO, samples=2, noise_seed=7, perturbation_seed=3, shift=0.5)
+  saving.picture(shown, names, view)
+  ((rows, _, row_labels, columns, cells, title),) = drawn
+  assert rows == [[0, 1, 2, 3], [10, 11, 12, 13]]
+  assert row_labels == ["one", "two"]
+  assert columns == ["photo", "as seen", "noise 7.0", "noise 7.1"]
+  assert cells == [
+    ["", "dog 75%", "cat 90%", "cat 50%"],
+    ["", "bus 75%", "car 90%", "bus 75%"],
+  ]
+  assert title == "shift +0.50, noise seed 7"
+
+
+@pytest.mark.parametrize(
+  "name, value, words",
+  [
+    ("brightness", 0.5, "×0.50"),
+    ("scale", -0.3, "×0.50"),
+    ("mix", 0.25, "25 %"),
+    ("shift", -1.5, "-1.50"),
+    ("rotation", 45, "+45°"),
+    ("variance", 0.55, "0.55"),
+    ("noise_seed", 12, "12"),
+  ],
+)
+def test_a_control_s_value_is_written_in_its_unit(name, value, words):
+  assert controls.BY_NAME[name].write(value) == words
+
+
 # The server ------------------------------------------------------------------------
 
 
@@ -679,6 +726,10 @@ def test_outer_addresses():
   )
   found = web.outer("http://[::1]:8080/a/")
   assert found == ("http://[::1]:8080", "[::1]", "/a")
+  at = types.SimpleNamespace(effective_port=80)
+  assert web.url("::1", at) == "http://[::1]:80/"
+  assert web.url("127.0.0.1", at) == "http://127.0.0.1:80/"
+  assert web.url("127.0.0.1", at, "https://x/y/") == "https://x/y/"
   for wrong in ("hub.example", "ftp://x", "https://", "https://x:y/", "https://x/?a=1"):
     with pytest.raises(UserError, match="--outer_url"):
       web.outer(wrong)
