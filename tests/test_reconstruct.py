@@ -12,8 +12,10 @@ import pytest
 import tiny
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import structural_similarity
 
 from compare_gan_logits import classifiers
+from compare_gan_logits import figures
 from compare_gan_logits import files
 from compare_gan_logits import reconstruction
 from compare_gan_logits.inversion import Inverter
@@ -194,6 +196,99 @@ def test_a_file_and_a_label_that_make_the_name_of_others(module_dir, photos, tmp
   made = [reconstruction.of_files(inverter, paths, name=n) for n in ("x_r", "r")]
   reconstruction.write(made, str(tmp_path))
   assert len(list((tmp_path / "images").iterdir())) == 2 * (1 + 2)
+
+
+def _made(name, shift=0):
+  """Two reconstructions of each of two images, every value a number of its own."""
+  images = np.arange(2, dtype=np.float32).reshape(-1, 1, 1, 1)
+  originals = np.broadcast_to(images / 16, [2, 4, 4, 1])
+  pictures = np.stack([originals + (shift + k) / 8 for k in (1, 2)], axis=1)
+  i, k = np.indices([2, 2])
+  return reconstruction.Reconstructions(
+    name=name,
+    module=f"/{name}",
+    paths=[f"/photos/{j}.png" for j in range(2)],
+    originals=originals,
+    logits=np.tile(np.float32([0, 1, shift]), [2, 1]),
+    pictures=pictures,
+    class_names=["cat", "dog", "hen"],
+    classes=np.arange(2),
+    confidences=0.25 + np.arange(2) / 8,
+    picture_classes=np.array([[0, 0], [1, 2]]),
+    psnr=20.0 + shift + 10 * i + k,
+    ssim=0.5 + shift / 100 + i / 10 + k / 50,
+  )
+
+
+def test_the_grid_has_a_row_for_each_image_and_all_pictures_of_each_module(
+  tmp_path, monkeypatch
+):
+  drawn = []
+  monkeypatch.setattr(figures, "grid", lambda *arguments: drawn.append(arguments))
+  made = [_made("a"), _made("a", shift=4)]
+  reconstruction.write(made, str(tmp_path), grid_rows=1)
+  ((rows, path, labels, columns),) = drawn
+  assert [picture.mean() * 8 for picture in rows[0]] == [0, 1, 2, 5, 6]
+  assert (len(rows), labels) == (1, ["cat"]) and path == str(tmp_path / "grid.png")
+  assert columns == ["original", "a", "a", "a_2", "a_2"]
+  for name, value in (("0_a_1", 2 / 8), ("1_a_2_0", 1 / 16 + 5 / 8)):
+    picture = np.asarray(Image.open(tmp_path / "images" / f"{name}.png"))
+    np.testing.assert_array_equal(picture, round(value * 255))
+  saved = np.load(tmp_path / "logits.npz")
+  assert [saved[key][0, 2] for key in ("a", "a_2")] == [0, 4]
+  assert list(saved["files"]) == made[0].paths
+
+
+def test_measures_are_those_of_their_images_and_their_means(capsys):
+  made = _made("a", shift=4)
+  found = made.to_json()
+  assert found["mean"] == {"psnr": 29.5, "ssim": 0.6, "class_kept": 0.75}
+  assert found["images"][1] == {
+    "file": "/photos/1.png",
+    "predicted_class": "dog",
+    "confidence": 0.375,
+    "reconstructions": [
+      {"psnr": 34.0, "ssim": 0.64, "predicted_class": "dog"},
+      {"psnr": 35.0, "ssim": 0.66, "predicted_class": "hen"},
+    ],
+  }
+  reconstruction.print_table([made, _made("b")], limit=1)
+  _, first, other, more, mean, _ = capsys.readouterr().out.splitlines()
+  assert first.split() == [
+    "0.png",
+    "a",
+    "24.50",
+    "0.550",
+    "cat",
+    "25.0%",
+    "cat,",
+    "cat",
+  ]
+  assert other.split()[:4] == ["0.png", "b", "20.50", "0.510"]
+  assert "1 more image" in more
+  assert " ".join(mean.split()) == "mean of 2 a 29.50 0.600 class kept 75.0%"
+
+
+def test_the_best_of_several_samples_is_kept(module_dir, photos):
+  inverter = Inverter.load(module_dir)
+  paths = [str(photos / f"{i:03d}.png") for i in range(4)]
+  every = reconstruction.of_files(inverter, paths, samples=3, seed=7)
+  best = reconstruction.of_files(inverter, paths, 3, seed=7, select="logits")
+  pictures = inverter.reconstruct(every.originals, 3, seed=7)
+  np.testing.assert_array_equal(every.pictures, pictures)
+  chosen = inverter.best(every.logits, pictures)
+  assert len(set(chosen)) > 1
+  for name in ("pictures", "psnr", "ssim"):
+    kept = getattr(every, name)[np.arange(4), chosen][:, None]
+    np.testing.assert_allclose(getattr(best, name), kept, rtol=1e-5)
+  expected = structural_similarity(
+    every.originals[1, ..., 0],
+    pictures[1, 2, ..., 0],
+    data_range=1.0,
+    gaussian_weights=True,
+    use_sample_covariance=False,
+  )
+  assert every.ssim[1, 2] == pytest.approx(expected, abs=1e-6)
 
 
 def test_unique():
