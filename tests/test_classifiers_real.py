@@ -60,6 +60,7 @@ def torchvision_operations():
     yield
 
 
+@pytest.mark.long
 def test_an_architecture_of_timm(torchvision_operations):
   import timm
 

@@ -114,6 +114,7 @@ def test_attack_on_a_linear_classifier_in_closed_form():
     np.testing.assert_allclose(result, images + delta, atol=2e-3)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
   images = dataset.arrays("validation", limit=8)[0]
   whole, halves = str(tmp_path / "whole"), str(tmp_path / "halves")

@@ -478,6 +478,7 @@ def test_s3gan_trains_and_exports_with_few_labels(tmp_path, soft, capsys):
   assert (drawn.sum(axis=0) > 0).all()
 
 
+@pytest.mark.long
 def test_s3gan_with_rotations_trains(tmp_path):
   gin.parse_config("D.spectral_norm = True")
   gan = make_gan(s3gan.S3GAN, tmp_path, rotated_batch_fraction=4)

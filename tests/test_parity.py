@@ -46,6 +46,7 @@ FORMULA_RECORDINGS = [
 ]
 # Graphs that take long to build, or that resemble another.
 LONG_RECORDINGS = [
+  "biggan32_ln_two_attentions",
   "biggan32_normal_init",
   "biggan64_ch4",
   "biggan_deep32_ch4",

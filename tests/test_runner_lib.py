@@ -181,6 +181,7 @@ class RunnerTest(test_utils.CompareGanTestCase):
     train(parts)
     np.testing.assert_array_equal(value(self.folder, name), value(parts, name))
 
+  @pytest.mark.long
   def test_a_gan_of_compare_gans_contract(self):
     manager = run(
       self.folder, "eval_after_train", gan={"gan_class": TinyGAN}, eval_every_steps=2
