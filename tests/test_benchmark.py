@@ -53,6 +53,7 @@ def test_this_program_computes_less_than_the_plain_formulation(tmp_path):
   assert 0 < ours["share_of_peak"] < 1 and 0.1 < ours["peak_memory_gb"] < 10
 
 
+@pytest.mark.long
 def test_a_wrong_part_is_answered_with_the_list():
   done = benchmark("--part", "stpe")
   assert done.returncode != 0 and "step" in done.stderr

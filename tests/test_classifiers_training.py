@@ -282,6 +282,7 @@ def test_extras_take_part(dataset, tmp_path):
   assert facts["extras"] == "a pull and a class"
 
 
+@pytest.mark.long
 def test_a_feature_map_is_an_output(dataset, tmp_path):
   output = str(tmp_path / "classifier")
   training.train(dataset, output, network="resnet", **{**SHORT, "steps": 1})

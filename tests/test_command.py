@@ -116,7 +116,11 @@ def test_help_lists_a_command_s_flags_as_they_are_typed():
 
 
 @pytest.mark.parametrize(
-  "args", [("reconstruct.py", "--help"), ("reproduce.py", "--list")]
+  "args",
+  [
+    ("reconstruct.py", "--help"),
+    pytest.param(("reproduce.py", "--list"), marks=pytest.mark.long),
+  ],
 )
 def test_a_reader_that_has_gone_is_no_error_of_ours(args):
   started = _start(os.path.join(TOOLS, args[0]), *args[1:], stdout=subprocess.PIPE)

@@ -247,6 +247,7 @@ def test_moving_average_starts_after_its_step_and_then_decays():
     np.testing.assert_allclose(average, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   "option", ["deprecated_split_disc_calls", "experimental_joint_gen_for_disc"]
 )

@@ -105,6 +105,7 @@ def test_a_discriminator_gives_the_probability_and_its_logit(module):
   np.testing.assert_allclose(free["score"], found["score"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_without_the_discriminator_the_generator_is_all_there_is(module, tmp_path):
   whole, _ = module
   gan = make_gan()

@@ -52,6 +52,7 @@ LONG_RECORDINGS = [
   "biggan_deep32_ch4",
   "h_movingavg_ns",
   "h_noembed_flatz",
+  "h_nosn_uncond_proj",
   "resnet5_64",
   "resnet_stl48",
 ]

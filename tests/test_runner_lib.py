@@ -197,6 +197,7 @@ class RunnerTest(test_utils.CompareGanTestCase):
     scores = {name for name in rows[0] if "." not in name}
     assert {"inception_score_mean", "fid_score_std", "fid_score_list"} <= scores
 
+  @pytest.mark.long
   def test_a_training_whose_minutes_are_over_is_not_trained_again(self):
     steps = []
     for _ in range(2):
@@ -392,6 +393,7 @@ def test_images_that_are_no_numbers_are_scored_once_and_lost_files_later(
   assert list(manager.unevaluated_checkpoints()) == expected[1]
 
 
+@pytest.mark.long
 def test_a_run_keeps_its_classifier_and_its_images(tmp_path):
   """Both may be moved; another of either is refused, by every schedule."""
   gin.bind_parameter("ModularGAN.conditional", True)

@@ -50,7 +50,7 @@ def test_shapes(name):
     ("cnn", {}),
     ("resnet", {"widths": (8, 16)}),
     ("vit", {"grid": 4, "blocks": 2}),
-    ("mixer", {"grid": 4}),
+    pytest.param("mixer", {"grid": 4}, marks=pytest.mark.long),
   ],
 )
 def test_learns_which_corner_is_bright(name, smaller):
