@@ -60,9 +60,7 @@ class Transform:
 
   def takes_whole(self, split: str) -> bool:
     """Whether more of each image is needed than its central square, made smaller."""
-    crop = self.train_crop if split == "train" else self.eval_crop
-    flips = split == "train" and self.flip
-    return crop != "middle" or flips or not self.antialias
+    return self._crop(split) != "middle" or self._flips(split) or not self.antialias
 
   def copies(self, split: str) -> int:
     """Ids per image of a split."""
@@ -70,13 +68,18 @@ class Transform:
 
   def describe(self, split: str) -> dict:
     """What logits depend on, as JSON."""
-    train = split == "train"
     return {
-      "crop": self.train_crop if train else self.eval_crop,
-      "flip": train and self.flip,
+      "crop": self._crop(split),
+      "flip": self._flips(split),
       "antialias": self.antialias,
-      "fixed_crops": self.copies(split) if train and self.random else 0,
+      "fixed_crops": self.copies(split) if split == "train" and self.random else 0,
     }
+
+  def _crop(self, split):
+    return self.train_crop if split == "train" else self.eval_crop
+
+  def _flips(self, split):
+    return split == "train" and self.flip
 
   def apply(
     self, image: np.ndarray, size: int, split: str, rng: np.random.Generator
@@ -92,14 +95,14 @@ class Transform:
     Returns:
       uint8 [size, size, c].
     """
-    method = self.train_crop if split == "train" else self.eval_crop
-    top, left, height, width = crop_box((image.shape[0], image.shape[1]), method, rng)
+    shape = image.shape[0], image.shape[1]
+    top, left, height, width = crop_box(shape, self._crop(split), rng)
     image = image[top : top + height, left : left + width]
     if self.antialias:
       image = image_lib.stretch(image, size)
     else:
       image = image_lib.sample_bilinearly(image, size)
-    if split == "train" and self.flip and rng.random() < 0.5:
+    if self._flips(split) and rng.random() < 0.5:
       image = image[:, ::-1]
     return image
 
