@@ -11,6 +11,11 @@ def session():
   return tf.Session(config=config)
 
 
+def softplus(x):
+  """log(1 + exp(x)) in float64: in float32 exp overflows from 89 on."""
+  return np.logaddexp(0, np.asarray(x, np.float64))
+
+
 def weights(checkpoint):
   """{name: value} of a checkpoint."""
   reader = tf.train.load_checkpoint(str(checkpoint))

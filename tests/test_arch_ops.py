@@ -22,6 +22,7 @@ from compare_gan_logits.errors import UserError
 def graph():
   gin.clear_config()
   with tf.Graph().as_default():
+    tf.set_random_seed(0)
     yield
 
 

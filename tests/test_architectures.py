@@ -34,6 +34,7 @@ def graph():
   gin.clear_config()
   gin.parse_config(SMALL)
   with tf.Graph().as_default():
+    tf.set_random_seed(0)
     yield
 
 

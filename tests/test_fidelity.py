@@ -44,6 +44,7 @@ def graph():
   gin.clear_config()
   gin.parse_config(CONFIG)
   with tf.Graph().as_default():
+    tf.set_random_seed(0)
     yield
 
 

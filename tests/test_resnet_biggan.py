@@ -22,6 +22,7 @@ def graph():
   gin.clear_config()
   gin.parse_config(NETWORKS)
   with tf.Graph().as_default():
+    tf.set_random_seed(0)
     yield
 
 

@@ -38,6 +38,7 @@ EPSILON = 1e-3  # of standardize_batch
 def graph():
   gin.clear_config()
   with tf.Graph().as_default():
+    tf.set_random_seed(0)
     yield
   gin.clear_config()
 
