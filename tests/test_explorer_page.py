@@ -344,13 +344,6 @@ def test_a_missing_module_has_its_row(browser, explorer, tmp_path):
     assert problem.startswith("<u>gone") and "holds no inversion.json" in problem
     assert len(pictures(browser, "good")) == 4
     assert browser.get_log("browser") == []
-  none = server.Explorer([("", str(tmp_path / "gone"))])
-  with contextlib.closing(server.open_server(none, web.listen())) as running:
-    threading.Thread(target=running.run, daemon=True).start()
-    browser.get(f"http://127.0.0.1:{running.effective_port}/")
-    settle(browser)
-    assert "cannot be loaded" in browser.find_element("css selector", ".problem").text
-    assert browser.get_log("browser") == []
 
 
 def _type(page, name, text):

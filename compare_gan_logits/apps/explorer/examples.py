@@ -42,8 +42,6 @@ def examples(inverters: Sequence[inversion.Inverter]) -> list[tuple[str, str]]:
   machine, photographs that scikit-image brings. The embedded garments are offered to a
   classifier that knows them, or where there is nothing else.
   """
-  if not inverters:
-    return _of_dataset(datasets.get_dataset(_EMBEDDED), None)
   largest = max(inverters, key=lambda inverter: (inverter.image_size, inverter.colors))
   try:
     return _of_dataset(largest.open_dataset(), largest)
@@ -55,13 +53,13 @@ def examples(inverters: Sequence[inversion.Inverter]) -> list[tuple[str, str]]:
 
 
 def _of_dataset(
-  dataset: datasets.ImageDataset, inverter: inversion.Inverter | None
+  dataset: datasets.ImageDataset, inverter: inversion.Inverter
 ) -> list[tuple[str, str]]:
   """Test images of a data set: one of each class, then a second of each, in file order."""
   images, classes = dataset.arrays("validation", limit=20 * _COUNT)
   earlier = [int(np.sum(classes[:i] == c)) for i, c in enumerate(classes)]
   chosen = np.argsort(earlier, kind="stable")[:_COUNT]
-  images = inverter.prepare(images[chosen]) if inverter else images[chosen]
+  images = inverter.prepare(images[chosen])
   names = ["?" if c < 0 else dataset.class_names[c] for c in classes[chosen]]
   return list(zip(_encoded(images), names))
 

@@ -67,6 +67,9 @@ class Explorer:
       modules: (name or "", folder) of each.
       classifiers: {name: classifiers.Classifier} in place of those that modules name.
       handles: {name: what loads it} of these, for what is saved.
+
+    Raises:
+      UserError: none of the modules can be loaded.
     """
     names = names_of(modules)
     classifiers = classifiers or {}
@@ -80,6 +83,8 @@ class Explorer:
         self.inverters[name] = _load(folder, classifiers.get(name))
       except (UserError, OSError, KeyError, ValueError, tf.errors.OpError) as error:
         self.problems[name] = f"{folder} cannot be loaded: {sentence(error)}"
+    if not self.inverters:
+      raise UserError("; ".join(self.problems.values()))
     self.labels = saving.all_labels(self.inverters)
     self.examples = examples_lib.examples(list(self.inverters.values()))
     self._computing = threading.Lock()
@@ -110,15 +115,13 @@ class Explorer:
     """An uploaded file as a view holds it; one at a time, which bounds the memory.
 
     Raises:
-      UserError: it cannot be read as an image, or there is no module to show it with.
+      UserError: it cannot be read as an image.
     """
-    self._need_a_module()
     with self._reading:
       return view_lib.read_photo(data, list(self.inverters.values()))
 
   def draw(self, view: View) -> bytes:
     """PNG of a view, bytes. Matplotlib is not for several threads."""
-    self._need_a_module()
     shown = self.show(view) or {}
     with self._drawing:
       return saving.picture(shown, self.labels, view)
@@ -140,10 +143,6 @@ class Explorer:
     if others:
       notes.append(f"It was saved with another classifier for {', '.join(others)}.")
     return " ".join(notes)
-
-  def _need_a_module(self):
-    if not self.inverters:
-      raise UserError("no module could be loaded; start again with another --module")
 
 
 def names_of(modules: Sequence[tuple[str, str]]) -> list[str]:
