@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 
 import tensorflow.compat.v1 as tf
 
@@ -176,6 +177,23 @@ def explaining_misfit(model_dir: str) -> Iterator[None]:
     raise _misfit(model_dir) from error
 
 
+def of_other_shape(checkpoint: str, variables: Mapping[str, tf.Variable]) -> list[str]:
+  """The names, sorted, under which a checkpoint holds another shape than the variable's.
+
+  TensorFlow restores any shape.
+
+  Args:
+    checkpoint: its prefix.
+    variables: {name in the checkpoint: variable}.
+  """
+  saved = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
+  return sorted(
+    name
+    for name, variable in variables.items()
+    if name in saved and not variable.shape.is_compatible_with(saved[name])
+  )
+
+
 def check_fit(model_dir: str, variables: Iterable[tf.Variable]) -> None:
   """Compares variables with the newest checkpoint's.
 
@@ -192,13 +210,12 @@ def check_fit(model_dir: str, variables: Iterable[tf.Variable]) -> None:
   checkpoint = tf.train.latest_checkpoint(model_dir)
   if checkpoint is None:
     return
+  named = {v.op.name: v for v in variables}
+  if of_other_shape(checkpoint, named):
+    raise _misfit(model_dir)
   saved = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
-  for variable in variables:
-    shape = saved.get(variable.op.name)
-    if shape is not None and not variable.shape.is_compatible_with(shape):
-      raise _misfit(model_dir)
-  networks = {v.op.name.partition("/")[0] for v in variables if v.trainable}
-  for name in saved.keys() - {v.op.name for v in variables}:
+  networks = {name.partition("/")[0] for name, v in named.items() if v.trainable}
+  for name in saved.keys() - named.keys():
     belongs_to_another = name.rpartition("/")[0] in saved
     if name.partition("/")[0] in networks and not belongs_to_another:
       raise _misfit(model_dir)

@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
 from tensorflow.python.eager import context
 
+from compare_gan_logits import checkpoints
 from compare_gan_logits import eval_utils
 from compare_gan_logits import files
 from compare_gan_logits import module_format
@@ -192,6 +193,9 @@ def _names(gan, variables, average_name):
 
 def _restore(session, names, checkpoint_path):
   try:
+    others = checkpoints.of_other_shape(checkpoint_path, names)
+    if others:
+      raise ValueError(f"{others[0]} has another shape there")
     tf.train.Saver(names).restore(session, checkpoint_path)
   except (tf.errors.OpError, ValueError) as error:
     raise UserError(

@@ -21,6 +21,7 @@ from compare_gan_logits import introduction
 from compare_gan_logits import utils as gan_utils
 from compare_gan_logits.architectures import arch_ops
 from compare_gan_logits.architectures import dummy
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.gans import abstract_gan
 from compare_gan_logits.gans import modular_gan
 from compare_gan_logits.gans import s3gan
@@ -48,10 +49,10 @@ def clean():
   gin.clear_config()
 
 
-def make_gan(gan_class=modular_gan.ModularGAN, model_dir="unused", **kwargs):
+def make_gan(gan_class=modular_gan.ModularGAN, model_dir="unused", z_dim=8, **kwargs):
   return gan_class(
     dataset=datasets.get_dataset("fake:5@32", colors=3),
-    parameters={"architecture": "dummy_arch", "lambda": 1, "z_dim": 8},
+    parameters={"architecture": "dummy_arch", "lambda": 1, "z_dim": z_dim},
     model_dir=str(model_dir),
     **kwargs,
   )
@@ -239,15 +240,18 @@ def test_a_module_says_what_it_was_made_of_and_holds_nothing_else(exported):
   }
 
 
+def _accumulated(module):
+  """{last part of the name: value} of a module's sums over batches."""
+  weights = helpers.weights(os.path.join(module, "variables", "variables"))
+  return {
+    name.rsplit("/", 1)[1]: value for name, value in weights.items() if "/accu/" in name
+  }
+
+
 def test_a_module_keeps_the_moments_of_the_first_training_images(exported):
   """In three batches of four images, with noise that follows from the seed."""
   gan, module, _ = exported
-  reader = tf.train.load_checkpoint(os.path.join(module, "variables", "variables"))
-  found = {
-    name.rsplit("/", 1)[1]: reader.get_tensor(name)
-    for name in reader.get_variable_to_shape_map()
-    if "/accu/" in name
-  }
+  found = _accumulated(module)
   assert found["accu_counter"] == 3 and found["update_accus"] == 0
   batch = gan_utils.next_element(gan._dataset.train(12))
   seeds = [tpu_random.step_seed(3, "standing statistics", i) for i in range(3)]
@@ -261,6 +265,30 @@ def test_a_module_keeps_the_moments_of_the_first_training_images(exported):
     ("variance", inputs.var(axis=1)),
   ):
     np.testing.assert_allclose(found[f"accu_{name}"], moments.sum(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("z_dim", [8, 9])
+def test_fewer_images_than_a_batch_are_one_and_another_latent_is_refused(
+  exported, tmp_path, z_dim
+):
+  gan, module, _ = exported
+  settings = {"conditional": True, "g_use_ema": True, "classifier": gan._classifier}
+  arguments = (
+    make_gan(Standardized, tmp_path, z_dim, **settings),
+    gan._dataset,
+    gan._classifier,
+    "dummy_arch",
+    os.path.join(os.path.dirname(module), "model.ckpt"),
+    str(tmp_path / "module"),
+  )
+  sizes = {"standing_images": 3, "standing_batch_size": 4, "with_saved_model": False}
+  if z_dim == 9:
+    with pytest.raises(UserError, match="does not fit .* another shape there"):
+      export.export_module(*arguments, **sizes)
+    assert not os.listdir(tmp_path)
+    return
+  export.export_module(*arguments, **sizes)
+  assert _accumulated(str(tmp_path / "module"))["accu_counter"] == 1
 
 
 class Constant(abstract_gan.AbstractGAN):
