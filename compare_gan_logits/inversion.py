@@ -148,8 +148,8 @@ class Inverter:
       images: [n, h, w, c], uint8 or float in [0, 1], c = 1 or 3.
 
     Returns:
-      float32 [n, image_size, image_size, colors] in [0, 1]: the central square,
-      resized as `read_image` does.
+      float32 [n, image_size, image_size, colors] in [0, 1], clipped: the central
+      square, resized as `read_image` does.
 
     Raises:
       UserError: the images have another shape or type, or values far outside [0, 1].
@@ -398,7 +398,7 @@ def _role(
 
 
 def _in_range(images: np.ndarray) -> np.ndarray:
-  """The images, if they are fractions and could lie in [0, 1] but for rounding."""
+  """The images, clipped to [0, 1]; what resizing overshoots by is let through."""
   if not np.issubdtype(images.dtype, np.floating):
     raise UserError(
       f"images are uint8 or float in [0, 1], not {images.dtype}; levels of 0 to 255 are "
@@ -410,7 +410,7 @@ def _in_range(images: np.ndarray) -> np.ndarray:
       f"images of float type lie in [0, 1], and these in [{low:.3g}, {high:.3g}]; "
       "scale them, or pass uint8"
     )
-  return images
+  return np.clip(images, 0, 1) if low < 0 or high > 1 else images
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:

@@ -120,6 +120,14 @@ def test_prepare_converts_colours(inverter):
     inverter.prepare(np.zeros([8, 8, 1]))
 
 
+@pytest.mark.parametrize("size", [8, 16])
+def test_prepare_clips_what_another_resize_overshot(inverter, size):
+  images = np.where(np.arange(size) < size // 2, -0.2, 1.2)[None, None, :, None]
+  prepared = inverter.prepare(np.repeat(images, size, axis=1))
+  assert prepared.min() == prepared[0, 0, 0, 0] == 0
+  assert prepared.max() == prepared[0, 0, -1, 0] == 1
+
+
 @pytest.mark.parametrize(
   "images, words",
   [
