@@ -104,7 +104,7 @@ def write(folder: str, facts: dict[str, Any], module_dir: str) -> dict[str, Any]
     ),
     "classifier": _portable(facts.get("classifier"), module_dir),
     "gin_config": _without_home(facts.get("gin_config", "")),
-    "files": files.digests(folder),
+    "files": {k: v for k, v in files.digests(folder).items() if k != FILE},
   }
   wrong = _wrong_fields(info)
   if wrong:

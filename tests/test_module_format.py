@@ -73,6 +73,9 @@ def test_the_home_folder_is_not_written(run, monkeypatch, tmp_path):
   facts = dict(module_format.read(module), gin_config=text.format(tmp_path))
   written = module_format.write(module, facts, module)["gin_config"]
   assert written == f"x = 'file://~/a:~/b'\ny = '/mnt{tmp_path}/c {tmp_path}d'"
+  assert (
+    module_format.read(module)["gin_config"] == written
+  )  # over another inversion.json
 
 
 def test_what_cannot_be_read_again_is_not_written(run):
