@@ -161,7 +161,7 @@ def _wanted(selector, parameter, value, default):
     return None  # anything, or a reference that gin resolves later
   if several and not isinstance(default, tuple) and parameter not in ("mean", "std"):
     return allowed.words
-  if several and None in default:
+  if several and default and None in default:
     value = [number for number in value if number is not None]
   fine = all(allowed.holds(number) for number in (value if several else (value,)))
   return None if fine else allowed.words

@@ -200,6 +200,9 @@ def test_an_included_file_that_is_nowhere_is_named_with_the_nearest(tmp_path):
   [
     "module.batch_sizes = (8, 16, 32, 64, None)",  # its default
     "self_modulated_batch_norm.num_hidden = 0",  # compare_gan's for no hidden layer
+    "classifier.mean = 0.5",
+    "classifier.mean = (0.4, 0.5, 0.6)",
+    "classifier.std = (0.2, 0.3, 0.2)",
   ],
 )
 def test_values_that_are_fine_are_taken(binding):
