@@ -270,6 +270,9 @@ def test_differences_of_paired_rates_cover_and_are_wide_where_pairs_are_few():
     ("a", "b"), "s", "5", {"a": np.zeros(3, bool), "b": np.ones(3, bool)}, "x", sign=-1
   )
   assert verdict.evidence == few
+  none = {label: np.zeros(0, bool) for label in "ab"}
+  with pytest.raises(UserError, match="no image is left to measure"):
+    verdicts.robust_larger(("a", "b"), "s", "5", none, "x")
 
 
 @pytest.mark.parametrize("n", [3, 8, 29])

@@ -15,6 +15,7 @@ from compare_gan_logits.metrics import statistics
 # A percentile bootstrap of fewer values is too narrow: of 3 it excludes a true mean in
 # a quarter of all cases.
 _FEWEST_FOR_BOOTSTRAP = 30
+_NONE_LEFT = "no image is left to measure: the set is too small, or too few fit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ def mean(values: Any) -> Estimate:
   """
   values = np.asarray(values, np.float64)
   if not len(values):
-    raise UserError("no image is left to measure: the set is too small, or too few fit")
+    raise UserError(_NONE_LEFT)
   if 1 < len(values) < _FEWEST_FOR_BOOTSTRAP:
     low, high = statistics.t_interval(values)
   else:
@@ -105,7 +106,12 @@ def paired_rate_difference(a: Any, b: Any) -> Estimate:
   The interval is Newcombe's for pairs (1998, Statistics in Medicine 17, 2635-2650), from
   Wilson's of each and their correlation, corrected for continuity (method 10): wide
   where n is small, even if all pairs are alike.
+
+  Raises:
+    UserError: there are none.
   """
+  if not len(a):
+    raise UserError(_NONE_LEFT)
   p, q = rate(a), rate(b)
   phi = _correlation(np.asarray(a, bool), np.asarray(b, bool))
   value = p.value - q.value
