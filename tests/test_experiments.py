@@ -407,6 +407,11 @@ def test_outside_sets_from_idx_and_folder(tmp_path):
   path.write_bytes(gzip.compress(head + values.tobytes()[:-2]))
   with pytest.raises(UserError, match="cut off"):
     data_lib.read_outside(str(path), 8, 99, 0)
+  packed = bytearray(gzip.compress(head + values.tobytes()))
+  packed[10] = 0xFF  # no kind of block of a compressed stream
+  path.write_bytes(packed)
+  with pytest.raises(UserError, match="is damaged"):
+    data_lib.read_outside(str(path), 8, 99, 0)
   Image.fromarray(values[0]).save(tmp_path / "a.png")
   assert data_lib.read_outside(str(tmp_path), 8, 99, 0).shape == (1, 8, 8, 3)
 

@@ -7,6 +7,7 @@ import functools
 import gzip
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -222,7 +223,7 @@ def _read_idx(path):
           f"{path} is not an IDX file of images; name the one of images, not of labels"
         )
       values = np.frombuffer(f.read(), np.uint8)
-  except (OSError, EOFError, struct.error) as error:
+  except (OSError, EOFError, struct.error, zlib.error) as error:
     raise UserError(f"{path} is damaged ({error}); copy it again") from None
   if len(values) != total * height * width:
     raise UserError(f"{path} is cut off; copy it again")
