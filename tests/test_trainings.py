@@ -107,6 +107,10 @@ def test_a_share_of_no_images_is_left_out():
   assert [line.what for line in trainings.summarise(reports)] == [
     "Robust is closer (LPIPS)"
   ]
+  reports = [report(i, 0.2, 0.5) for i in range(3)]
+  unknown = {"value": None, "low": None, "high": None, "n": 0}
+  reports[1]["experiments"]["comparison"]["verdicts"][0]["evidence"] = unknown
+  assert [line.what for line in trainings.summarise(reports)] == ["LPIPS"]
 
 
 def test_refusals(tmp_path):

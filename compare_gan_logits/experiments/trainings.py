@@ -172,6 +172,9 @@ def _statements(name, parts):
   for statement, verdict in tables[0].items():
     if all(statement in table for table in tables):
       found = [table[statement] for table in tables]
+      # A statement about no images, in a report of an earlier version, has no evidence.
+      if any(v["evidence"]["value"] is None for v in found):
+        continue
       margins = [v["margin"] for v in found]
       margin = None if None in margins else float(np.mean(margins))
       yield _line(
