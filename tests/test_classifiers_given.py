@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -159,6 +160,17 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, name, logits, names, mess
   _write(path, logits, names)
   with pytest.raises(UserError, match=message):
     given_logits.read(path, NAMES, 3)
+
+
+def test_a_compressed_file_that_is_damaged_is_told(tmp_path):
+  path = tmp_path / "z.npz"
+  np.savez_compressed(path, logits=_logits(3, width=2))
+  content = bytearray(path.read_bytes())
+  name, extra = struct.unpack("<HH", content[26:30])  # lengths, in the member's header
+  content[30 + name + extra] = 0xFF  # no kind of block of a compressed stream
+  path.write_bytes(content)
+  with pytest.raises(UserError, match="holds no logits .*; write it again"):
+    given_logits.read(str(path), None, 3)
 
 
 # The command ----------------------------------------------------------------------

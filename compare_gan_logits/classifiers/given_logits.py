@@ -11,6 +11,7 @@ import csv
 import functools
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,7 +55,14 @@ def read(path: str, names: Sequence[str] | None, total: int) -> np.ndarray:
       f"{path} is not a file of logits: it must be .npy, .npz (with an array 'logits') "
       "or .csv"
     ) from error
-  except (OSError, EOFError, ValueError, csv.Error, zipfile.BadZipFile) as error:
+  except (
+    OSError,
+    EOFError,
+    ValueError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+  ) as error:
     raise UserError(f"{path} holds no logits ({error}); write it again") from error
   logits = np.asarray(logits)
   if logits.ndim != 2 or logits.dtype.kind not in "fiu" or not logits.size:
