@@ -141,6 +141,13 @@ def test_names_say_which_row_is_whose(tmp_path, extension):
   np.testing.assert_allclose(given_logits.read(path, None, 3), _logits(3, width=2))
 
 
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path):
+  path = tmp_path / "z.csv"
+  path.write_text("a/1.png,1,2\na/2.png,3,4\nb/1.png,5,6\n", encoding="utf-8-sig")
+  found = given_logits.read(str(path), NAMES, 3)
+  np.testing.assert_array_equal(found, [[1, 2], [3, 4], [5, 6]])
+
+
 @pytest.mark.parametrize(
   ("name", "logits", "names", "message"),
   [

@@ -165,6 +165,21 @@ def test_class_table_gives_names_and_imagenet_indices(tmp_path):
   np.testing.assert_array_equal(dataset.imagenet_indices, [1, 25])
 
 
+def test_a_class_table_may_have_a_byte_order_mark_and_decomposed_letters(tmp_path):
+  name = write_folder(tmp_path)
+  for split in ("train", "validation"):
+    (tmp_path / split / "a").rename(tmp_path / split / "\u00e4")
+  (tmp_path / "classes.tsv").write_text(
+    "wnid\timagenet_index\tname\nb\t25\tnewt\na\u0308\t1\tgoldfish\n",
+    encoding="utf-8-sig",
+  )
+  dataset = datasets.get_dataset(name)
+  assert dict(zip(dataset.class_names, dataset.imagenet_indices)) == {
+    "newt": 25,
+    "goldfish": 1,
+  }
+
+
 def test_fingerprint_changes_with_the_data(tmp_path):
   name = write_folder(tmp_path)
   before = datasets.get_dataset(name).fingerprint("train")

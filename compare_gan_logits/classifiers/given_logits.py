@@ -105,7 +105,7 @@ def _read_npz(path):
 
 
 def _read_table(path, delimiter):
-  with open(path, newline="", encoding="utf-8") as f:
+  with open(path, newline="", encoding="utf-8-sig") as f:  # Excel's files begin so
     rows = [row for row in csv.reader(f, delimiter=delimiter) if row]
   if rows and not _numbers(rows[0][1:]):  # headings
     rows = rows[1:]

@@ -272,9 +272,9 @@ def _read_class_table(root, classes):
       return classes, np.asarray([numbers[c] for c in classes])
     return classes, None
   try:
-    with open(path, newline="", encoding="utf-8") as f:
+    with open(path, newline="", encoding="utf-8-sig") as f:
       table = {
-        row["wnid"]: (row["name"].split(",")[0], int(row["imagenet_index"]))
+        composed(row["wnid"]): (row["name"].split(",")[0], int(row["imagenet_index"]))
         for row in csv.DictReader(f, delimiter="\t")
       }
     if not all(0 <= index < 1000 for _, index in table.values()):
