@@ -219,6 +219,16 @@ def test_hugging_faces_metadata(tmp_path, form):
   assert dataset.names("train") == order and labels(dataset, "train") == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["metadata.csv", "LOC_val_solution.csv"])
+def test_a_table_that_cannot_be_read_is_named(tmp_path, name):
+  write(tmp_path / "0.png")
+  heads = {"metadata.csv": "file_name,label", "LOC_val_solution.csv": "ImageId,x"}
+  too_long = "x" * (csv.field_size_limit() + 1)
+  write(tmp_path / name, f"{heads[name]}\n{too_long},a\n".encode())
+  with pytest.raises(UserError, match=f"{name} is no table .*; correct or remove it"):
+    load(tmp_path)
+
+
 def test_a_table_of_ones_own_names_the_classes(tmp_path):
   for split in ("train", "val"):
     for i in range(4):

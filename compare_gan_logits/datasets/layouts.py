@@ -8,6 +8,7 @@ pictures without either. Splits have any of their usual spellings.
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -402,6 +403,17 @@ def _read_csv(text, folder):
   }
 
 
+@contextlib.contextmanager
+def _naming(file):
+  """Names a table that csv cannot read."""
+  try:
+    yield
+  except csv.Error as error:
+    raise UserError(
+      f"{printable(file.name)} is no table ({error}); correct or remove it"
+    ) from None
+
+
 def _webdataset(pictures, listing):
   """Members with a picture's name and the ending .cls, or .json with a class."""
   tables = {os.path.splitext(f.name): f for f in listing.tables}
@@ -452,7 +464,8 @@ def _metadata(pictures, listing):
     if file.name.endswith(".csv"):
       head = _text(file).partition("\n")[0].lower()
       if any(re.search(rf"\b{column}\b", head) for column in _LABEL_COLUMNS):
-        table.update(_read_csv(_text(file), folder))
+        with _naming(file):
+          table.update(_read_csv(_text(file), folder))
       continue
     for line in _text(file).splitlines():
       label = _json_label(line)
@@ -471,7 +484,9 @@ def _solution(pictures, listing):
   """ImageNet's table of the validation images, as Kaggle has it."""
   table = {}
   for file in _tables(listing, "LOC_val_solution.csv"):
-    for row in csv.DictReader(io.StringIO(_text(file))):
+    with _naming(file):
+      rows = list(csv.DictReader(io.StringIO(_text(file))))
+    for row in rows:
       words = (row.get("PredictionString") or "").split()
       if words:
         table[row.get("ImageId") or ""] = words[0]
