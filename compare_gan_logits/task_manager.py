@@ -155,7 +155,10 @@ class TaskManagerWithCsvResults(TaskManager):
       text = io.StringIO(files.read_text(self._score_file), newline="")
       rows = list(csv.DictReader(text))
       for row in rows:
-        int(row["step"]), os.fspath(row["checkpoint_path"])
+        int(row["step"])
+        os.fspath(row["checkpoint_path"])  # a shorter row has None
+        if None in row:
+          raise ValueError("a row has more values than there are columns")
     except (KeyError, TypeError, ValueError, csv.Error):
       raise UserError(
         f"{self._score_file} is damaged; correct it, or remove it: the checkpoints "

@@ -282,9 +282,10 @@ def test_the_table_of_scores(tmp_path):
     [paths[1], "5", "-1.000", "-1.000", "1.5_2.5", "(1, 2)", "@batch_norm", "4"],
     [paths[2], "10", "2", "0.123", "-1.000", "", "", "8"],
   ]
-  (tmp_path / "scores.csv").write_text("step\nx\n")
-  with pytest.raises(UserError, match="scores.csv is damaged"):
-    manager.rows()
+  for damaged in ("step\nx\n", "checkpoint_path,step,a\nmodel.ckpt-5,5,1,2\n"):
+    (tmp_path / "scores.csv").write_text(damaged)
+    with pytest.raises(UserError, match="scores.csv is damaged"):
+      manager.add_eval_result(paths[0], {"a": 1}, 0.0)
 
 
 def test_checkpoints_are_waited_for_from_the_end_of_the_last_scores(
