@@ -155,7 +155,7 @@ def _wanted(selector, parameter, value, default):
     return f"{wanted}, such as {default!r}"
   allowed = _range(selector, parameter, default)
   several = isinstance(value, (list, tuple))
-  if kind and isinstance(default, tuple) and parameter not in ("mean", "std"):
+  if kind and isinstance(default, tuple):
     return "a list" + (f", such as {default!r}" if default else " in brackets")
   if allowed is None or not (kind or several):
     return None  # anything, or a reference that gin resolves later
@@ -193,7 +193,6 @@ _ANNOTATIONS = {
   "bool | None": _kind(True),
   "str | None": _kind(""),
   "int | None": _kind(1),
-  "float | None": _kind(1.0),
 }
 
 
@@ -246,8 +245,6 @@ _RANGES = {
   "high": _FINITE,
   "mean": _FINITE,
   "std": _FINITE,
-  "stddev": _AMOUNT,
-  "minval": _FINITE,
   "maxval": _FINITE,
 }
 
@@ -265,8 +262,6 @@ def _range(selector, parameter, default):
   if known:
     return known
   if isinstance(default, tuple) and default:
-    if isinstance(default[0], float):
-      return _FINITE
     return _range(selector, parameter, default[0])
   if isinstance(default, tuple) or _kind(default) != "a number":
     return None

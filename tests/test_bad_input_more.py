@@ -473,7 +473,7 @@ CASES = (
     "photos_without_dataset",
     MAIN,
     "--gin_config photos64.gin --model_dir {out}",
-    ("dataset.name",),
+    ("leaves dataset.name to you",),
   ),
   Case(
     "photos_without_classifier",

@@ -8,13 +8,16 @@ import gin.tf.external_configurables
 import pytest
 import tensorflow.compat.v1 as tf
 from absl import flags
+from absl import logging
 
+from compare_gan_logits import configuration
 from compare_gan_logits import datasets
 from compare_gan_logits import experiments
 from compare_gan_logits import main
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import training  # noqa: F401, known to gin
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.gans import fidelity_gan
 from compare_gan_logits.questions import settings  # noqa: F401
 
 
@@ -200,13 +203,44 @@ def test_an_included_file_that_is_nowhere_is_named_with_the_nearest(tmp_path):
   [
     "module.batch_sizes = (8, 16, 32, 64, None)",  # its default
     "self_modulated_batch_norm.num_hidden = 0",  # compare_gan's for no hidden layer
+    "options.lamba = 0.5",
+    "ModularGAN.ema_start_step = 0",
     "classifier.mean = 0.5",
     "classifier.mean = (0.4, 0.5, 0.6)",
     "classifier.std = (0.2, 0.3, 0.2)",
+    "z.minval = -2.0",
+    "z.maxval = -0.5",
   ],
 )
 def test_values_that_are_fine_are_taken(binding):
+  verbosity = logging.get_verbosity()
   main.parse_gin([], [binding])
+  assert logging.get_verbosity() == verbosity
+
+
+@pytest.mark.parametrize(
+  "binding",
+  [
+    "linear_decay.start = 1.5",
+    "train_classifier.learning_rate = -0.1",
+    "attack.step_size = -0.1",
+    "classifier.pool = 'two'",
+    "module.batch_sizes = (8, -1, None)",
+    "questions.epsilons = (0.1, -0.1)",
+    "z.stddev = -1.0",
+    "z.minval = 1e400",
+  ],
+)
+def test_values_out_of_their_range_are_refused(binding):
+  with pytest.raises(UserError, match="must be a"):
+    main.parse_gin([], [binding])
+
+
+def test_a_name_that_only_the_base_of_a_class_refuses_is_answered_with_the_nearest():
+  main.parse_gin([], ["FidelityGAN.g_lrr = 0.1"])
+  with pytest.raises(UserError) as raised, configuration.gin_errors_explained():
+    fidelity_gan.FidelityGAN(None, {}, "unused")
+  assert "gin: ModularGAN has no 'g_lrr'; did you mean 'g_lr'?" in str(raised.value)
 
 
 def test_values_of_configurables_of_ones_own_are_their_own_affair():
