@@ -404,18 +404,26 @@ class Run:
 
     Args:
       draw: whether to draw one where there is none; else that is 0.
+
+    Raises:
+      UserError: the file is damaged, or the chief does not write it.
     """
     if self._run_config.tf_random_seed is not None:
       return self._run_config.tf_random_seed
     path = os.path.join(self.model_dir, _SEED_FILE)
     if draw and self.distribution.is_chief and not files.is_file(path):
       files.write_json(path, {"tf_random_seed": random.SystemRandom().randrange(2**31)})
-    for _ in range(_PATIENCE_SECONDS if draw else 1):
+    if not draw and not files.is_file(path):
+      return 0
+    for _ in range(_PATIENCE_SECONDS):
       if files.is_file(path):
         break
       time.sleep(1)  # the chief draws it
     else:
-      return 0
+      raise UserError(
+        f"{path} was not written by the chief (worker 0) within {_PATIENCE_SECONDS} s; "
+        "start all workers again"
+      )
     try:
       return int(files.read_json(path)["tf_random_seed"])
     except (KeyError, TypeError, ValueError):

@@ -249,6 +249,19 @@ def test_a_damaged_seed_is_told(tmp_path):
     run_._seed()
 
 
+def test_a_worker_does_not_train_with_a_seed_of_its_own(tmp_path, monkeypatch):
+  waited = []
+  monkeypatch.setattr(runner_lib, "time", types.SimpleNamespace(sleep=waited.append))
+  run_ = runner_lib.Run.__new__(runner_lib.Run)
+  run_.model_dir = str(tmp_path)
+  run_.distribution = types.SimpleNamespace(is_chief=False)
+  run_._run_config = runner_lib.make_run_config(settings(), str(tmp_path))
+  with pytest.raises(UserError, match="not written by the chief .* start all workers"):
+    run_._seed(draw=True)
+  assert sum(waited) == 120
+  assert run_._seed() == 0 and sum(waited) == 120  # an export waits for nobody
+
+
 def checkpoint(folder, step):
   with tf.Graph().as_default(), tf.Session() as session:
     weight = tf.get_variable("weight", [2], use_resource=True)
