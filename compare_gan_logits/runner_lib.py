@@ -614,7 +614,7 @@ def find_tpu(tpu: str | None, zone: str | None, project: str | None) -> Any:
     try:
       # TensorFlow waits for an unreachable address without end.
       socket.create_connection((host, int(port)), _TPU_CONNECT_SECONDS).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a port that is no number
       raise UserError(
         f"the TPU at {master} does not answer ({error}); check that it runs and can "
         "be reached from here"

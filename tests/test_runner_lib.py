@@ -240,6 +240,12 @@ def test_options_have_compare_gans_keys(monkeypatch):
   assert runner_lib.use_tpu()
 
 
+@pytest.mark.parametrize("address", ["grpc://localhost:1", "grpc://localhost:x"])
+def test_a_tpu_that_cannot_be_connected_to_is_told(address):
+  with pytest.raises(UserError, match=f"the TPU at {address} does not answer"):
+    runner_lib.find_tpu(address, None, None)
+
+
 def test_a_damaged_seed_is_told(tmp_path):
   (tmp_path / "random_seed.json").write_text("{}")
   run_ = runner_lib.Run.__new__(runner_lib.Run)
