@@ -18,6 +18,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import files
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import first_line
 
 
 _BASE = "model.ckpt-"
@@ -64,7 +65,7 @@ def damage(prefix: str) -> str | None:
     RuntimeError,
     MemoryError,
   ) as error:
-    return str(error).strip().splitlines()[0]
+    return first_line(error)
   return None
 
 

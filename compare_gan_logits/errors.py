@@ -92,6 +92,11 @@ def explain_os_error(error: OSError, path: str | None = None) -> str:
   return f"{place}: {reason}; {remedy}" if place else f"{reason}; {remedy}"
 
 
+def first_line(error: BaseException) -> str:
+  """The line of an error's text that says what happened; its class where it has none."""
+  return _first_line(str(error)) if str(error).strip() else type(error).__name__
+
+
 def _first_line(text: str) -> str:
   """The line that says what happened; TensorFlow's list of places precedes it."""
   lines = [line.strip() for line in text.strip().splitlines() if line.strip()]

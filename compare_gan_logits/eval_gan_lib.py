@@ -27,6 +27,7 @@ from compare_gan_logits import inversion
 from compare_gan_logits import module_format
 from compare_gan_logits import utils
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import first_line
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.errors import sentence
 from compare_gan_logits.metrics import accuracy  # noqa: F401, gin knows all tasks
@@ -280,7 +281,7 @@ def _generated(module_spec, dataset):
   except (RuntimeError, OSError, tf.errors.OpError, ValueError) as error:
     raise UserError(
       f"{module_spec} cannot be loaded as a module with the tags {sorted(_TAGS)} "
-      f"({str(error).splitlines()[0]}); export the checkpoint again"
+      f"({first_line(error)}); export the checkpoint again"
     ) from error
   taken = module.get_input_info_dict()
   inputs = {"z": z_generator([_BATCH_SIZE, int(taken["z"].get_shape()[1])])}

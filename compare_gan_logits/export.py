@@ -22,6 +22,7 @@ from compare_gan_logits import module_format
 from compare_gan_logits import utils
 from compare_gan_logits.architectures import network_pass
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import first_line
 from compare_gan_logits.gans import module_spec
 from compare_gan_logits.tpu import tpu_random
 
@@ -200,7 +201,7 @@ def _restore(session, names, checkpoint_path):
   except (tf.errors.OpError, ValueError) as error:
     raise UserError(
       f"checkpoint {checkpoint_path} does not fit this configuration, or is damaged "
-      f"({str(error).splitlines()[0]}); use the gin file it was trained "
+      f"({first_line(error)}); use the gin file it was trained "
       "with"
     ) from error
 

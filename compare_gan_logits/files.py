@@ -27,6 +27,7 @@ from typing import Any
 
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import explain_os_error
+from compare_gan_logits.errors import first_line
 
 
 try:
@@ -383,7 +384,7 @@ def _named(path):
     if not is_remote(path) or isinstance(error, UserError):
       raise
     raise UserError(
-      f"{path}: {str(error).splitlines()[0]}; check it and run the same command again"
+      f"{path}: {first_line(error)}; check it and run the same command again"
     ) from error
 
 

@@ -40,6 +40,7 @@ from compare_gan_logits.configuration import gin_errors_explained
 from compare_gan_logits.distribution import Distribution
 from compare_gan_logits.distribution import input_share
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import first_line
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.errors import sentence
 from compare_gan_logits.gans import modular_gan
@@ -606,7 +607,7 @@ def find_tpu(tpu: str | None, zone: str | None, project: str | None) -> Any:
   except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
     which = repr(tpu) if tpu else "is named"
     raise UserError(
-      f"no TPU {which} ({str(error).splitlines()[0]}); name one with --tpu, or leave out "
+      f"no TPU {which} ({first_line(error)}); name one with --tpu, or leave out "
       "--use_tpu"
     ) from error
   if master.startswith("grpc://"):

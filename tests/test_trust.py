@@ -522,6 +522,21 @@ def test_damaged_checkpoints_are_set_aside_and_the_record_agrees(tmp_path):
   assert os.path.basename(state.model_checkpoint_path) == "model.ckpt-5"
 
 
+def test_a_checkpoint_too_large_for_the_memory_is_passed_over(
+  tmp_path, monkeypatch, capsys
+):
+  """An index that is damaged may ask for any size, and Python's error has no text."""
+  (tmp_path / "model.ckpt-5.index").touch()
+
+  def read(prefix):
+    raise MemoryError
+
+  monkeypatch.setattr(checkpoints.tf.train, "NewCheckpointReader", read)
+  with pytest.raises(UserError, match="every checkpoint in .* is damaged"):
+    checkpoints.newest(str(tmp_path))
+  assert "model.ckpt-5 is damaged (MemoryError)" in capsys.readouterr().err
+
+
 def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
   for step in (900, 1000, 50):
     (tmp_path / f"model.ckpt-{step}.index").touch()

@@ -19,6 +19,7 @@ from compare_gan_logits.classifiers.sources import Model
 from compare_gan_logits.classifiers.sources import Shape
 from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import first_line
 from compare_gan_logits.errors import sentence
 
 
@@ -132,10 +133,9 @@ def _session(file):
       file, options, providers=onnxruntime.get_available_providers()
     )
   except Exception as error:  # It has classes of its own, which share no base.
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise UserError(
-      f"{file} holds no ONNX network that onnxruntime can run ({first}); export it "
-      "again, and keep the file of its weights beside it"
+      f"{file} holds no ONNX network that onnxruntime can run ({first_line(error)}); "
+      "export it again, and keep the file of its weights beside it"
     ) from error
 
 

@@ -18,6 +18,7 @@ from compare_gan_logits import utils
 from compare_gan_logits.datasets import input_functions
 from compare_gan_logits.datasets.transforms import Transform
 from compare_gan_logits.errors import UserError
+from compare_gan_logits.errors import first_line
 from compare_gan_logits.errors import nearest
 
 
@@ -173,7 +174,7 @@ class ImageDataset(input_functions.InputFunctions, abc.ABC):
       if path is None:
         raise
       raise UserError(
-        f"{path} is damaged ({error.message.splitlines()[0]}); copy it "
+        f"{path} is damaged ({first_line(error)}); copy it "
         "again, or prepare the data set anew"
       ) from error
 
