@@ -357,6 +357,11 @@ def check_no_pattern(path: str) -> None:
     )
 
 
+def without_pattern(name: str) -> str:
+  """The name with "_" for the characters that check_no_pattern refuses."""
+  return "".join("_" if c in _PATTERN else c for c in name)
+
+
 def check_writable(folder: str) -> None:
   """Makes a folder, before time is spent on what will be written there.
 

@@ -429,7 +429,8 @@ def test_keras_files(extension, tmp_path, monkeypatch):
   )
   for variable in model.variables:
     variable.assign(0.2 * RANDOM.random(variable.shape))
-  file = str(tmp_path / f"model.{extension}")
+  # A name whose brackets TensorFlow would take for a pattern, were the copy called so.
+  file = str(tmp_path / f"model[1].{extension}")
   model.save(file)
   classifier = classifiers.load(file)
   expected = model.predict(IMAGES, verbose=0)

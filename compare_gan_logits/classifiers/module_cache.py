@@ -26,6 +26,7 @@ def cached(name: str, facts: Any, build: Callable[[str], None]) -> str:
   """
   facts = json.dumps([VERSION, facts], sort_keys=True).encode()
   key = hashlib.sha256(facts).hexdigest()
+  name = files.without_pattern(name)  # as it comes from a file's
   path = os.path.join(files.cache_folder(), f"{name}-{key[:16]}")
   if not os.path.exists(os.path.join(path, "saved_model.pb")):
     with files.atomic_dir(path, overwrite=True) as folder:
