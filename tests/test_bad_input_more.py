@@ -446,7 +446,7 @@ CASES = (
   Case(
     "report_of_one_sample",
     "reproduce",
-    "--module {module} --only noise_resampling --dataset {set}@8 --output {out} "
+    "--module {module} --only comparison,noise_resampling --dataset {set}@8 --output {out} "
     "--gin_bindings noise_resampling.samples=1",
     ("samples must be at least 2",),
   ),

@@ -29,6 +29,7 @@ from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import iterative_stability
 from compare_gan_logits.experiments import logit_content
+from compare_gan_logits.experiments import logit_interpolation
 from compare_gan_logits.experiments import logit_manipulation
 from compare_gan_logits.experiments import measures
 from compare_gan_logits.experiments import memorisation
@@ -457,6 +458,28 @@ def test_flips_are_found_where_they_were_made():
   np.testing.assert_allclose(noise_resampling.flip_rate(upended, 1, 0.5), 1)
 
 
+@pytest.mark.parametrize(
+  "experiment, wrong",
+  [
+    (noise_interpolation, {"tiles": 1}),
+    (logit_interpolation, {"tiles": 3}),
+    (brightness_sharpness, {"factors": (1.0, 2.0)}),
+    (brightness_sharpness, {"factors": (2.0, 1.0, 0.5)}),
+    (best_of_samples, {"samples": ()}),
+    (best_of_samples, {"samples": (4, 1)}),
+    (logit_manipulation, {"shifts": (0.1,)}),
+    (logit_manipulation, {"shifts_robust": (0.0, -0.1, 0.1)}),
+    (logit_manipulation, {"log_scales": (0.0, 0.0)}),
+  ],
+)
+def test_settings_that_leave_nothing_to_compare_are_refused(experiment, wrong):
+  (name,) = wrong
+  with pytest.raises(
+    UserError, match=rf"\.{name} .*(at least|or more numbers that rise)"
+  ):
+    experiment.Settings(**wrong)
+
+
 def test_paths_of_a_linear_generator_are_straight_and_even(inverters, data):
   settings = noise_interpolation.Settings(images=20)
   result = noise_interpolation.run(inverters, data, settings)
@@ -673,6 +696,7 @@ def test_nearest_and_class_means_against_numpy(inverters, data):
   np.testing.assert_array_equal(
     baselines.nearest(wanted, known, 3), np.argsort(distances, axis=1)[:, :3]
   )
+  assert sorted(baselines.nearest(wanted[:1], known[:2], 3)[0]) == [0, 1]
   ids, logits, means = baselines.training_set(inverters["robust"], data.training, 200)
   np.testing.assert_allclose(logits, IMAGES[ids].reshape(200, -1) @ K, atol=1e-4)
   for c in range(4):
@@ -773,6 +797,10 @@ def test_the_best_sample_is_the_one_with_the_nearest_logits(inverters, data):
   lpips = [result.arrays[f"{n}/lpips/standard"].mean() for n in (1, 2, 4, 8)]
   # All that differs is noise, most of which the logits do not see.
   assert lpips[3] < lpips[0]
+  settings = best_of_samples.Settings(images=20, samples=(2, 3))
+  for statement in _outcomes(best_of_samples.run(inverters, data, settings)):
+    assert statement.startswith("The best of 3 samples by logits is closer to the")
+    assert "than the best of 2 (" in statement
 
 
 def test_reduced_logits_in_closed_form():

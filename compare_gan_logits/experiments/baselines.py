@@ -178,7 +178,8 @@ def training_set(
 
 
 def nearest(logits: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
-  """Rows of `known` [m, d] nearest to each of `logits` [n, d], in l2: [n, k]."""
+  """Rows of `known` [m, d] nearest to each of `logits` [n, d], in l2: [n, min(k, m)]."""
+  k = min(k, len(known))
   found = np.empty([len(logits), k], np.int64)
   squares = np.sum(np.square(known, dtype=np.float64), axis=1)
   for start in range(0, len(logits), _CHUNK):

@@ -34,13 +34,17 @@ class Settings:
   samples: tuple = (1, 2, 4, 8)
   shown: int = 6
 
+  def __post_init__(self) -> None:
+    common.check_rising("best_of_samples.samples", self.samples, 1)
+
 
 def run(
   inverters: Mapping[str, Inverter], data: Data, settings: Settings
 ) -> common.Result:
   sample = data.draw(settings.images, "best of samples")
   table, verdicts, grids, arrays, series = [], [], [], {}, {}
-  most = max(settings.samples)
+  fewest, most = settings.samples[0], settings.samples[-1]
+  than = "a single one" if fewest == 1 else f"the best of {fewest}"
   for label, inverter in inverters.items():
     originals = inverter.prepare(sample.images)
     logits = inverter.logits(originals)
@@ -62,8 +66,8 @@ def run(
     series[label] = estimates.band([estimates.mean(values) for values in lpips])
     verdicts.append(
       verdict_lib.positive(
-        f"The best of {settings.samples[-1]} samples by logits is closer to the "
-        f"original than a single one ({label})",
+        f"The best of {most} samples by logits is closer to the original than {than} "
+        f"({label})",
         "not in the paper",
         estimates.mean(lpips[0] - lpips[-1]),
         "gain in LPIPS, same images",

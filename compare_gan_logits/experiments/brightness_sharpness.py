@@ -27,10 +27,14 @@ QUESTION = (
 @common.configurable("brightness_sharpness")
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """factors: 1 leaves the image as it is; sharpness 0 is smoothed, 2 sharpened."""
+  """factors: rising; 1 leaves the image as it is; sharpness 0 is smoothed, 2
+  sharpened."""
 
   images: int = 500
   factors: tuple = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+  def __post_init__(self) -> None:
+    common.check_rising("brightness_sharpness.factors", self.factors, 3)
 
 
 def run(

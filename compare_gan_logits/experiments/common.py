@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compare_gan_logits import figures
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments.estimates import Estimate
 from compare_gan_logits.experiments.verdicts import Verdict
 
@@ -151,6 +152,14 @@ def configurable(name: str) -> Callable[[type[_Settings]], type[_Settings]]:
   """Lets gin bind an experiment's Settings, as `experiments.<name>`."""
   decorate: Any = gin.configurable(name, module="experiments")
   return decorate
+
+
+def check_rising(name: str, values: Sequence[float], fewest: int) -> None:
+  """Raises UserError where a setting has fewer values, or they do not rise."""
+  if len(values) < fewest or any(b <= a for a, b in zip(values, values[1:])):
+    raise UserError(
+      f"{name} is {tuple(values)}; it must be a list of {fewest} or more numbers that rise"
+    )
 
 
 def generator(seed: int, key: str) -> np.random.Generator:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import estimates
 from compare_gan_logits.experiments import interpolation
@@ -23,8 +25,15 @@ QUESTION = (
 
 
 @common.configurable("logit_interpolation")
+@dataclasses.dataclass(frozen=True)
 class Settings(interpolation.Settings):
   """images: pairs of them; tiles: of a figure's block, the two originals included."""
+
+  def __post_init__(self) -> None:
+    if self.tiles < 4:
+      raise UserError(
+        "logit_interpolation.tiles must be at least 4, of which two are originals"
+      )
 
 
 def run(

@@ -36,7 +36,8 @@ _LOOKS = {
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """shifts_robust, shifts: added, for robust classifiers and for others;
-  log_scales: powers of ten multiplied; variance: of the perturbation; draws: of it."""
+  log_scales: powers of ten multiplied; each rising; variance: of the perturbation;
+  draws: of it."""
 
   images: int = 256
   shifts_robust: tuple = (-0.30, -0.15, 0.0, 0.15, 0.30)
@@ -45,6 +46,10 @@ class Settings:
   variance: float = 0.55
   draws: int = 4
   shown: int = 4
+
+  def __post_init__(self) -> None:
+    for name in ("shifts_robust", "shifts", "log_scales"):
+      common.check_rising(f"logit_manipulation.{name}", getattr(self, name), 2)
 
 
 def run(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
+from compare_gan_logits.errors import UserError
 from compare_gan_logits.experiments import common
 from compare_gan_logits.experiments import interpolation
 from compare_gan_logits.experiments import roles
@@ -22,8 +24,15 @@ QUESTION = (
 
 
 @common.configurable("noise_interpolation")
+@dataclasses.dataclass(frozen=True)
 class Settings(interpolation.Settings):
   """tiles: pictures on a path, ends included."""
+
+  def __post_init__(self) -> None:
+    if self.tiles < 2:
+      raise UserError(
+        "noise_interpolation.tiles must be at least 2, the ends of a path"
+      )
 
 
 def run(

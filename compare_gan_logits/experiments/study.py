@@ -56,13 +56,16 @@ def run(
 
   Returns:
     {name: what its result.json holds}, in the order of `names`.
+
+  Raises:
+    UserError: there is no such experiment, or its settings leave nothing to compare.
   """
   files.check_writable(folder)
   setting = describe(inverters, data, limit)
+  # All of them first: a wrong one is told before hours of the others.
+  chosen = [(e, experiments.settings_of(e, limit)) for e in map(experiments.get, names)]
   done = {}
-  for number, name in enumerate(names, 1):
-    experiment = experiments.get(name)
-    settings = experiments.settings_of(experiment, limit)
+  for number, (name, (experiment, settings)) in enumerate(zip(names, chosen), 1):
     identity = files.as_json({**setting, "settings": dataclasses.asdict(settings)})
     place = os.path.join(folder, name)
     found = _finished(place, identity)
