@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import struct
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import tiny
 from scipy import special
 from scipy import stats
 
+from compare_gan_logits import attacks
 from compare_gan_logits import experiments
 from compare_gan_logits.classifiers.spec import Role
 from compare_gan_logits.errors import UserError
@@ -88,7 +90,7 @@ def inverters(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data():
-  return data_lib.Data(tiny.Images(IMAGES, LABELS), seed=0)
+  return data_lib.Data(tiny.Images(IMAGES, LABELS), seed=3)
 
 
 def _value(result, name, label):
@@ -103,6 +105,7 @@ def _outcomes(result):
 
 
 def test_every_experiment_has_the_form(inverters, data):
+  closer = "closer|smoother|less|reconstructed better|standard model's pictures more"
   for name in experiments.EXPERIMENTS:
     experiment = experiments.get(name)
     assert experiment.TITLE and experiment.SECTION and experiment.QUESTION
@@ -118,6 +121,14 @@ def test_every_experiment_has_the_form(inverters, data):
       assert estimate.low <= estimate.value <= estimate.high or estimate.n == 0
     for array in result.arrays.values():
       assert np.asarray(array).dtype != object
+    for verdict in result.verdicts:
+      if (
+        verdict.evidence_is.endswith(", same images") and verdict.group == verdicts.PAIR
+      ):
+        # What is positive where the statement holds.
+        order = ["standard", "robust"]
+        first, second = order if re.search(closer, verdict.statement) else order[::-1]
+        assert f": {first} minus {second}, same images" in verdict.evidence_is
 
 
 def test_a_wrong_name_is_answered_with_the_nearest():
@@ -261,6 +272,11 @@ def test_differences_of_paired_rates_cover_and_are_wide_where_pairs_are_few():
     found = estimates.paired_rate_difference(shared < 0.7, second < 0.5)
     covered.append(found.low <= 0.2 <= found.high)
   assert 0.92 < np.mean(covered) <= 0.99
+  # 20 pairs of two successes, 12 and 2 of one, 16 of none.
+  first, second = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [20, 12, 2, 16], axis=0).T
+  found = estimates.paired_rate_difference(first, second)
+  assert (found.value, found.n) == (pytest.approx(0.2), 50)
+  assert (found.low, found.high) == pytest.approx((0.0562, 0.3290), abs=5e-4)
   alike = estimates.paired_rate_difference([1, 0] * 4, [1, 0] * 4)
   assert -alike.low == pytest.approx(alike.high) and alike.high > 0.1
   # All of three alike decide nothing; of pairs without correlation, as of two groups.
@@ -425,7 +441,7 @@ def test_comparison_of_an_exact_inverse(inverters, data):
   for label, size in NOISE.items():
     assert _value(result, "class of the original kept", label) > 0.9
     # Noise is all that differs: its mean size is known.
-    noise = inverters[label].noise(100, 0) @ (size * DIRECTIONS)
+    noise = inverters[label].noise(100, data.seed) @ (size * DIRECTIONS)
     expected = np.sqrt(np.square(noise).mean(axis=1)).mean()
     assert _value(result, measures.NAMES["lpips"], label) == pytest.approx(
       expected, rel=0.02
@@ -440,7 +456,7 @@ def test_pixel_deviation_against_numpy(inverters, data):
   assert set(v.outcome for v in result.verdicts if "Resampling" in v.statement) == {
     verdicts.HOLDS
   }
-  noise = inverters["robust"].noise(30 * 8, 0).reshape(30, 8, 3)
+  noise = inverters["robust"].noise(30 * 8, data.seed).reshape(30, 8, 3)
   pixels = noise @ (NOISE["robust"] * DIRECTIONS)
   expected = np.sqrt(pixels.var(axis=1).mean(axis=1)).mean()
   assert _value(result, "pixel deviation across noise", "robust") == pytest.approx(
@@ -489,7 +505,7 @@ def test_paths_of_a_linear_generator_are_straight_and_even(inverters, data):
       _value(result, "LPIPS between the ends", label), rel=1e-3
     )
     assert _value(result, "unevenness of the steps (0 is even)", label) < 1e-2
-  ends = inverters["robust"].noise(40, 0).reshape(2, 20, 3)
+  ends = inverters["robust"].noise(40, data.seed).reshape(2, 20, 3)
   pixels = (ends[1] - ends[0]) @ (NOISE["robust"] * DIRECTIONS)
   assert _value(result, "path length, LPIPS", "robust") == pytest.approx(
     np.sqrt(np.square(pixels).mean(axis=1)).mean(), rel=1e-3
@@ -536,6 +552,16 @@ def test_attack_on_a_linear_classifier_is_the_known_step(inverters):
     gradient = K @ (probability - np.eye(4)[label])
     expected = np.clip(image.reshape(-1) + 0.1 * np.sign(gradient), 0, 1)
     np.testing.assert_allclose(result.reshape(-1), expected, atol=1e-6)
+
+
+def test_pgd_takes_steps_of_two_and_a_half_times_epsilon_in_all(inverters):
+  classifier = inverters["robust"].classifier
+  found = adversarial.attack(inverters["robust"], IMAGES[:5], LABELS[:5], "PGD", 0.1, 4)
+  with tf.Graph().as_default(), tf.Session() as session:
+    images, labels = tf.constant(IMAGES[:5]), tf.constant(LABELS[:5])
+    step = 2.5 * 0.1 / 4
+    expected = session.run(attacks.pgd(classifier, images, labels, 0.1, step, 4))
+  np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_shift_and_scale_of_logits_held_noise(inverters, data):
@@ -610,6 +636,9 @@ def test_best_fits_are_exact_on_constructed_logits():
   )
   # And least squares where no fit is exact.
   original = RNG.normal(size=[9, 6])
+  np.testing.assert_allclose(
+    brightness_sharpness.best_shift(original, adjusted), (original - adjusted).mean(1)
+  )
   for row in range(9):
     fit = np.linalg.lstsq(adjusted[row][:, None], original[row], rcond=None)[0][0]
     assert brightness_sharpness.best_scale(original, adjusted)[row] == pytest.approx(
@@ -642,6 +671,13 @@ def test_brightness_of_a_linear_classifier(inverters, data):
     np.tile([2.0, 1.0, 0.5], [30, 1]),
     rtol=1e-4,
   )
+  for factor, scale in ((0.5, 2.0), (2, 0.5)):
+    name = f"best-fit scale at brightness {factor}"
+    assert _value(result, name, "robust") == pytest.approx(scale, rel=1e-4)
+  deviation = result.arrays["sharpness/scale/robust"][:, -1].std()
+  name = "deviation between images at sharpness 2, scale"
+  assert _value(result, name, "robust") == pytest.approx(deviation, rel=1e-4)
+  assert "Best-fit shift rises with brightness (robust)" in _outcomes(result)
   del data
 
 
@@ -745,6 +781,37 @@ def test_a_figures_predicted_classes_are_those_of_the_logits(inverters, data):
     ]
   finally:
     inverter.class_names = names
+
+
+def test_the_gradient_of_a_search_is_in_closed_form(inverters):
+  """Of |K'x - y|^2 / |y|^2 and of the mean variation, whose slopes are signs."""
+  images, logits = IMAGES[:3], LOGITS[10:13].astype(np.float32)
+  found = optimisation.objective_gradient(inverters["robust"], 3.0)(images, logits)
+  flat = images.reshape(3, -1).astype(np.float64)
+  scale = np.square(logits).sum(axis=1, keepdims=True)
+  expected = (2 * (flat @ K - logits) / scale @ K.T).reshape(images.shape)
+  for axis in (1, 2):
+    signs = np.sign(np.diff(images, axis=axis))
+    pad = [(0, 0)] * 4
+    pad[axis] = (1, 1)
+    expected -= 3.0 / PIXELS * np.diff(np.pad(signs, pad), axis=axis)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_search_starts_near_grey_and_takes_adam_s_steps():
+  """Of a constant gradient, whatever its size, each is as long as the learning rate."""
+  settings = optimisation.Settings(steps=3, learning_rate=0.01)
+  images = []
+  for slope in (2.0, -0.5):
+
+    def gradient(x, logits, slope=slope):
+      return np.full_like(x, slope)
+
+    gradient.shapes = [(8, 8, 3)]
+    images.append(optimisation.search(gradient, np.zeros([9, 4]), settings, seed=1))
+  np.testing.assert_allclose(images[1] - images[0], 0.06, atol=1e-5)
+  start = images[0] + 0.03
+  assert 0.3 <= start.min() < 0.31 and 0.69 < start.max() <= 0.7
 
 
 def test_search_finds_the_logits(inverters):
@@ -942,11 +1009,12 @@ def test_shared_measures_against_numpy():
 
 def test_intervals_are_of_95_percent():
   values, other = np.random.default_rng(0).normal(size=[2, 2000])
+  other = other[:300]
   half = 1.959964 * values.std() / np.sqrt(2000)
   low, high = statistics.bootstrap_interval(values)
   assert high - low == pytest.approx(2 * half, rel=0.06)
   difference = estimates.unpaired_difference(values, other)
-  half = 1.959964 * np.sqrt((values.var() + other.var()) / 2000)
+  half = 1.959964 * np.sqrt(values.var() / 2000 + other.var() / 300)
   assert difference.high - difference.low == pytest.approx(2 * half, rel=0.06)
 
 
@@ -986,12 +1054,25 @@ def test_evidence_is_the_difference_that_its_statement_names(
     f"Mixing logits comes closer to the mixed probabilities than mixing pixels "
     f"({label})"
   ] == pytest.approx(closer.mean())
-  result, a, evidence = _run(optimisation, inverters, data, steps=2)
+  result, a, evidence = _run(optimisation, inverters, data, steps=2, prior=7.0)
   gain = a[f"search with prior/lpips/{label}"] - a[f"inverter/lpips/{label}"]
   assert evidence[
     f"The inverter is closer in LPIPS than the search with prior ({label})"
   ] == pytest.approx(gain.mean())
-  assert _value(result, "LPIPS between two starts: search without prior", label) > 0
+  settings = optimisation.Settings(steps=2, prior=7.0)
+  inverter = inverters[label]
+  originals = inverter.prepare(IMAGES[a["ids"]])
+  gradient = optimisation.objective_gradient(inverter, settings.prior)
+  found = [
+    optimisation.search(gradient, inverter.logits(originals), settings, data.seed + k)
+    for k in range(2)
+  ]
+  lpips = _root_mean_square(originals, found[0])
+  np.testing.assert_allclose(a[f"search with prior/lpips/{label}"], lpips, rtol=1e-4)
+  between = _root_mean_square(*found).mean()
+  assert _value(
+    result, "LPIPS between two starts: search with prior", label
+  ) == pytest.approx(between, rel=1e-4)
 
 
 def test_dosovitskiy_and_brox_are_closer_where_their_distance_is_smaller():
@@ -1033,6 +1114,8 @@ def test_attacked_pictures_are_compared_where_all_attacks_succeed(inverters, dat
   everywhere = a["FGSM/success/robust"] & a["FGSM/success/standard"]
   either = a["FGSM/success/robust"] | a["FGSM/success/standard"]
   assert 2 < everywhere.sum() < either.sum() < len(either)
+  for inverter in modules.values():  # What is wrong already cannot be attacked.
+    assert np.all(inverter.predict(IMAGES[a["ids"]]) == LABELS[a["ids"]])
   lost = {}
   for label, inverter in modules.items():
     originals = inverter.prepare(IMAGES[a["ids"]])
@@ -1096,6 +1179,13 @@ def test_share_and_effective_number_of_directions(data, tmp_path):
   assert _value(result, name, "m") == pytest.approx(
     22**2 / (16**2 + 4**2 + 2), rel=1e-3
   )
+  name = "largest singular value (pixel l2 per unit of logits)"
+  assert _value(result, name, "m") == pytest.approx(0.04, rel=1e-3)
+  logits = IMAGES[result.arrays["ids"]].reshape(4, -1) @ K
+  scale = np.abs(logits[:, 0]) / np.linalg.norm(logits, axis=1)
+  for kind, cosine in (("shift", 0.5), ("scale", scale.mean())):
+    name = f"first direction's |cosine| with a {kind}"
+    assert _value(result, name, "m") == pytest.approx(cosine, abs=2e-3)
 
 
 def test_helpers_of_brightness_and_of_paths_in_closed_form():
