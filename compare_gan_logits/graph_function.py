@@ -61,8 +61,12 @@ class GraphFunction:
     """Of a single example of each input."""
     return [spec.shape.as_list() for spec in self._inputs]
 
-  def __call__(self, *arrays: Any) -> np.ndarray:
+  def __call__(self, *arrays: Any, batch_size: int | None = None) -> np.ndarray:
     """Runs the function on arrays [n, ...] of equal n; the result is [n, ...].
+
+    Args:
+      *arrays: one for each input.
+      batch_size: examples per pass of this call; as in __init__ if left out.
 
     Raises:
       ValueError: another number of arrays than of inputs, or of unequal length.
@@ -78,9 +82,9 @@ class GraphFunction:
     if total == 0:
       shape = [size or 0 for size in built.output.shape.as_list()[1:]]
       return np.zeros([0, *shape], built.output.dtype.as_numpy_dtype)
-    result = None
-    for start in range(0, total, self._batch_size):
-      part = slice(start, start + self._batch_size)
+    result, step = None, batch_size or self._batch_size
+    for start in range(0, total, step):
+      part = slice(start, start + step)
       feeds = {tensor: array[part] for tensor, array in zip(built.inputs, arrays)}
       with user_errors():
         values = built.session.run(built.output, feeds)

@@ -13,6 +13,9 @@ from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import checks
 from compare_gan_logits.classifiers import class_order
 from compare_gan_logits.classifiers import logit_cache
+from compare_gan_logits.classifiers import sources
+from compare_gan_logits.classifiers.classifier import Classifier
+from compare_gan_logits.classifiers.spec import Spec
 from compare_gan_logits.errors import UserError
 
 
@@ -266,6 +269,28 @@ def test_some_names_that_agree_and_some_that_do_not(tmp_path):
     class_order.places(None, 4, Colours, "mine")
   five = class_order.places(["x", "BLUE", "y", "red", "green"], 5, Colours, "mine")
   assert five.indices.tolist() == [3, 4, 1]
+
+
+class Counted(sources.Model):
+  """Mean colours; it counts the graphs that it becomes part of."""
+
+  calls = 0
+
+  def bind(self, spec):
+    return sources.Bound(self._call, "0" * 64, (None, None, None, 3), (None, 3))
+
+  def _call(self, images):
+    self.calls += 1
+    return tf.reduce_mean(images, axis=[1, 2])
+
+
+def test_batches_of_any_size_run_through_one_graph():
+  model = Counted()
+  classifier = Classifier(Spec(name="mean", handle="mean"), model)
+  for size in (40, 7, 1):
+    logits = classifier.predict(IMAGES, batch_size=size)
+    np.testing.assert_allclose(logits, IMAGES.mean(axis=(1, 2)), rtol=1e-5)
+  assert model.calls == 1
 
 
 def test_a_numpy_function_is_refused_in_replicas(tmp_path, monkeypatch):

@@ -38,6 +38,15 @@ def test_it_is_built_once_and_its_variables_are_initialised():
   assert len(built) == 1
 
 
+def test_a_call_may_have_a_batch_size_of_its_own():
+  sizes = lambda x: tf.fill([tf.shape(x)[0]], tf.shape(x)[0])  # noqa: E731
+  function = GraphFunction(sizes, [tf.TensorSpec([])], batch_size=4)
+  x = np.zeros(5)
+  assert function(x).tolist() == [4, 4, 4, 4, 1]
+  assert function(x, batch_size=3).tolist() == [3, 3, 3, 2, 2]
+  assert function(x).tolist() == [4, 4, 4, 4, 1]
+
+
 def test_arrays_of_unequal_length_are_refused():
   function = GraphFunction(tf.add, [tf.TensorSpec([])] * 2)
   with pytest.raises(ValueError, match="of one length"):

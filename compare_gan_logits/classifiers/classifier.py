@@ -163,11 +163,10 @@ class Classifier:
   def _run(self, name, build, images, batch_size):
     """The value of a graph function, which is kept for images of this shape."""
     images = np.asarray(images, np.float32)
-    key = name, images.shape[1:], batch_size
+    key = name, images.shape[1:]
     if key not in self._functions:
-      spec = tf.TensorSpec(images.shape[1:])
-      self._functions[key] = GraphFunction(build, [spec], batch_size)
-    return self._functions[key](images)
+      self._functions[key] = GraphFunction(build, [tf.TensorSpec(images.shape[1:])])
+    return self._functions[key](images, batch_size=batch_size)
 
   def describe(self, folder: str | None = None) -> dict[str, Any]:
     """JSON-able dict for from_description: the spec, the digest, and the check.
