@@ -128,6 +128,7 @@ def test_a_plan_needs_neither_data_nor_classifier(server, tmp_path):
     assert len(done.stderr.splitlines()) == 1
   done = right.wait(900)
   assert done.returncode == 0, done.stderr
+  assert done.stdout.startswith("counting the operations")
   assert "22.6 GFLOP an image" in done.stdout and "TPU v3" in done.stdout
   figures = json.loads(path.read_text())
   one, sixteen = figures["rows"]

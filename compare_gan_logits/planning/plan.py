@@ -106,6 +106,7 @@ def run(measure: Callable[[], cost_model.Device]) -> dict[str, Any]:
   # Refused before minutes are spent on counting.
   cost_model.check_division(batch, FLAGS.replicas, micro_batches)
   cost_model.check_dtype(hardware, dtype)
+  print("counting the operations of a step, which can take minutes", flush=True)
   step = cost_model.count(gan)
   with scaled_convolutions.plain_formulation():
     plain = sum(cost_model.flops(gan, batch).values())
