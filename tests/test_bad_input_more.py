@@ -89,7 +89,12 @@ CASES = (
   _data("nothing", "", "name one folder"),
   _data("two_folders", "{set} {empty}", "name one folder"),
   _data("missing", "{world}/gone", "does not exist", "gone"),
-  _data("is_file", "{files}/good.png", "is a file", "good.png"),
+  _data(
+    "is_file",
+    "{files}/good.png",
+    "is a file; name the folder that it lies in",
+    "good.png",
+  ),
   _data("share_nan", "{set} --unreadable_share nan", "from 0 to 1"),
   _data("empty", "{empty}", "no images in"),
   _data("size_zero", "{set} --size 0", "--size", code=WRONG_FLAG),

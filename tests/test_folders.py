@@ -114,7 +114,7 @@ def test_without_a_split_for_validation_a_tenth_of_each_class_is_held_out(
   write_set(tmp_path / "set", splits, each=16)
   dataset = load(tmp_path / "set")
   assert sizes(dataset) == (28, 4) and labels(dataset) == [0, 0, 1, 1]
-  assert "held out for validation" in " ".join(dataset.notes)
+  assert "by a hash of their names" in " ".join(dataset.notes)
   shutil.copytree(tmp_path / "set", tmp_path / "moved")
   for seed in (547, 1):  # The split does not depend on the order of training.
     again = load(tmp_path / "moved", seed=seed)

@@ -161,8 +161,9 @@ def check_folder(root: str, written: str = "") -> None:
     UserError: it is a file, or does not exist.
   """
   if not os.path.isdir(root):
-    what = "is a file" if os.path.exists(root) else "does not exist"
-    raise UserError(f"{written}{root} {what}; name a folder of pictures")
+    if os.path.exists(root):
+      raise UserError(f"{written}{root} is a file; name the folder that it lies in")
+    raise UserError(f"{written}{root} does not exist; name a folder of pictures")
 
 
 def parse_name(name: str) -> tuple[str, int]:

@@ -181,7 +181,7 @@ def _folders(parts):
 
 
 def _read_once(role, pictures, notes):
-  """Leaves out what is there both in a folder and in a tar."""
+  """Leaves out what is there twice, as in a folder and in its tar."""
   by_key, kept, doubles = {}, [], 0
   for picture in sorted(pictures, key=lambda p: p.file.offset is not None):
     first = by_key.setdefault(picture.key, picture)
@@ -191,8 +191,8 @@ def _read_once(role, pictures, notes):
       doubles += 1
   if doubles:
     notes.append(
-      f"{doubles} {role or ''} pictures are there twice, in a folder and in a tar or in "
-      "two tars; each is read once".replace("  ", " ")
+      f"{doubles} {role or ''} pictures are there twice, with one name and content, as in "
+      "a folder and in its tar; each is read once".replace("  ", " ")
     )
   return kept
 
@@ -245,7 +245,7 @@ def _hold_out(pictures, splits, notes):
   why = "no splits" if None in splits else "no split for validation"
   notes.append(
     f"there {'are' if None in splits else 'is'} {why}: {len(held)} of {len(pictures)} "
-    f"pictures, drawn with seed {_HELD_OUT_SEED}, are held out for validation"
+    "pictures, chosen by a hash of their names, are held out for validation"
   )
   return {"train": train, "validation": held} if held else {"train": train}
 
