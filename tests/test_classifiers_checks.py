@@ -269,6 +269,13 @@ def test_some_names_that_agree_and_some_that_do_not(tmp_path):
     class_order.places(None, 4, Colours, "mine")
   five = class_order.places(["x", "BLUE", "y", "red", "green"], 5, Colours, "mine")
   assert five.indices.tolist() == [3, 4, 1]
+  again = class_order.places(["x", "red", "blue", "red", "green"], 5, Colours, "mine")
+  assert again.indices.tolist() == [1, 4, 2]  # of two logits of a name the first
+  shades = types.SimpleNamespace(
+    name="shades", class_names=("dark_red", "light blue"), imagenet_indices=None
+  )
+  found = class_order.places(["Light-Blue", " dark  red"], 2, shades, "mine")
+  assert (found.by, found.indices.tolist()) == ("names", [1, 0])
 
 
 class Counted(sources.Model):

@@ -61,6 +61,22 @@ def test_progress_tells_speed_and_time_left(tmp_path, capsys):
   assert "steps/s" in lines and "left" in lines and "step 6/6 reached in" in lines
 
 
+def test_progress_is_by_the_speed_since_the_last_line(monkeypatch, capsys):
+  times = iter([0.0, 10.0, 15.0, 30.0, 40.0])
+  clock = types.SimpleNamespace(monotonic=times.__next__)
+  hook = hooks.ProgressHook(1000, seconds=10.0)
+  with tf.Graph().as_default():
+    tf.train.get_or_create_global_step()
+    monkeypatch.setattr(hooks, "time", clock)
+    hook.begin()
+  for step in (1, 50, 101, 301):
+    hook.after_run(None, types.SimpleNamespace(results=step))
+  assert capsys.readouterr().err.splitlines() == [
+    "step 101/1000  5 steps/s  2 min 59 s left",
+    "step 301/1000  20 steps/s  35 s left",
+  ]
+
+
 def test_a_loss_that_is_not_finite_stops_training(tmp_path):
   with pytest.raises(UserError, match="the loss is not finite.*last good checkpoint"):
     train(tmp_path, bad_loss_at=3)

@@ -490,6 +490,26 @@ def test_a_lost_game_is_warned_of_once(capsys, scores, words):
   assert "generator has collapsed" in warnings[1] and "0.01" in warnings[1]
 
 
+@pytest.mark.parametrize(
+  "measure, fair, lost",
+  [
+    ("discriminator_accuracy", 0.98, 0.99),
+    ("score_spread", 2e-5, 9e-6),
+    ("fake_spread", 0.11, 0.09),
+  ],
+)
+def test_a_game_is_lost_beyond_its_bound(measure, fair, lost, capsys):
+  hook = HealthHook(every=1, patience=1)
+  with tf.Graph().as_default():
+    tf.train.get_or_create_global_step()
+    health.publish({measure: tf.constant(0.0)})
+    hook.begin()
+  for value in (fair, lost):
+    assert not capsys.readouterr().err
+    hook.after_run(None, types.SimpleNamespace(results=({measure: value}, 1)))
+  assert "warning: step 1: " in capsys.readouterr().err
+
+
 def test_a_lost_game_is_one_that_is_lost_without_a_break(capsys):
   values = [0.01, 0.01, 1.0, 0.01, 0.01, 1.0, 0.01, 0.01, 0.01]
   hook = HealthHook(every=20, patience=3)
@@ -513,9 +533,12 @@ def test_damaged_checkpoints_are_set_aside_and_the_record_agrees(tmp_path):
       saver.save(session, str(tmp_path / "model.ckpt"), step)
   for step in (50, 500):
     (tmp_path / f"model.ckpt-{step}.data-00000-of-00001").write_bytes(b"x")
+  (tmp_path / "model.ckpt-600_temp").mkdir()
+  (tmp_path / "model.ckpt-600_temp" / "part-00000").write_bytes(b"half")
   assert checkpoints.prepare_to_resume(str(tmp_path)) == 5
   assert [step for step, _ in checkpoints.of_run(str(tmp_path))] == [4, 5]
   assert (tmp_path / "damaged-model.ckpt-500.index").exists()
+  assert not (tmp_path / "model.ckpt-600_temp").exists()
   state = tf.train.get_checkpoint_state(str(tmp_path))
   kept = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
   assert kept == ["model.ckpt-4", "model.ckpt-5"]
