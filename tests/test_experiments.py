@@ -40,6 +40,7 @@ from compare_gan_logits.experiments import mixup
 from compare_gan_logits.experiments import noise_interpolation
 from compare_gan_logits.experiments import noise_resampling
 from compare_gan_logits.experiments import optimisation
+from compare_gan_logits.experiments import out_of_distribution
 from compare_gan_logits.experiments import roles
 from compare_gan_logits.experiments import rotation
 from compare_gan_logits.experiments import study
@@ -150,7 +151,7 @@ def test_verdicts_follow_the_interval():
 
 
 def test_one_or_two_images_decide_nothing():
-  for values in ([0.1], [0.1, 0.2]):
+  for values in ([0.1], [0.1, 0.2], [0.1, 0.1]):
     verdict = verdicts.positive("s", "5", estimates.mean(values), "x")
     assert verdict.outcome == verdicts.OPEN
   with pytest.raises(UserError, match="no image is left"):
@@ -400,6 +401,12 @@ def test_draw_classes_is_balanced(data):
   classes, counts = np.unique(sample.labels, return_counts=True)
   assert len(classes) == 3
   np.testing.assert_array_equal(counts, [min(7, np.sum(c == LABELS)) for c in classes])
+  others = [
+    data_lib.Data(data.dataset, seed=s).draw_classes(3, 7, "x") for s in range(9)
+  ]
+  assert set(np.concatenate([other.labels for other in others])) == set(range(4))
+  of_one = [set(other.ids[other.labels == classes[0]]) for other in others]
+  assert len(set.union(*of_one)) > 7  # other images of it as well
 
 
 def test_targets_need_matching_classes(inverters):
@@ -431,6 +438,10 @@ def test_outside_sets_from_idx_and_folder(tmp_path):
     data_lib.read_outside(str(path), 8, 99, 0)
   Image.fromarray(values[0]).save(tmp_path / "a.png")
   assert data_lib.read_outside(str(tmp_path), 8, 99, 0).shape == (1, 8, 8, 3)
+  for level in range(9):
+    Image.new("L", (4, 4), level).save(tmp_path / f"b{level}.png")
+  drawn = {data_lib.read_outside(str(tmp_path), 8, 2, s).tobytes() for s in range(4)}
+  assert len(drawn) > 1
 
 
 # One experiment after another ------------------------------------------------------
@@ -512,6 +523,29 @@ def test_paths_of_a_linear_generator_are_straight_and_even(inverters, data):
   )
 
 
+def test_logits_of_two_images_are_gone_between_with_one_noise(inverters, data):
+  settings = logit_interpolation.Settings(images=20)
+  result = logit_interpolation.run(inverters, data, settings)
+  a, b = (IMAGES[result.arrays["ids"]].reshape(2, 20, -1)) @ K
+  for label in inverters:
+    assert _value(result, "unevenness of the steps (0 is even)", label) < 1e-2
+    length = np.linalg.norm(a - b, axis=1) / SIZE
+    np.testing.assert_allclose(result.arrays[f"ends/{label}"], length, rtol=1e-3)
+
+
+def test_images_of_another_set_are_as_many_as_are_asked_for(inverters, data):
+  outside = {"noise": RNG.uniform(size=[30, SIZE, SIZE, 1]).astype(np.float32)}
+  more = data_lib.Data(data.dataset, seed=3, outside=outside)
+  result = out_of_distribution.run(
+    inverters, more, out_of_distribution.Settings(images=10)
+  )
+  robust, standard = (result.arrays[f"noise/lpips/{label}"] for label in inverters)
+  (verdict,) = result.verdicts
+  assert verdict.statement.startswith("noise is reconstructed better")
+  assert verdict.evidence.n == 10
+  assert verdict.evidence.value == pytest.approx((standard - robust).mean())
+
+
 def test_unevenness_in_closed_form():
   np.testing.assert_allclose(interpolation.unevenness(np.array([[1.0, 3.0]])), 0.5)
   path = interpolation.between(np.zeros([1, 2]), np.ones([1, 2]), 5)
@@ -540,6 +574,9 @@ def test_misclassified_finds_a_quality_difference_that_was_made(inverters, data)
     misclassified.Settings(images=200, margin=0.5),
   )
   assert set(_outcomes(result).values()) == {verdicts.HOLDS}
+  right = result.arrays["right/robust"]
+  margin = 0.5 * result.arrays["lpips/robust"][right].mean()
+  assert result.verdicts[0].margin == pytest.approx(margin)
 
 
 def test_attack_on_a_linear_classifier_is_the_known_step(inverters):
@@ -580,6 +617,12 @@ def test_shift_and_scale_of_logits_held_noise(inverters, data):
     assert _value(
       result, "brightness gained per unit of shift", label
     ) == pytest.approx(expected, abs=1e-4)
+    # A vector of four normal numbers has a length of 1.88 on average.
+    moved = np.sqrt(0.55) * 1.88 / SIZE
+    name = "LPIPS moved by the perturbation"
+    assert _value(result, name, label) == pytest.approx(moved, rel=0.1)
+  assert result.arrays["shift/values/robust"][0] == -0.3
+  assert result.arrays["shift/values/standard"][0] == -0.1
 
 
 def test_looks_in_closed_form():
@@ -609,6 +652,8 @@ def test_class_spread_against_numpy(inverters, data):
   ]
   np.testing.assert_allclose(class_spread.spread(logits, labels), expected)
   result = class_spread.run(inverters, data, class_spread.Settings(images=40))
+  _, counts = np.unique(LABELS, return_counts=True)
+  assert len(result.arrays["ids"]) == np.minimum(counts, 40 // 10).sum()
   entry = result.summary()["l2 distance of logits to their class mean, over classes"]
   assert entry["robust"]["n"] == len(np.unique(LABELS))
   assert entry["robust"]["paper"] == 43.78 and entry["standard"]["paper"] == 42.33
@@ -733,6 +778,10 @@ def test_nearest_and_class_means_against_numpy(inverters, data):
     baselines.nearest(wanted, known, 3), np.argsort(distances, axis=1)[:, :3]
   )
   assert sorted(baselines.nearest(wanted[:1], known[:2], 3)[0]) == [0, 1]
+  some = IMAGES[LABELS != 3]
+  few = data_lib.Data(tiny.Images(some, LABELS[LABELS != 3]))
+  _, _, means = baselines.training_set(inverters["robust"], few, 999)
+  np.testing.assert_allclose(means[3], some.mean(0), atol=1e-5)
   ids, logits, means = baselines.training_set(inverters["robust"], data.training, 200)
   np.testing.assert_allclose(logits, IMAGES[ids].reshape(200, -1) @ K, atol=1e-4)
   for c in range(4):
@@ -749,6 +798,19 @@ def test_retrieval_of_images_that_are_there_is_perfect(inverters, data):
     "The inverter is closer than the retrieval in LPIPS (robust)"
   ]
   assert outcome == verdicts.FAILS
+  name = f"{baselines._FRECHET}: real images against others"
+  assert _value(result, name, "robust") > 0  # others, not the same
+  evidence, a = {v.statement: v.evidence.value for v in result.verdicts}, result.arrays
+  for baseline in ("retrieval", "class mean"):
+    for key, sign in (("psnr", 1), ("ssim", 1), ("lpips", -1)):
+      gain = sign * (a[f"inverter/{key}/robust"] - a[f"{baseline}/{key}/robust"]).mean()
+      statement = (
+        f"The inverter is closer than the {baseline} in {key.upper()} (robust)"
+      )
+      assert evidence[statement] == pytest.approx(gain)
+    gain = a["inverter/kept/robust"].mean() - a[f"{baseline}/kept/robust"].mean()
+    statement = f"The inverter keeps the class more often than the {baseline} (robust)"
+    assert evidence[statement] == pytest.approx(gain)
 
 
 def test_the_floor_has_as_many_images_as_the_score(inverters):
@@ -897,7 +959,7 @@ def test_reduced_logits_in_closed_form():
 def test_content_of_an_exact_inverse(inverters, data):
   """What the inverse loses is the change of its logits: K has orthonormal columns."""
   settings = logit_content.Settings(images=50, keep=(1, 2), drop=2)
-  result = logit_content.run({"robust": inverters["robust"]}, data, settings)
+  result = logit_content.run(inverters, data, settings)
   means = logit_content.Means.of(IMAGES.reshape(200, -1) @ K)
   logits = IMAGES[result.arrays["ids"]].reshape(50, -1) @ K
   given = logit_content.conditions(logits, means, (1, 2), 2)
@@ -910,6 +972,26 @@ def test_content_of_an_exact_inverse(inverters, data):
   assert outcomes[
     "The logits hold more of the picture than the predicted class does (robust)"
   ] == (verdicts.HOLDS)
+  evidence = {v.statement: v.evidence.value for v in result.verdicts}
+
+  def lost(worse, better, label):
+    worse, better = (result.arrays[f"{x}/lpips/{label}"] for x in (worse, better))
+    return np.mean(worse - better)
+
+  assert evidence[
+    "All but the top 2 logits hold more than the top 2 (robust)"
+  ] == pytest.approx(lost("top 2", "all but the top 2", "robust"))
+  robust, standard = (lost("predicted class", "all logits", x) for x in inverters)
+  assert evidence["Robust logits hold more beyond the predicted class"] == (
+    pytest.approx(robust - standard)
+  )
+
+
+def test_the_floor_of_a_colour_is_that_of_the_image():
+  originals = RNG.uniform(size=[3, 4, 4, 3])
+  flat, _ = logit_content._floors("x", originals, originals)
+  expected = np.sqrt(originals.var(axis=(1, 2)).mean(axis=1)).mean()
+  assert flat.estimate.value == pytest.approx(expected)
 
 
 def test_memory_is_found_where_it_was_made_and_not_elsewhere(tmp_path):
@@ -949,6 +1031,27 @@ def test_memory_is_found_where_it_was_made_and_not_elsewhere(tmp_path):
     result.arrays["pixels/test images/id/blurs"], known[distances.argmin(axis=1)]
   )
   assert len(set(ids)) == 60
+  name = "nearest training image, root mean square error: test images"
+  assert _value(result, name, "blurs") == pytest.approx(
+    np.sqrt(distances.min(axis=1)).mean(), rel=1e-4
+  )
+  grey = np.square(0.5 - train).mean(axis=(1, 2, 3)).min()
+  nearer = np.mean(grey < np.square(0.5 - queries).mean(axis=(1, 2, 3)))
+  name = "reconstructions nearer to a training image than to their original, pixels"
+  assert _value(result, name, "blurs") == pytest.approx(nearer, rel=1e-4)
+  # As many of the ones as of the others, whichever are fewer.
+  for images, training_images in ((90, 60), (60, 20)):
+    settings = memorisation.Settings(images=images, training_images=training_images)
+    found = memorisation.run({"blurs": modules["blurs"]}, data, settings).arrays
+    others, n = data.order("memorisation")[images:], min(120 - images, training_images)
+    queries = held_out[found["ids"]][:, None]
+    to_known, to_others = (
+      np.square(queries - x[None]).mean(axis=(2, 3, 4)).min(axis=1)
+      for x in (train[known[:n]], held_out[others[:n]])
+    )
+    np.testing.assert_array_equal(
+      found["pixels/test images/leaning/blurs"], to_known < to_others
+    )
   outcomes = _outcomes(result)
   assert outcomes[
     "Reconstructions are drawn to training images, by pixels (recites)"
@@ -1048,12 +1151,20 @@ def test_evidence_is_the_difference_that_its_statement_names(
   assert evidence[
     f"Horizontal flips occur more often than vertical ones ({label})"
   ] == pytest.approx(0.5)
-  _, a, evidence = _run(mixup, inverters, data)
+  result, a, evidence = _run(mixup, inverters, data)
   closer = a[f"pixels/error/{label}"] - a[f"logits/error/{label}"]
   assert evidence[
     f"Mixing logits comes closer to the mixed probabilities than mixing pixels "
     f"({label})"
   ] == pytest.approx(closer.mean())
+  first, second = IMAGES[a["ids"]].reshape(2, 60, -1) @ K
+  apart = first.argmax(1) != second.argmax(1)
+  first, second = first[apart], second[apart]
+  expected = mixup.soft_error((first + second) / 2, first, second)
+  np.testing.assert_allclose(a[f"pixels/error/{label}"], expected, atol=1e-4)
+  # With one noise the picture in the middle is as far from both ends.
+  name = "LPIPS to the nearer end / to both"
+  assert _value(result, name, label) == pytest.approx(0.5, abs=1e-3)
   result, a, evidence = _run(optimisation, inverters, data, steps=2, prior=7.0)
   gain = a[f"search with prior/lpips/{label}"] - a[f"inverter/lpips/{label}"]
   assert evidence[
@@ -1153,6 +1264,12 @@ def test_classes_that_are_kept_are_the_original_s(inverters, data):
   kept, right = a["kept/standard"], a["right/standard"]
   np.testing.assert_array_equal(kept, predicted[1:] == predicted[0])
   assert (kept != (predicted[1:] == predicted[:-1])).any()
+  name = "class kept after 6 rounds"
+  assert _value(result, name, "standard") == pytest.approx(kept[5].mean(), rel=1e-4)
+  shared = np.mean(predicted[1] == np.roll(predicted[0], 1))
+  name = "reference: class of another image of the batch"
+  assert _value(result, name, "standard") == pytest.approx(shared, rel=1e-4)
+  assert np.mean(np.diff(weak.labels[a["ids"]]) != 0) > 0.5  # not class by class
   (verdict,) = [v for v in result.verdicts if v.statement.startswith("Correctly")]
   expected = kept[0][right].mean() - kept[0][~right].mean()
   assert verdict.evidence.value == pytest.approx(expected) and expected
