@@ -52,6 +52,11 @@ def test_equals_the_classifier(classifier, dataset, logits, tmp_path):
   cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
   assert cached.shape == logits.shape == (128, 7)
   np.testing.assert_allclose(np.asarray(cached), logits, atol=1e-5)
+  # As NumPy 2 calls it.
+  again = cached.__array__(np.float64, copy=True)
+  np.testing.assert_array_equal(again, cached[:])
+  with pytest.raises(ValueError, match="into a new array"):
+    cached.__array__(copy=False)
   ids = np.array([127, 3, 3, 50, 26])
   np.testing.assert_allclose(cached[ids], logits[ids], atol=1e-5)
   np.testing.assert_allclose(cached[100], logits[100], atol=1e-5)

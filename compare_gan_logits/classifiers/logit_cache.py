@@ -495,5 +495,7 @@ class CachedLogits:
       result[here] = self._shards[shard][rows[here]]
     return result if ids.ndim else result[0]
 
-  def __array__(self, dtype=None):
-    return self[:].astype(dtype or self.dtype)
+  def __array__(self, dtype=None, copy=None):
+    if copy is False:
+      raise ValueError("cached logits are read from disk, into a new array")
+    return self[:].astype(dtype or self.dtype, copy=False)
