@@ -125,10 +125,15 @@ def test_without_the_binding_small_discriminators_project_nothing(name):
   assert "discriminator/embedding_fc/kernel" not in names()
 
 
-def test_infogan_s_norms_are_plain_whatever_else_is_bound():
-  gin.parse_config("G.batch_norm_fn = @conditional_batch_norm")
+def test_infogan_s_generator_has_plain_norms_and_its_discriminator_those_of_gin():
+  unbound = registry.get("infogan_arch").Discriminator(name="unbound")
+  unbound(tf.zeros([2, 32, 32, 3]), y=None, is_training=True)
+  assert not any("/d_bn" in name for name in names())
+  for network in ("G", "D"):
+    gin.parse_config(f"{network}.batch_norm_fn = @conditional_batch_norm")
   build("infogan_arch", tf.ones([2, 5]))
-  assert {"generator/g_bn1/gamma", "discriminator/d_bn2/gamma"} < names()
+  assert {f"generator/g_bn{i}/gamma" for i in (1, 2, 3)} < names()
+  assert {f"discriminator/d_bn{i}/condition/gamma/kernel" for i in (2, 3)} < names()
 
 
 @pytest.mark.parametrize("name", ["dcgan_arch", "sndcgan_arch", "resnet_cifar_arch"])
@@ -234,7 +239,7 @@ def test_the_program_s_discriminators_score_images_apart_but_for_batch_norms():
     if registry.get(name).Discriminator.__module__.startswith("compare_gan_logits.")
     and registry.get(name).Discriminator().has_batch_statistics
   ]
-  assert together == ["dummy_arch", "infogan_arch"]
+  assert together == ["dummy_arch"]
 
 
 def test_a_head_with_the_network_s_name_in_its_own_is_trained_with_it():

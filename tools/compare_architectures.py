@@ -37,6 +37,8 @@ _ARCHITECTURES = (
   "infogan_arch",
   "dosovitskiy_brox_arch",
 )
+# InfoGAN's own discriminator has norms; compare_gan leaves them to D.batch_norm_fn.
+_BINDINGS = {"infogan_arch": ("D.batch_norm_fn = @batch_norm",)}
 _SCORES = "scores.json"
 
 
@@ -105,6 +107,7 @@ def _train(architecture, folder):
   bindings = (
     f"options.architecture = '{architecture}'",
     f"run_config.training_minutes = {FLAGS.minutes}",
+    *_BINDINGS.get(architecture, ()),
   )
   one_core = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
   result = subprocess.run(

@@ -56,10 +56,12 @@ class Generator(abstract_arch.AbstractGenerator):
 
 
 class Discriminator(abstract_arch.AbstractDiscriminator):
-  """Two 4x4 convolutions of stride 2 and two linear layers, with batch norm.
+  """Two 4x4 convolutions of stride 2 and two linear layers.
 
-  The norms are arch_ops.batch_norm, whatever D.batch_norm_fn says.
+  Unlike the generator's, the norms are those of D.batch_norm_fn: none by default.
   """
+
+  scores_images_apart = True
 
   def apply(
     self, x: tf.Tensor, y: tf.Tensor | None, is_training: bool
@@ -73,7 +75,7 @@ class Discriminator(abstract_arch.AbstractDiscriminator):
 
     def normalized(net: tf.Tensor, name: str) -> tf.Tensor:
       return arch_ops.lrelu(
-        arch_ops.batch_norm(net, is_training=is_training, name=name)
+        self.batch_norm(net, y=y, is_training=is_training, name=name)
       )
 
     net = arch_ops.conv2d(x, 64, 4, 4, 2, 2, name="d_conv1", use_sn=use_sn)
