@@ -117,10 +117,10 @@ class Generator(resnet_ops.ResNetGenerator):
     hierarchical_z: True feeds a share of the noise to each block's norms, in
       front of the condition; False feeds all of it to the first layer.
     embed_z: pass the noise through a linear layer first.
-    embed_y: pass the condition through a linear layer first (default True).
-    embed_labels: the paper's name for embed_y.
+    embed_y: pass the condition through a linear layer first; None means True.
     embed_y_dim: width of that layer.
     embed_bias: give the two embeddings a bias.
+    embed_labels: the paper's name for embed_y.
     shortcut_norm: a third conditional norm per block; see BigGanResNetBlock.
     condition_first_layer: the first layer sees the embedded condition beside its noise,
       as in BigGAN-deep (Brock et al. 2019, Table 7); the paper's sees noise only.
@@ -136,9 +136,9 @@ class Generator(resnet_ops.ResNetGenerator):
     hierarchical_z: bool = True,
     embed_z: bool = False,
     embed_y: bool | None = None,
-    embed_labels: bool | None = None,
     embed_y_dim: int = 128,
     embed_bias: bool = False,
+    embed_labels: bool | None = None,
     shortcut_norm: bool = False,
     condition_first_layer: bool = False,
     **kwargs,
