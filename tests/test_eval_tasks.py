@@ -203,10 +203,11 @@ def test_prd_of_features_and_its_picture(tmp_path, monkeypatch):
   monkeypatch.setattr(pyplot, "close", drawn.append)
   prd_score.plot([curve], ["it"], str(tmp_path / "a" / "prd.png"))
   monkeypatch.undo()
-  pyplot.close(drawn[0])
+  figure = drawn[-1]  # Older releases of matplotlib close "all" first, for a backend.
+  pyplot.close(figure)
   assert (tmp_path / "a" / "prd.png").stat().st_size > 1000
   precision, recall = curve
-  (line,) = drawn[0].axes[0].lines
+  (line,) = figure.axes[0].lines
   np.testing.assert_array_equal(line.get_xydata(), np.stack([recall, precision], 1))
   with pytest.raises(ValueError, match="equally many"):
     prd_score.compute_prd_from_embedding(fake[:9], real)
