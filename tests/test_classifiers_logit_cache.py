@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import glob
+import json
 import os
 
 import numpy as np
@@ -247,6 +248,20 @@ def test_a_shard_that_is_gone_is_told_and_made_again(classifier, dataset, tmp_pa
     assert "1 of 2 shards to make" in lines[0]
     cached = logit_cache.open(str(tmp_path), classifier, dataset, "validation")
     np.testing.assert_array_equal(cached[:], made_up)
+
+
+@pytest.mark.parametrize("lost", ["shards", "dtype", "num_logits", "num_examples"])
+def test_a_manifest_without_an_entry_is_told(lost, classifier, dataset, tmp_path):
+  folder = str(tmp_path)
+  logit_cache.write(classifier, dataset, "validation", folder, 2, logits=np.eye(128, 7))
+  path = tmp_path / "validation" / "manifest.json"
+  manifest = json.loads(path.read_text())
+  del manifest[lost]
+  path.write_text(json.dumps(manifest))
+  with pytest.raises(UserError, match="manifest.json is damaged"):
+    logit_cache.open(folder, classifier, dataset, "validation")
+  with pytest.raises(UserError, match="manifest.json is damaged"):
+    logit_cache.manifest(folder, "validation")
 
 
 def test_images_that_are_cropped_anew_have_no_cache(classifier, tmp_path):

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
+# What the shards cannot be read without.
+_NEEDED = ("num_examples", "num_logits", "shards", "dtype")
 # Of given logits, beside the shards: which image has which row.
 _KEYS = "keys.npy"
 
@@ -202,18 +205,30 @@ def image_keys(images: np.ndarray) -> np.ndarray:
 
 def manifest(folder: str, split: str) -> dict[str, Any]:
   """What a split's cache is of; raises UserError where there is none."""
-  path = os.path.join(folder, split, _MANIFEST)
+  found = _manifest(os.path.join(folder, split))
+  if "classifier" not in found:
+    _refuse_damaged(os.path.join(folder, split))
+  return found
+
+
+def _manifest(folder):
+  """What the cache in a split's folder is of; raises as `manifest` does."""
+  path = os.path.join(folder, _MANIFEST)
   if not files.is_file(path):
     raise UserError(
-      f"no logit cache in {os.path.join(folder, split)}; make it with "
-      "compare-gan-logits cache-logits"
+      f"no logit cache in {folder}; make it with compare-gan-logits cache-logits"
     )
   found = files.read_json(path)
-  if not isinstance(found, dict) or not {"classifier", "num_logits", "shards"} <= set(
-    found
-  ):
-    raise UserError(f"{path} is damaged; remove {folder}, and fill it again")
+  if not isinstance(found, dict) or not set(_NEEDED) <= set(found):
+    _refuse_damaged(folder)
   return found
+
+
+def _refuse_damaged(folder) -> NoReturn:
+  raise UserError(
+    f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and fill it "
+    "again with compare-gan-logits cache-logits"
+  )
 
 
 def has(folder: str, split: str) -> bool:
@@ -276,10 +291,7 @@ def _facts_of_images(dataset, split):
 def _compare(wanted, found, folder):
   """Refuses a cache whose manifest differs in anything of `wanted`."""
   if not isinstance(found, dict):
-    raise UserError(
-      f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and fill it "
-      "again with compare-gan-logits cache-logits"
-    )
+    _refuse_damaged(folder)
   for name, value in wanted.items():
     # Images and classifier may be called otherwise now: fingerprint and digest tell.
     if found.get(name) != value and name not in ("dataset", "classifier"):
@@ -404,14 +416,9 @@ def open(
       with another classifier, other preprocessing or other images.
   """
   folder = os.path.join(folder, split)
-  path = os.path.join(folder, _MANIFEST)
-  if not files.is_file(path):
-    raise UserError(
-      f"no logit cache in {folder}; make it with compare-gan-logits cache-logits"
-    )
-  manifest = files.read_json(path)
-  _compare(_facts(classifier, dataset, split), manifest, folder)
-  return CachedLogits(folder, manifest)
+  found = _manifest(folder)
+  _compare(_facts(classifier, dataset, split), found, folder)
+  return CachedLogits(folder, found)
 
 
 class CachedLogits:
