@@ -78,6 +78,16 @@ def asked(monkeypatch):
   return ask
 
 
+def test_a_damaged_part_is_told(asked, tmp_path):
+  asked(_fake_question([]))
+  study.run(["fake"], str(tmp_path), SETTINGS, log=lambda line: None)
+  part = next((tmp_path / "fake" / "parts").iterdir())
+  for damage in ("{}", "[]"):
+    part.write_text(damage)
+    with pytest.raises(UserError, match=f"{part.name} is damaged; remove it"):
+      study.found("fake", str(tmp_path), SETTINGS)
+
+
 def test_parts_are_made_once_and_resumed(asked, tmp_path):
   folder, made = str(tmp_path / "out"), []
   asked(_fake_question(made, fails_at=1))

@@ -102,11 +102,13 @@ def _read(path, identity):
   """The numbers of a part, or None where it is not made.
 
   Raises:
-    UserError: it was made with other settings.
+    UserError: it was made with other settings, or is damaged.
   """
   if not os.path.isfile(path):
     return None
   kept = files.read_json(path)
+  if not isinstance(kept, dict) or not {"settings", "numbers"} <= set(kept):
+    raise UserError(f"{path} is damaged; remove it, and the part is made again")
   if kept["settings"] != identity:
     raise UserError(
       f"{path} was made with other settings; name another --output, or remove it"
