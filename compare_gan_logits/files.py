@@ -394,6 +394,7 @@ def _named(path):
 
 
 def is_file(path: str) -> bool:
+  """Whether there is a file (and no folder) of that name, local or remote."""
   if not is_remote(path):
     return os.path.isfile(path)
   return _gfile().exists(path) and not _gfile().isdir(path)
@@ -421,7 +422,8 @@ def digest(path: str) -> str:
   """SHA-256 (hex) of a file, local or remote.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    FileNotFoundError: there is no such local file; of a remote one,
+      tf.errors.NotFoundError.
   """
   total = hashlib.sha256()
   with open(path, "rb") if not is_remote(path) else _gfile().GFile(path, "rb") as f:
@@ -451,6 +453,7 @@ def read_text(path: str) -> str:
 
 
 def write_text(path: str, text: str) -> None:
+  """Writes UTF-8, with its folder where that is missing; whole or not at all."""
   with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
     f.write(text)
 

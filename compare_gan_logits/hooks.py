@@ -430,7 +430,16 @@ class WeightGuard(tf.train.CheckpointSaverListener):
 
 
 def raise_not_finite(what: str, step: int, model_dir: str) -> NoReturn:
-  """Raises a UserError that says where training broke and what is left."""
+  """Says where training broke and what is left.
+
+  Args:
+    what: that is infinite or no number, such as "the loss".
+    step: at which it was found.
+    model_dir: of the run; its newest checkpoint is named.
+
+  Raises:
+    UserError: always.
+  """
   checkpoint = tf.train.latest_checkpoint(model_dir)
   raise UserError(
     f"{what} is not finite at step {step}; last good checkpoint: "

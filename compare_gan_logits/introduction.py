@@ -77,7 +77,7 @@ def parameter_counts(gan: modular_gan.ModularGAN) -> dict[str, int]:
 
 
 def check_classifier(dataset: ImageDataset, classifier: Classifier) -> None:
-  """Checks the classifier on a sample of training images; see classifier.check."""
+  """Checks the classifier on a sample of training images; see checks.check."""
   checks.check(classifier, dataset, *_sample(dataset, classifier, None))
 
 

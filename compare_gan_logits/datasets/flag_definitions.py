@@ -27,7 +27,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   "data_reading_num_threads",
   64,
-  "Threads that read the files of labels bound to replace_labels.file_pattern.",
+  "Threads that read a file of labels bound to replace_labels.file_pattern; several "
+  "files are read one after the other, in their order.",
   lower_bound=1,
 )
 FLAGS = flags.FLAGS

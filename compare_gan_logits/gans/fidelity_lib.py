@@ -26,6 +26,10 @@ def relativistic_hinge(
   Jolicoeur-Martineau 2019 (RaGAN, section 3.3: paired, not averaged), with the hinge
   max(0, 1 - difference) for its function.
 
+  Args:
+    d_real_logits, d_fake_logits: scores [n, 1] before the sigmoid; row i of both has
+      the same logits.
+
   Returns:
     As the losses of loss_lib: (d_loss, d_loss_real, d_loss_fake, g_loss); the first
     three are the same, since no score has a loss of its own.

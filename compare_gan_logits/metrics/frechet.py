@@ -48,6 +48,9 @@ def distance(features_a: Any, features_b: Any) -> float:
 
   Returns:
     float, 0 for equal sets.
+
+  Raises:
+    UserError: fewer than two rows, or d is not the same for both.
   """
   a, b = (np.asarray(x, np.float64) for x in (features_a, features_b))
   if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
