@@ -85,7 +85,7 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor, scale: str = "none") -> tf.Te
       return _CONVOLUTIONS_UP[method](inputs, kernel)
     return conv_same(upsample(inputs), kernel)
   if foldable:
-    return CONVOLUTIONS[scale](inputs, kernel)
+    return _CONVOLUTIONS[scale](inputs, kernel)
   return tf.nn.avg_pool2d(conv_same(inputs, kernel), 2, 2, "SAME")
 
 
@@ -272,7 +272,7 @@ def conv_down(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   return tf.nn.conv2d(means, kernel, strides=2, padding="VALID")
 
 
-CONVOLUTIONS = {"none": conv_same, "up": conv_up, "down": conv_down}
+_CONVOLUTIONS = {"none": conv_same, "down": conv_down}
 _CONVOLUTIONS_UP = {"zeros": conv_up, "nearest": conv_up_nearest}
 _UPSAMPLINGS = {
   "zeros": insert_zeros,
