@@ -33,7 +33,7 @@ def z_generator(
   )
 
 
-class FedGAN(abstract_gan.AbstractGAN):
+class InputsGAN(abstract_gan.AbstractGAN):
   """The inputs of a GAN's training steps; ModularGAN makes the steps of them.
 
   A condition is a class, or a classifier's logits. Real images have those of their own.

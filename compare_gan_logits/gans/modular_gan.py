@@ -54,7 +54,7 @@ __all__ = ["Features", "ModularGAN", "z_generator"]
 
 
 @gin.configurable(denylist=["dataset", "parameters", "model_dir", "classifier"])
-class ModularGAN(input_lib.FedGAN):
+class ModularGAN(input_lib.InputsGAN):
   """A conditional or unconditional GAN.
 
   Args:
