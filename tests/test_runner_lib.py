@@ -246,6 +246,26 @@ def test_a_tpu_that_cannot_be_connected_to_is_told(address):
     runner_lib.find_tpu(address, None, None)
 
 
+def test_the_loop_has_what_gin_binds_under_run_config(tmp_path):
+  found = runner_lib.get_run_settings(7, True, 11, 13, 17, 19, 23.0)
+  assert found.training_minutes == 23.0
+  config = runner_lib.make_run_config(found, str(tmp_path))
+  assert config.model_dir == str(tmp_path)
+  assert (config.tf_random_seed, config.tpu_config.num_shards) == (7, 1)
+  assert config.tpu_config.iterations_per_loop == 11
+  assert (config.save_checkpoints_steps, config.keep_checkpoint_max) == (13, 17)
+  assert (config.save_summary_steps, config.log_step_count_steps) == (19, 19)
+
+
+@pytest.mark.parametrize("seconds, is_up", [(119, False), (120, True)])
+def test_minutes_of_training_are_sixty_seconds(seconds, is_up, tmp_path):
+  files.write_json(str(tmp_path / "training_time.json"), {"seconds": seconds})
+  run_ = runner_lib.Run.__new__(runner_lib.Run)
+  run_.model_dir = str(tmp_path)
+  run_._training_minutes = 2.0
+  assert run_._time_is_up() == is_up
+
+
 def test_a_damaged_seed_is_told(tmp_path):
   (tmp_path / "random_seed.json").write_text("{}")
   run_ = runner_lib.Run.__new__(runner_lib.Run)
