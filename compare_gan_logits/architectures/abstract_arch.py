@@ -20,12 +20,20 @@ from compare_gan_logits.errors import UserError
 class _Module(abc.ABC):  # noqa: B024, its subclasses have the abstract methods
   """A network, whose variables have its name in theirs."""
 
+  _batch_norm_fn: Callable[..., tf.Tensor] | None
+  _spectral_norm: bool
+
   def __init__(self, name: str):
     self._name = name
 
   @property
   def name(self) -> str:
     return self._name
+
+  @property
+  def uses_spectral_norm(self) -> bool:
+    """Whether G.spectral_norm or D.spectral_norm is bound to True."""
+    return self._spectral_norm
 
   @property
   def trainable_variables(self) -> list[tf.Variable]:
@@ -37,17 +45,12 @@ class _Module(abc.ABC):  # noqa: B024, its subclasses have the abstract methods
     """All that the network's own scope holds, the untrained ones as well."""
     return [v for v in tf.global_variables() if v.name.startswith(self._name + "/")]
 
-  def _norm(
-    self,
-    norm: Callable[..., tf.Tensor] | None,
-    spectral_norm: bool,
-    inputs: tf.Tensor,
-    kwargs: dict[str, Any],
-  ) -> tf.Tensor:
-    if norm is None:
+  def _normalised(self, inputs: tf.Tensor, kwargs: dict[str, Any]) -> tf.Tensor:
+    """The bound norm of [batch, ..., c], or the inputs where none is bound."""
+    if self._batch_norm_fn is None:
       return inputs
-    kwargs.setdefault("use_sn", spectral_norm)
-    return utils.call_with_accepted_args(norm, inputs=inputs, **kwargs)
+    kwargs.setdefault("use_sn", self._spectral_norm)
+    return utils.call_with_accepted_args(self._batch_norm_fn, inputs=inputs, **kwargs)
 
 
 @gin.configurable("G", denylist=["name", "image_shape"])
@@ -107,7 +110,7 @@ class AbstractGenerator(_Module):
     """
     if self._feature_map is not None:
       kwargs.setdefault("feature_map", self._feature_map)
-    return self._norm(self._batch_norm_fn, self._spectral_norm, inputs, kwargs)
+    return self._normalised(inputs, kwargs)
 
   @abc.abstractmethod
   def apply(self, z: tf.Tensor, y: tf.Tensor | None, is_training: bool) -> tf.Tensor:
@@ -177,7 +180,7 @@ class AbstractDiscriminator(_Module):
 
   def batch_norm(self, inputs: tf.Tensor, **kwargs) -> tf.Tensor:
     """As AbstractGenerator.batch_norm."""
-    return self._norm(self._batch_norm_fn, self._spectral_norm, inputs, kwargs)
+    return self._normalised(inputs, kwargs)
 
   def _project(
     self,

@@ -144,7 +144,7 @@ class S3GAN(modular_gan.ModularGAN):
         features,
         y.shape[-1],
         scope="predictor_linear",
-        use_sn=self.discriminator._spectral_norm,
+        use_sn=self.discriminator.uses_spectral_norm,
       )
     labelled = tf.cast(tf.reduce_sum(y, axis=1, keepdims=True) > 0.5, tf.float32)
     entropies = tf.nn.softmax_cross_entropy_with_logits_v2(
@@ -168,7 +168,7 @@ class S3GAN(modular_gan.ModularGAN):
         initializer=tf.glorot_normal_initializer(),
         use_resource=True,
       )
-      if self.discriminator._spectral_norm:
+      if self.discriminator.uses_spectral_norm:
         kernel = arch_ops.spectral_norm(kernel)
     return tf.reduce_sum(tf.matmul(y, kernel) * features, axis=1, keepdims=True)
 

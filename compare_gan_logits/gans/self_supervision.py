@@ -49,7 +49,7 @@ def rotation_loss(features: tf.Tensor, number: int, discriminator: Any) -> tf.Te
       flat,
       NUM_ROTATIONS,
       scope="score_classify",
-      use_sn=discriminator._spectral_norm,
+      use_sn=discriminator.uses_spectral_norm,
     )
   labels = tf.repeat(tf.range(NUM_ROTATIONS), number)
   return cross_entropy(tf.one_hot(labels, NUM_ROTATIONS), logits)
