@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -93,13 +93,15 @@ def grid(
   tile = min(tile, _MAX_INCHES / max(rows, columns))
   gap = 0.24 * tile if cell_labels is not None else 0.05 * tile
   left = 0.1 + _LETTER_INCHES * max([len(str(text)) for text in row_labels or [""]])
-  if column_labels:
-    column_labels = [_wrapped(label, tile) for label in column_labels]
+  column_labels = [_wrapped(label, tile) for label in column_labels or []]
   top = 0.05 + (0.2 * _lines(column_labels) if column_labels else 0)
-  # A long name over the last column may reach beyond its tile.
-  last = max(map(len, str(column_labels[-1]).split("\n"))) if column_labels else 0
-  right = max(0.05, (_LETTER_INCHES * last - tile) / 2)
-  width_inches = left + columns * tile * 1.05 + right
+  # A name that is longer than a tile moves the columns apart, within bounds.
+  letters = max(
+    (len(line) for text in column_labels for line in text.split("\n")), default=0
+  )
+  pitch = max(1.05 * tile, min(_LETTER_INCHES * letters, _MAX_INCHES / columns))
+  aside = (pitch - 1.05 * tile) / 2
+  width_inches = left + columns * pitch + 0.05
   if title:
     title = _wrapped(title, width_inches)
     top += 0.11 + 0.15 * _lines([title])
@@ -123,11 +125,11 @@ def grid(
     for j, image in enumerate(row):
       if image is None:
         continue
-      x = (left + j * tile * 1.05) / width_inches
+      x = (left + j * pitch + aside) / width_inches
       axes = figure.add_axes((x, y, tile / width_inches, tile / height_inches))
       axes.imshow(to_rgb(image), interpolation="nearest")
       axes.set_axis_off()
-      if i == 0 and column_labels is not None:
+      if i == 0 and column_labels:
         axes.set_title(_plain(column_labels[j]), fontsize=8, pad=3)
       if cell_labels is not None and cell_labels[i][j]:
         axes.text(
@@ -148,12 +150,19 @@ def _plain(text: Any) -> str:
 
 
 def _wrapped(label: Any, inches: float) -> str:
-  """The label on as many lines as its words need within a width."""
+  """The label on as many lines as its parts need within a width.
+
+  A line ends at a space or behind _ or /; parts of up to 24 letters stay whole.
+  """
   letters = max(1, int(inches / _LETTER_INCHES))
-  return "\n".join(
-    textwrap.fill(line, letters, break_long_words=False, break_on_hyphens=False)
-    for line in str(label).split("\n")
-  )
+  lines = []
+  for line in str(label).split("\n"):
+    lines.append("")
+    for part in re.findall(r"\s*(?:[^\s_/]{1,24}[_/]*|[_/]+)", line):
+      if len(lines[-1] + part) > letters and lines[-1]:
+        lines.append("")
+      lines[-1] += part if lines[-1] else part.lstrip()
+  return "\n".join(lines)
 
 
 def _lines(labels: Iterable[Any]) -> int:

@@ -142,6 +142,30 @@ def test_labels_stand_at_their_own_images_whose_scale_is_given(drawn):
     np.testing.assert_allclose(sides, 10 * 4)
 
 
+@pytest.mark.parametrize(
+  "label, lines",
+  [
+    ("photographs_robust", ["photographs_", "robust"]),
+    ("shift -0.3", ["shift", "-0.3"]),
+    ("runs/a/b", ["runs/a/b"]),
+    ("n" * 30, ["n" * 24, "n" * 6]),
+    ("one\ntwo three four", ["one", "two three", "four"]),
+    ("", [""]),
+  ],
+)
+def test_headings_are_broken_between_their_parts_and_do_not_overlap(
+  drawn, label, lines
+):
+  for count in (1, 3):
+    images = np.zeros([1, count, 32, 32, 3])
+    figures.grid(images, io.BytesIO(), None, count * [label])
+    figure = drawn.pop()
+    assert [axes.get_title() for axes in figure.axes] == count * ["\n".join(lines)]
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    ends = [0, *(x for box in boxes for x in (box.x0, box.x1)), figure.bbox.x1]
+    assert ends == sorted(ends)
+
+
 def test_a_grid_of_many_columns_has_a_bounded_width(drawn):
   image = np.zeros([64, 64, 1])
   figures.grid([[image] + 89 * [None]], io.BytesIO())
