@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
+from compare_gan_logits import datasets
 from compare_gan_logits import eval_gan_lib
 from compare_gan_logits import eval_utils
 from compare_gan_logits import test_utils
@@ -148,6 +149,37 @@ class EvaluationTest(test_utils.CompareGanTestCase):
   def test_what_is_no_module_is_refused(self):
     with self.assertRaisesRegex(ValueError, "cannot be loaded"):
       self.evaluate([Noise()])
+
+
+@pytest.mark.parametrize("reads_activations", [False, True])
+def test_without_inception_fewer_images_are_enough(reads_activations, monkeypatch):
+  """evaluation.num_images, drawn by evaluation.seed, and no generated ones beyond them."""
+  seen = []
+
+  class Seen(Noise):
+    def run_after_session(self, fake_dset, real_dset):
+      seen.append(real_dset)
+      return {"fakes": len(fake_dset.images)}
+
+  gin.parse_config("dataset.name = 'fake:90@12'\nevaluation.num_images = 20")
+  gin.bind_parameter("evaluation.seed", 5)
+  dataset = datasets.get_dataset()
+  empty = lambda spec, dataset, number, runs: [  # noqa: E731
+    eval_utils.EvalDataSample(np.zeros([number, 12, 12, 3])) for _ in range(runs)
+  ]
+  monkeypatch.setattr(eval_gan_lib, "_samples", empty)
+  monkeypatch.setattr(eval_utils, "inception_transform_np", lambda *_: (None, None))
+  monkeypatch.setattr(Seen, "reads_activations", reads_activations)
+  found = eval_gan_lib.evaluate_tfhub_module("unused", [Seen()], False, 1)
+  gin.clear_config()
+  total = dataset.eval_test_samples if reads_activations else 20
+  assert found["fakes_mean"] == len(seen[0].images) == total
+  if not reads_activations:
+    number = dataset.num_examples("validation")
+    ids = np.sort(np.random.default_rng(5).permutation(number)[:20])
+    images, labels = dataset.arrays("validation", indices=ids)
+    np.testing.assert_allclose(seen[0].images, 255 * images, atol=1e-3)
+    np.testing.assert_array_equal(seen[0].labels, labels)
 
 
 class _Digits:
