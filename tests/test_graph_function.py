@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from compare_gan_logits.classifiers import foreign
 from compare_gan_logits.graph_function import GraphFunction
 
 
@@ -53,3 +54,18 @@ def test_arrays_of_unequal_length_are_refused():
     function(np.zeros(2), np.zeros(3))
   with pytest.raises(ValueError, match="2 arrays"):
     function(np.zeros(2))
+
+
+@pytest.mark.parametrize("n", [1, 4, 6])
+def test_a_function_of_a_fixed_number_of_images_takes_any(n):
+  sizes = []
+
+  def function(x, y):
+    sizes.append((len(x), len(y)))
+    return 10 * x + y
+
+  x, y = RNG.normal(size=[2, n, 3])
+  found = foreign.in_batches(function, 4)(x, y)
+  np.testing.assert_array_equal(found, 10 * x + y)
+  assert set(sizes) == {(4, 4)} and len(sizes) == -(-n // 4)
+  assert foreign.in_batches(function, None) is function
