@@ -6,6 +6,7 @@ range; read so, it lets every pixel and channel move by up to 25.5 of 255 grey l
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ def pgd(
   images = tf.convert_to_tensor(images)
   attacked = images
   if seed is not None:
-    seed = tf.stack([seed, 0]) if isinstance(seed, int) else seed
+    seed = tf.stack([seed, 0]) if isinstance(seed, numbers.Integral) else seed
     attacked = _inside(images, _random_step(images, epsilon, norm, seed), epsilon, norm)
 
   def step(i, attacked):

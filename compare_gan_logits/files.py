@@ -308,16 +308,8 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
     return
   path = os.path.join(folder, f".{purpose}.lock")
   made = not os.path.isdir(folder)
-  with _named(path):
-    os.makedirs(folder, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+  descriptor = _locked_file(path, purpose)
   try:
-    if not _flock(descriptor):
-      holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
-      raise UserError(
-        f"{folder} is in use: process {holder or '(starting)'} does its "
-        f"{purpose}; wait for it or stop it, or name another folder"
-      )
     with _named(path):
       os.ftruncate(descriptor, 0)
       os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -328,6 +320,25 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
       raise
   finally:
     os.close(descriptor)
+
+
+def _locked_file(path, purpose):
+  """Opens the file of a lock, and its folder, and takes the lock; returns a descriptor."""
+  folder = os.path.dirname(path)
+  while True:
+    with _named(path):
+      os.makedirs(folder, exist_ok=True)
+      descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    if not _flock(descriptor):
+      holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+      os.close(descriptor)
+      raise UserError(
+        f"{folder} is in use: process {holder or '(starting)'} does its "
+        f"{purpose}; wait for it or stop it, or name another folder"
+      )
+    if _is_at(descriptor, path):
+      return descriptor
+    os.close(descriptor)  # Whoever had the lock before has removed the file.
 
 
 def _remove_if_alone(path, with_folder):

@@ -252,9 +252,11 @@ class Inverter:
       float32 [n, samples, h, w, c] in [0, 1]; [n, 1, h, w, c] with `select`.
 
     Raises:
-      UserError: the module has no classifier, or there is no such selection.
+      UserError: the module has no classifier, there is no such selection, or no sample.
     """
     check_selection(select)
+    if samples < 1:
+      raise UserError(f"samples is {samples}; it must be at least 1")
     logits = self.logits(images)
     repeated = np.repeat(logits, samples, axis=0)
     generated = self.generate(repeated, self.noise(len(repeated), seed))

@@ -110,9 +110,10 @@ def test_attacks_stay_in_the_ball_and_raise_the_loss(norm, epsilon):
 
 def test_random_starts_depend_on_the_seed_only():
   first = _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=1)
-  np.testing.assert_array_equal(
-    first, _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=1)
-  )
+  for seed in (1, np.int64(1)):
+    np.testing.assert_array_equal(
+      first, _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=seed)
+    )
   assert np.abs(first - _evaluate(attacks.pgd, _network, 0.1, 0.0, 1, seed=2)).max() > 0
 
 

@@ -120,6 +120,11 @@ def test_prepare_converts_colours(inverter):
     inverter.prepare(np.zeros([8, 8, 1]))
 
 
+def test_no_sample_is_no_reconstruction(inverter):
+  with pytest.raises(UserError, match="samples is 0; it must be at least 1"):
+    inverter.reconstruct(np.zeros([1, 8, 8, 1]), samples=0)
+
+
 @pytest.mark.parametrize("size", [8, 16])
 def test_prepare_clips_what_another_resize_overshot(inverter, size):
   images = np.where(np.arange(size) < size // 2, -0.2, 1.2)[None, None, :, None]

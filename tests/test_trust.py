@@ -316,6 +316,28 @@ def test_what_is_refused_under_a_lock_leaves_what_was_there(tmp_path, before):
   assert ("old/.training.lock" in found) == ("old/kept" in before)
 
 
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_at_the_new_one(
+  tmp_path, monkeypatch
+):
+  """Another process that is refused removes its file, after we have opened it."""
+  folder, flock, calls = str(tmp_path / "run"), files._flock, []
+
+  def removing_first(descriptor, wait=False):
+    calls.append(descriptor)
+    if len(calls) == 1:
+      shutil.rmtree(folder)
+    return flock(descriptor, wait)
+
+  monkeypatch.setattr(files, "_flock", removing_first)
+  with files.locked(folder, "training"):
+    with (
+      pytest.raises(UserError, match=f"process {os.getpid()} does its training"),
+      files.locked(folder, "training"),
+    ):
+      pass
+    assert len(calls) == 3
+
+
 @contextlib.contextmanager
 def mounted(path, options):
   path.mkdir()

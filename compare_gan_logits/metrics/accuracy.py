@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_hub as hub
 
 from compare_gan_logits import eval_utils
+from compare_gan_logits import files
 from compare_gan_logits import inversion
 from compare_gan_logits import module_format
 from compare_gan_logits.errors import UserError
@@ -67,7 +68,7 @@ class AccuracyTask(eval_task.EvalTask):
 
 def _logits(module_dir, images):
   """The logits of images, for a module that is conditioned on them, or None."""
-  if not os.path.exists(os.path.join(module_dir, module_format.FILE)):
+  if not files.is_file(os.path.join(module_dir, module_format.FILE)):
     return None
   inverter = inversion.Inverter.load(module_dir)
   if inverter.info["conditioning"] != "logits":
