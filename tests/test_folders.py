@@ -210,7 +210,11 @@ def test_hugging_faces_metadata(tmp_path, form):
       writer.writerows(rows)
     else:
       text.write("".join(json.dumps(row) + "\n" for row in rows))
-    write(tmp_path / split / f"metadata.{form}", text.getvalue().encode())
+    name = f"metadata.{form}"
+    write(
+      tmp_path / split / (name.upper() if split == "test" else name),
+      text.getvalue().encode(),
+    )
   dataset = load(tmp_path)
   assert dataset.class_names == ["rose", "tulip"] and sizes(dataset) == (4, 4)
   order = [f"images/{i}.png" for i in (1, 3, 0, 2)]  # the roses of the test split

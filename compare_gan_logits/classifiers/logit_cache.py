@@ -113,14 +113,14 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits,
     made = _computed(classifier, dataset, split, manifest, missing, batch_size)
   else:
     made = _given(np.asarray(logits), manifest, missing)
-  started, done = time.time(), 0
+  started, done = time.monotonic(), 0
   with contextlib.closing(made):  # A session left to the end of Python waits for ever.
     for shard, records in made:
       _write_shard(folder, shard, shards, records)
       done += len(records)
       log(
         f"shard {shard + 1} of {shards}: {len(records)} images, "
-        f"{done / (time.time() - started):.0f} images/s"
+        f"{done / (time.monotonic() - started):.0f} images/s"
       )
 
 

@@ -316,12 +316,12 @@ def _steps(session, trainer, checkpoints, steps, replays):
   """
   first = checkpoints.restore()
   batches = trainer.batches(session, first, replays)
-  started = time.time()
+  started = time.monotonic()
   for step in range(first, steps):
     loss = trainer.step(session, next(batches), step)
     if not np.isfinite(loss):
       checkpoints.give_up("the loss", step + 1)
-    yield step + 1, loss, (step + 1 - first) / (time.time() - started)
+    yield step + 1, loss, (step + 1 - first) / (time.monotonic() - started)
 
 
 def bound_settings() -> dict[str, str]:

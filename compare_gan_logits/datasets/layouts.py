@@ -461,7 +461,7 @@ def _metadata(pictures, listing):
   for file in _tables(listing, "metadata.csv", "metadata.jsonl"):
     folder = posixpath.dirname(file.name)
     folder = f"{folder}/" if folder else ""
-    if file.name.endswith(".csv"):
+    if file.name.lower().endswith(".csv"):
       head = _text(file).partition("\n")[0].lower()
       if any(re.search(rf"\b{column}\b", head) for column in _LABEL_COLUMNS):
         with _naming(file):

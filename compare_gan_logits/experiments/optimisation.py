@@ -127,7 +127,7 @@ def _invert(inverter, originals, settings, seed):
     ({way: pictures}, {search: pictures from a second start}, {way: seconds an image}).
   """
   inverter.generate(inverter.logits(originals[:1]))  # Loads the weights, untimed.
-  started = time.time()
+  started = time.monotonic()
   logits = inverter.logits(originals)
   ways = {"inverter": inverter.generate(logits, seed=seed)}
   seconds, second = {"inverter": _since(started, originals)}, {}
@@ -137,7 +137,7 @@ def _invert(inverter, originals, settings, seed):
   ):
     gradient = objective_gradient(inverter, prior)
     gradient(originals[:1], logits[:1])  # Builds the graph, untimed as well.
-    started = time.time()
+    started = time.monotonic()
     found = [search(gradient, logits, settings, seed + k) for k in range(2)]
     seconds[name] = _since(started, originals) / 2
     ways[name], second[name] = found
@@ -208,4 +208,4 @@ def _measures(label, inverter, data, originals, ways, quality):
 
 
 def _since(started, images):
-  return (time.time() - started) / len(images)
+  return (time.monotonic() - started) / len(images)

@@ -71,12 +71,12 @@ def run(
     found = _finished(place, identity)
     if found is None:
       log(f"{number}/{len(names)} {name} ...")
-      started = time.time()
+      started = time.monotonic()
       result = _attempt(experiment, inverters, data, settings)
-      found = _write(place, experiment, result, identity, time.time() - started)
+      found = _write(place, experiment, result, identity, time.monotonic() - started)
       log(
         f"{number}/{len(names)} {name}: "
-        f"{not_run(found) or f'{time.time() - started:.1f} s'}"
+        f"{not_run(found) or f'{time.monotonic() - started:.1f} s'}"
       )
     else:
       log(f"{number}/{len(names)} {name}: done before")

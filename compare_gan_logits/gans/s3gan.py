@@ -11,6 +11,7 @@ import gin
 import tensorflow.compat.v1 as tf
 
 from compare_gan_logits.architectures import arch_ops
+from compare_gan_logits.architectures import logit_conditioning
 from compare_gan_logits.errors import UserError
 from compare_gan_logits.errors import nearest
 from compare_gan_logits.gans import modular_gan
@@ -161,16 +162,10 @@ class S3GAN(modular_gan.ModularGAN):
 
   def _projection(self, features, y):
     """Eq. 2's second term [n, 1], with weights of this class's own."""
-    with tf.variable_scope("discriminator_projection", reuse=tf.AUTO_REUSE):
-      kernel = tf.get_variable(
-        "kernel",
-        [y.shape[-1], features.shape[-1]],
-        initializer=tf.glorot_normal_initializer(),
-        use_resource=True,
+    with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
+      return logit_conditioning.feature_projection(
+        features, y, self.discriminator.uses_spectral_norm, "discriminator_projection"
       )
-      if self.discriminator.uses_spectral_norm:
-        kernel = arch_ops.spectral_norm(kernel)
-    return tf.reduce_sum(tf.matmul(y, kernel) * features, axis=1, keepdims=True)
 
 
 def _flat(features):

@@ -73,10 +73,10 @@ def run(
         if _read(path, identity) is not None:
           log(f"{title}: done before")
           continue
-        started = time.time()
+        started = time.monotonic()
         numbers = part.make(workshop)
         files.write_json(path, {"settings": identity, "numbers": numbers})
-        log(f"{title}: {time.time() - started:.0f} s")
+        log(f"{title}: {time.monotonic() - started:.0f} s")
         _write(folder, settings, names)
     return _write(folder, settings, names)
 
