@@ -295,8 +295,9 @@ def test_a_set_that_is_not_prepared_is_explained(tmp_path):
   flags.FLAGS.tfds_data_dir = str(tmp_path)
   dataset = datasets.get_dataset("cifar10")
   for use in (dataset.check, lambda: dataset.num_examples("train")):
-    with pytest.raises(UserError, match="is not prepared"):
+    with pytest.raises(UserError, match="is not prepared") as raised:
       use()
+    assert f"tfds.load('cifar10', data_dir='{tmp_path}')\"" in str(raised.value)
 
 
 # Any image -------------------------------------------------------------------

@@ -216,12 +216,17 @@ class ImageDatasetV2(ImageDataset):
   def check(self) -> None:
     if self._fake or self._overrides("_load_dataset") or self._builder.info.splits:
       return
-    where = flag_definitions.value("tfds_data_dir") or "~/tensorflow_datasets"
+    given = flag_definitions.value("tfds_data_dir")
+    arguments = f"'{self._tfds_name}'" + (f", data_dir='{given}'" if given else "")
+    archives = (
+      " (it first wants its archives in downloads/manual)"
+      if self._tfds_name.startswith("imagenet2012")
+      else ""
+    )
     raise UserError(
-      f"dataset {self.name} is not prepared in {where}; on a machine with a network: "
-      "python -c \"import tensorflow_datasets as tfds; tfds.load('"
-      f"{self._tfds_name}')\" (imagenet2012 first wants its archives in "
-      "downloads/manual), or name its folder with --tfds_data_dir"
+      f"dataset {self.name} is not prepared in {given or '~/tensorflow_datasets'}; on a "
+      'machine with a network: python -c "import tensorflow_datasets as tfds; '
+      f'tfds.load({arguments})"{archives}, or name its folder with --tfds_data_dir'
     )
 
   def _overrides(self, method):
