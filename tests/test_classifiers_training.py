@@ -367,6 +367,32 @@ def test_accuracy_of_1000_logits_is_among_all_and_among_the_set_s_classes(datase
     assert found == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+  "given, method, rate",
+  [
+    ({}, None, 3e-3),
+    ({"method": "fast"}, None, 3e-3),
+    ({"robust": True}, "pgd", 3e-3),
+    ({"robust": True, "method": "fast", "learning_rate": 0.2}, "fast", 0.2),
+    ({"network": "vit"}, None, 1e-3),
+  ],
+)
+def test_what_is_asked_for_is_what_is_trained(
+  given, method, rate, dataset, tmp_path, monkeypatch
+):
+  found = []
+
+  def stop(*arguments):
+    found.extend([tf.get_default_graph().seed, *arguments[2:-1]])
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(training, "_Trainer", stop)
+  sizes = {"steps": 17, "batch_size": 5, "warmup_steps": 3, "seed": 7}
+  with pytest.raises(KeyboardInterrupt):
+    training.train(dataset, str(tmp_path / "new"), **sizes, **given)
+  assert found == [7, method, 17, 5, rate, 3]
+
+
 def test_every_step_s_attack_starts_elsewhere():
   images = np.full([2, 4, 4, 3], 0.5, np.float32)
   with tf.Graph().as_default(), tf.Session() as session:
