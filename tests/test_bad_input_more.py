@@ -122,6 +122,8 @@ CASES = (
   _data("shards_unknown_class", "{shards}", "birds", "none for training"),
   _data("metadata_damaged", "{metadata}", "metadata.jsonl"),
   _data("devkit_damaged", "{devkit}", "meta.mat"),
+  Case("data_name", "data", "embedded", ("is no folder but a set",)),
+  Case("data_name_with_size", "data", "mnist@32", ("is no folder but a set",)),
   Case("data_output_folder", "data", "{set} --output {empty}", ("{empty}",)),
   Case("data_output_no_image", "data", "{set} --output {out}/seen.xyz", ("seen.xyz",)),
   # ... as a training binds them.

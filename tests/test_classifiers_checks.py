@@ -314,3 +314,8 @@ def test_a_numpy_function_is_refused_in_replicas(tmp_path, monkeypatch):
       tf.estimator.tpu.RunConfig(model_dir=str(tmp_path)),
       distribution=types.SimpleNamespace(strategy="two replicas"),
     )
+
+
+def test_a_sample_has_each_image_of_a_small_set_once():
+  images, labels, ids = checks.sample(datasets.get_dataset("embedded:20"))
+  assert len(images) == len(labels) == 20 and sorted(ids) == list(range(20))

@@ -1,6 +1,6 @@
 """Inverts one classifier with each architecture of 32 px, at equal time; prints a table.
 
-  python tools/compare_architectures.py --minutes 3 --output runs/architectures
+  python tools/compare_architectures.py --minutes 2 --output runs/architectures
 
 Each is trained once, on one core, and then reconstructs validation images of the
 embedded set. What a folder holds already is not made again.
@@ -24,7 +24,7 @@ from compare_gan_logits.cli import command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/architectures", "Folder of the runs.")
-flags.DEFINE_float("minutes", 3.0, "Of training, each.", lower_bound=0.0)
+flags.DEFINE_float("minutes", 2.0, "Of training, each.", lower_bound=0.0)
 flags.DEFINE_integer("images", 1000, "Validation images to score.", lower_bound=1)
 # Those that have images of 32 px.
 _ARCHITECTURES = (

@@ -35,7 +35,9 @@ _HARDLY_VARYING = 1e-3
 def sample(
   dataset: ImageDataset, size: int = 256
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """(images [size, h, w, c], labels [size], ids [size]) of the first of training."""
+  """(images [n, h, w, c], labels [n], ids [n]) of the first of training: n is at most
+  size, and each image is there once."""
+  size = min(size, dataset.num_examples("train"))
   with tf.Graph().as_default(), tf.Session() as session:
     element = utils.next_element(dataset.train(size))
     values = session.run(element)

@@ -45,6 +45,7 @@ def main(argv: list[str]) -> None:
   from compare_gan_logits import figures
   from compare_gan_logits import files
   from compare_gan_logits.datasets import folders
+  from compare_gan_logits.datasets import registry
 
   ending = os.path.splitext(FLAGS.output)[1].lower()
   if ending not in (".png", ".jpg", ".jpeg"):
@@ -57,6 +58,11 @@ def main(argv: list[str]) -> None:
   root, size = folders.parse_name(
     argv[1] if _has_size(argv[1]) else f"{argv[1]}@{FLAGS.size}"
   )
+  if registry.is_name(argv[1]) and not os.path.isdir(root):
+    raise errors.UserError(
+      f"{argv[1]} is no folder but a set that dataset.name takes as it is; this command "
+      "shows folders"
+    )
   folders.check_folder(root)
   name = f"{files.absolute(root)}@{size}"  # as gin takes it in any working folder
   dataset = folders.folder(

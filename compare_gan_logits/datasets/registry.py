@@ -149,6 +149,12 @@ def get_dataset(
   return found
 
 
+def is_name(text: str) -> bool:
+  """Whether dataset.name takes it for a set that is no folder."""
+  plain = text.partition("@")[0]
+  return plain in DATASETS or plain.partition(":")[0] in ("embedded", "fake")
+
+
 def _check(name, colors):
   if not isinstance(name, str):
     raise UserError(
