@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import tensorflow.compat.v1 as tf
 
@@ -178,16 +179,17 @@ def explaining_misfit(model_dir: str) -> Iterator[None]:
     raise _misfit(model_dir) from error
 
 
-def of_other_shape(checkpoint: str, variables: Mapping[str, tf.Variable]) -> list[str]:
+def of_other_shape(
+  saved: Mapping[str, Sequence[int]], variables: Mapping[str, tf.Variable]
+) -> list[str]:
   """The names, sorted, under which a checkpoint holds another shape than the variable's.
 
   TensorFlow restores any shape.
 
   Args:
-    checkpoint: its prefix.
+    saved: {name: shape} of the checkpoint.
     variables: {name in the checkpoint: variable}.
   """
-  saved = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
   return sorted(
     name
     for name, variable in variables.items()
@@ -212,9 +214,9 @@ def check_fit(model_dir: str, variables: Iterable[tf.Variable]) -> None:
   if checkpoint is None:
     return
   named = {v.op.name: v for v in variables}
-  if of_other_shape(checkpoint, named):
-    raise _misfit(model_dir)
   saved = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
+  if of_other_shape(saved, named):
+    raise _misfit(model_dir)
   networks = {name.partition("/")[0] for name, v in named.items() if v.trainable}
   for name in saved.keys() - named.keys():
     belongs_to_another = name.rpartition("/")[0] in saved

@@ -194,7 +194,8 @@ def _names(gan, variables, average_name):
 
 def _restore(session, names, checkpoint_path):
   try:
-    others = checkpoints.of_other_shape(checkpoint_path, names)
+    reader = tf.train.NewCheckpointReader(checkpoint_path)
+    others = checkpoints.of_other_shape(reader.get_variable_to_shape_map(), names)
     if others:
       raise ValueError(f"{others[0]} has another shape there")
     tf.train.Saver(names).restore(session, checkpoint_path)

@@ -307,8 +307,7 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
     yield
     return
   path = os.path.join(folder, f".{purpose}.lock")
-  made = not os.path.isdir(folder)
-  descriptor = _locked_file(path, purpose)
+  descriptor, made = _locked_file(path, purpose)
   try:
     with _named(path):
       os.ftruncate(descriptor, 0)
@@ -323,12 +322,19 @@ def locked(folder: str, purpose: str) -> Iterator[None]:
 
 
 def _locked_file(path, purpose):
-  """Opens the file of a lock, and its folder, and takes the lock; returns a descriptor."""
+  """Takes the lock of a file; returns its descriptor and whether its folder is new.
+
+  Whoever had the lock before may remove the file, and the folder, at any moment.
+  """
   folder = os.path.dirname(path)
   while True:
+    made = not os.path.isdir(folder)
     with _named(path):
       os.makedirs(folder, exist_ok=True)
-      descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+      try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+      except FileNotFoundError:
+        continue
     if not _flock(descriptor):
       holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
       os.close(descriptor)
@@ -337,8 +343,8 @@ def _locked_file(path, purpose):
         f"{purpose}; wait for it or stop it, or name another folder"
       )
     if _is_at(descriptor, path):
-      return descriptor
-    os.close(descriptor)  # Whoever had the lock before has removed the file.
+      return descriptor, made
+    os.close(descriptor)
 
 
 def _remove_if_alone(path, with_folder):

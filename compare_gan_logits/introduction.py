@@ -41,7 +41,6 @@ def introduce(
   parameters = parameter_counts(gan)  # refuses what no network can be built for
   images, labels, logits = _sample(dataset, classifier, logits)
   counts = dataset.class_counts("train")
-  # Of a set with fewer images than that, training draws some again.
   of_sample = "" if counts is not None else f" among the first {len(labels)} drawn"
   if counts is None:
     hard = checks.hard_labels(labels)
@@ -59,8 +58,9 @@ def introduce(
   parts = (f"{name} {count:,}" for name, count in parameters.items())
   print("parameters: " + ", ".join(parts))
   path = os.path.join(model_dir, "training_images.png")
-  shown = images[: min(64, len(images) // 8 * 8)]
-  figures.grid(shown.reshape(-1, 8, *images.shape[1:]), path)
+  columns = min(8, len(images))
+  shown = images[: min(64, len(images) // columns * columns)]
+  figures.grid(shown.reshape(-1, columns, *images.shape[1:]), path)
   print(f"training images: {path}", flush=True)
 
 

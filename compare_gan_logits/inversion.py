@@ -400,7 +400,7 @@ def _role(
 
 
 def _in_range(images: np.ndarray) -> np.ndarray:
-  """The images, clipped to [0, 1]; what resizing overshoots by is let through."""
+  """The images, clipped to [0, 1]; beyond [-0.5, 1.5] they are refused."""
   if not np.issubdtype(images.dtype, np.floating):
     raise UserError(
       f"images are uint8 or float in [0, 1], not {images.dtype}; levels of 0 to 255 are "

@@ -72,7 +72,8 @@ _NO_SCORE = 31337.0
 _EVALUATION_TIMEOUT_SECONDS = 24 * 3600
 _TPU_CONNECT_SECONDS = 20
 _SEED_FILE = "random_seed.json"
-_PATIENCE_SECONDS = 120
+# Before the chief draws the seed it runs the classifier and builds the networks.
+_SEED_PATIENCE_SECONDS = 1800
 # What only one process may do in a model_dir at a time.
 _LOCKS = {
   "train": ("training",),
@@ -416,14 +417,14 @@ class Run:
       files.write_json(path, {"tf_random_seed": random.SystemRandom().randrange(2**31)})
     if not draw and not files.is_file(path):
       return 0
-    for _ in range(_PATIENCE_SECONDS):
+    for _ in range(_SEED_PATIENCE_SECONDS):
       if files.is_file(path):
         break
       time.sleep(1)  # the chief draws it
     else:
       raise UserError(
-        f"{path} was not written by the chief (worker 0) within {_PATIENCE_SECONDS} s; "
-        "start all workers again"
+        f"{path} was not written by the chief (worker 0) within "
+        f"{_SEED_PATIENCE_SECONDS} s; start all workers again"
       )
     try:
       return int(files.read_json(path)["tf_random_seed"])

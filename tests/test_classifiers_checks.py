@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from compare_gan_logits import classifiers
 from compare_gan_logits import datasets
+from compare_gan_logits import introduction
 from compare_gan_logits import runner_lib
 from compare_gan_logits.classifiers import checks
 from compare_gan_logits.classifiers import class_order
@@ -319,3 +320,13 @@ def test_a_numpy_function_is_refused_in_replicas(tmp_path, monkeypatch):
 def test_a_sample_has_each_image_of_a_small_set_once():
   images, labels, ids = checks.sample(datasets.get_dataset("embedded:20"))
   assert len(images) == len(labels) == 20 and sorted(ids) == list(range(20))
+
+
+def test_five_images_are_introduced(tmp_path, capsys):
+  gan = types.SimpleNamespace(image_shape=(32, 32, 1))
+  dataset = datasets.get_dataset("embedded:5")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(introduction, "parameter_counts", lambda gan: {})
+    introduction.introduce(gan, dataset, None, None, str(tmp_path))
+  assert "5 training images of 32x32x1" in capsys.readouterr().out
+  assert (tmp_path / "training_images.png").stat().st_size > 0

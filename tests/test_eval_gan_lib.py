@@ -151,6 +151,14 @@ class EvaluationTest(test_utils.CompareGanTestCase):
       self.evaluate([Noise()])
 
 
+@pytest.fixture
+def clean():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+@pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("reads_activations", [False, True])
 def test_without_inception_fewer_images_are_enough(reads_activations, monkeypatch):
   """evaluation.num_images, drawn by evaluation.seed, and no generated ones beyond them."""
@@ -171,7 +179,6 @@ def test_without_inception_fewer_images_are_enough(reads_activations, monkeypatc
   monkeypatch.setattr(eval_utils, "inception_transform_np", lambda *_: (None, None))
   monkeypatch.setattr(Seen, "reads_activations", reads_activations)
   found = eval_gan_lib.evaluate_tfhub_module("unused", [Seen()], False, 1)
-  gin.clear_config()
   total = dataset.eval_test_samples if reads_activations else 20
   assert found["fakes_mean"] == len(seen[0].images) == total
   if not reads_activations:

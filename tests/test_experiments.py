@@ -106,7 +106,10 @@ def _outcomes(result):
 
 
 def test_every_experiment_has_the_form(inverters, data):
-  closer = "closer|smoother|less|reconstructed better|standard model's pictures more"
+  closer = (
+    r"\b(closer|smoother|less|reconstructed better|standard model's pictures more)\b"
+  )
+  compared = 0
   for name in experiments.EXPERIMENTS:
     experiment = experiments.get(name)
     assert experiment.TITLE and experiment.SECTION and experiment.QUESTION
@@ -130,6 +133,8 @@ def test_every_experiment_has_the_form(inverters, data):
         order = ["standard", "robust"]
         first, second = order if re.search(closer, verdict.statement) else order[::-1]
         assert f": {first} minus {second}, same images" in verdict.evidence_is
+        compared += 1
+  assert compared > 9
 
 
 def test_a_wrong_name_is_answered_with_the_nearest():
@@ -497,7 +502,8 @@ def test_flips_are_found_where_they_were_made():
     (logit_interpolation, {"tiles": 3}),
     (brightness_sharpness, {"factors": (1.0, 2.0)}),
     (brightness_sharpness, {"factors": (2.0, 1.0, 0.5)}),
-    (best_of_samples, {"samples": ()}),
+    (best_of_samples, {"samples": (4,)}),
+    (brightness_sharpness, {"factors": (0.5, 1.0, float("nan"))}),
     (best_of_samples, {"samples": (4, 1)}),
     (logit_manipulation, {"shifts": (0.1,)}),
     (logit_manipulation, {"shifts_robust": (0.0, -0.1, 0.1)}),

@@ -284,8 +284,8 @@ def test_a_worker_does_not_train_with_a_seed_of_its_own(tmp_path, monkeypatch):
   run_._run_config = runner_lib.make_run_config(settings(), str(tmp_path))
   with pytest.raises(UserError, match="not written by the chief .* start all workers"):
     run_._seed(draw=True)
-  assert sum(waited) == 120
-  assert run_._seed() == 0 and sum(waited) == 120  # an export waits for nobody
+  assert sum(waited) == 1800
+  assert run_._seed() == 0 and sum(waited) == 1800  # an export waits for nobody
 
 
 def checkpoint(folder, step):

@@ -316,26 +316,33 @@ def test_what_is_refused_under_a_lock_leaves_what_was_there(tmp_path, before):
   assert ("old/.training.lock" in found) == ("old/kept" in before)
 
 
+@pytest.mark.parametrize("before", ["open", "_flock"])
 def test_a_lock_whose_file_was_removed_meanwhile_is_taken_at_the_new_one(
-  tmp_path, monkeypatch
+  tmp_path, monkeypatch, before
 ):
-  """Another process that is refused removes its file, after we have opened it."""
-  folder, flock, calls = str(tmp_path / "run"), files._flock, []
+  """Another process that is refused removes its file and the folder that it made."""
+  folder, removed = str(tmp_path / "run"), []
+  place = os if before == "open" else files
+  function = getattr(place, before)
 
-  def removing_first(descriptor, wait=False):
-    calls.append(descriptor)
-    if len(calls) == 1:
+  def removing_first(*args, **kwargs):
+    if not removed:
+      removed.append(folder)
       shutil.rmtree(folder)
-    return flock(descriptor, wait)
+    return function(*args, **kwargs)
 
-  monkeypatch.setattr(files, "_flock", removing_first)
+  monkeypatch.setattr(place, before, removing_first)
   with files.locked(folder, "training"):
+    monkeypatch.undo()
+    assert removed
     with (
       pytest.raises(UserError, match=f"process {os.getpid()} does its training"),
       files.locked(folder, "training"),
     ):
       pass
-    assert len(calls) == 3
+  with pytest.raises(UserError), files.locked(str(tmp_path / "new"), "training"):
+    raise UserError("refused")
+  assert not (tmp_path / "new").exists()
 
 
 @contextlib.contextmanager

@@ -35,13 +35,15 @@ _HARDLY_VARYING = 1e-3
 def sample(
   dataset: ImageDataset, size: int = 256
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """(images [n, h, w, c], labels [n], ids [n]) of the first of training: n is at most
-  size, and each image is there once."""
-  size = min(size, dataset.num_examples("train"))
+  """(images [n, h, w, c], labels [n], ids [n]) of the first of training.
+
+  n is at most size: each image is there once, and a small set has fewer.
+  """
   with tf.Graph().as_default(), tf.Session() as session:
     element = utils.next_element(dataset.train(size))
     values = session.run(element)
-  return values["image"], values["label"], values["id"]
+  first = np.sort(np.unique(values["id"], return_index=True)[1])
+  return values["image"][first], values["label"][first], values["id"][first]
 
 
 def hard_labels(labels: np.ndarray) -> np.ndarray:

@@ -151,8 +151,11 @@ def get_dataset(
 
 def is_name(text: str) -> bool:
   """Whether dataset.name takes it for a set that is no folder."""
-  plain = text.partition("@")[0]
-  return plain in DATASETS or plain.partition(":")[0] in ("embedded", "fake")
+  return (
+    text.partition("@")[0] in DATASETS
+    or text.startswith("fake:")
+    or text.partition(":")[0] == "embedded"
+  )
 
 
 def _check(name, colors):

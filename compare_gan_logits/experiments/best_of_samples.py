@@ -35,7 +35,7 @@ class Settings:
   shown: int = 6
 
   def __post_init__(self) -> None:
-    common.check_rising("best_of_samples.samples", self.samples, 1)
+    common.check_rising("best_of_samples.samples", self.samples, 2)
 
 
 def run(

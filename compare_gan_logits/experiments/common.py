@@ -156,7 +156,7 @@ def configurable(name: str) -> Callable[[type[_Settings]], type[_Settings]]:
 
 def check_rising(name: str, values: Sequence[float], fewest: int) -> None:
   """Raises UserError where a setting has fewer values, or they do not rise."""
-  if len(values) < fewest or any(b <= a for a, b in zip(values, values[1:])):
+  if len(values) < fewest or any(not b > a for a, b in zip(values, values[1:])):
     raise UserError(
       f"{name} is {tuple(values)}; it must be a list of {fewest} or more numbers that rise"
     )

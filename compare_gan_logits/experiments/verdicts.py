@@ -113,6 +113,9 @@ def robust_larger(
 
   Returns:
     One Verdict, or none where there is no pair.
+
+  Raises:
+    UserError: there are no images.
   """
   if pair is None:
     return ()
