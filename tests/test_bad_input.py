@@ -241,7 +241,7 @@ CASES = (
     "dataset_not_prepared",
     "dataset.name='cifar10'",
     "not prepared",
-    "tfds.load('cifar10')",
+    "tfds.load('cifar10', data_dir=",
     "--tfds_data_dir",
     flags="--tfds_data_dir {empty}",
   ),
@@ -1059,7 +1059,7 @@ def _write_others(world):
   files.write_text(os.path.join(world, "cache_list", "train", "manifest.json"), "[]")
   files.write_json(
     os.path.join(world, "cache", "train", "manifest.json"),
-    {"format": 1, "classifier": "another"},
+    tiny.manifest("another"),
   )
   shutil.copytree(os.path.join(world, "photos"), os.path.join(world, "mixed"))
   shutil.copy(os.path.join(world, "bad", "text.png"), os.path.join(world, "mixed"))

@@ -816,7 +816,7 @@ def _write_given(world):
     f.write(bytes(range(256)))
   files.write_json(
     os.path.join(world, "filled", "train", "manifest.json"),
-    {"format": 1, "classifier": "another", "num_logits": 2, "shards": 1},
+    tiny.manifest("another"),
   )
 
 

@@ -191,3 +191,15 @@ class Images:
 
   def fingerprint(self, split):
     return f"{split} {float(self._splits[split][0].sum()):.6g}"
+
+
+def manifest(classifier):
+  """manifest.json of a cache of logits, whose shards are missing."""
+  return {
+    "format": 1,
+    "classifier": classifier,
+    "num_examples": 4,
+    "num_logits": 2,
+    "shards": 1,
+    "dtype": "float32",
+  }
