@@ -149,6 +149,7 @@ def test_a_cache_ends_when_its_reader_goes(folder):
   assert "Traceback" not in started.stderr.read()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
 def test_output_that_cannot_be_written_is_one_sentence():
   with open("/dev/full", "w") as full:

@@ -455,6 +455,7 @@ def _random_request(rng, kind):
   return path, method, body, headers
 
 
+@pytest.mark.long
 def test_two_hundred_clients_with_random_requests(page, capfd):
   port, kind = page
   rng = np.random.default_rng(0)

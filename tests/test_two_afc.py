@@ -579,6 +579,7 @@ def test_the_command_analyses(study, tmp_path):
   assert table["pooled"]["chose_a"] == 60 and table["judge"] == "people"
 
 
+@pytest.mark.long
 def test_the_command_prepares_from_modules(tmp_path):
   """With orthonormal columns, a module returns the image's projection on them."""
   kernel = np.linalg.qr(np.random.default_rng(0).normal(size=[64, 4]))[0]
