@@ -250,7 +250,9 @@ def test_a_shard_that_is_gone_is_told_and_made_again(classifier, dataset, tmp_pa
     np.testing.assert_array_equal(cached[:], made_up)
 
 
-@pytest.mark.parametrize("lost", ["shards", "dtype", "num_logits", "num_examples"])
+@pytest.mark.parametrize(
+  "lost", ["classifier", "shards", "dtype", "num_logits", "num_examples"]
+)
 def test_a_manifest_without_an_entry_is_told(lost, classifier, dataset, tmp_path):
   folder = str(tmp_path)
   logit_cache.write(classifier, dataset, "validation", folder, 2, logits=np.eye(128, 7))
@@ -262,6 +264,8 @@ def test_a_manifest_without_an_entry_is_told(lost, classifier, dataset, tmp_path
     logit_cache.open(folder, classifier, dataset, "validation")
   with pytest.raises(UserError, match="manifest.json is damaged"):
     logit_cache.manifest(folder, "validation")
+  with pytest.raises(UserError, match="manifest.json is damaged"):
+    logit_cache.write(classifier, dataset, "validation", folder)
 
 
 def test_images_that_are_cropped_anew_have_no_cache(classifier, tmp_path):

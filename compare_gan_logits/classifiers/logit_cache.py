@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import NoReturn
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
-# What the shards cannot be read without.
-_NEEDED = ("num_examples", "num_logits", "shards", "dtype")
+# What a cache cannot be read, or told apart from others, without.
+_NEEDED = ("classifier", "num_examples", "num_logits", "shards", "dtype")
 # Of given logits, beside the shards: which image has which row.
 _KEYS = "keys.npy"
 
@@ -104,7 +103,7 @@ def _fill(classifier, dataset, split, folder, manifest, batch_size, log, logits,
   """Makes those of a worker's own shards that are missing or damaged."""
   path, shards = os.path.join(folder, _MANIFEST), manifest["shards"]
   if files.is_file(path):
-    _compare(manifest, files.read_json(path), folder)
+    _compare(manifest, folder)
   else:
     files.write_json(path, manifest)
   missing = [shard for shard in own if not _complete(folder, shard, shards)]
@@ -166,7 +165,7 @@ def write_given(
   }
   with files.locked(folder, "caching"):
     if files.is_file(os.path.join(folder, _MANIFEST)):
-      _compare(manifest, files.read_json(os.path.join(folder, _MANIFEST)), folder)
+      _compare(manifest, folder)
     if not files.is_file(os.path.join(folder, _KEYS)):
       with files.atomic_path(os.path.join(folder, _KEYS)) as temporary:
         np.save(temporary, _keys(dataset, split))
@@ -205,10 +204,7 @@ def image_keys(images: np.ndarray) -> np.ndarray:
 
 def manifest(folder: str, split: str) -> dict[str, Any]:
   """What a split's cache is of; raises UserError where there is none."""
-  found = _manifest(os.path.join(folder, split))
-  if "classifier" not in found:
-    _refuse_damaged(os.path.join(folder, split))
-  return found
+  return _manifest(os.path.join(folder, split))
 
 
 def _manifest(folder):
@@ -220,15 +216,11 @@ def _manifest(folder):
     )
   found = files.read_json(path)
   if not isinstance(found, dict) or not set(_NEEDED) <= set(found):
-    _refuse_damaged(folder)
+    raise UserError(
+      f"{path} is damaged; remove {folder}, and fill it again with compare-gan-logits "
+      "cache-logits"
+    )
   return found
-
-
-def _refuse_damaged(folder) -> NoReturn:
-  raise UserError(
-    f"{os.path.join(folder, _MANIFEST)} is damaged; remove {folder}, and fill it "
-    "again with compare-gan-logits cache-logits"
-  )
 
 
 def has(folder: str, split: str) -> bool:
@@ -288,10 +280,9 @@ def _facts_of_images(dataset, split):
   }
 
 
-def _compare(wanted, found, folder):
-  """Refuses a cache whose manifest differs in anything of `wanted`."""
-  if not isinstance(found, dict):
-    _refuse_damaged(folder)
+def _compare(wanted, folder):
+  """The manifest of a cache, which is refused if it differs in anything of `wanted`."""
+  found = _manifest(folder)
   for name, value in wanted.items():
     # Images and classifier may be called otherwise now: fingerprint and digest tell.
     if found.get(name) != value and name not in ("dataset", "classifier"):
@@ -301,6 +292,7 @@ def _compare(wanted, found, folder):
         f"{value!r}; bind classifier.cache_dir to another folder, and fill it with "
         "compare-gan-logits cache-logits"
       )
+  return found
 
 
 def _given(logits, manifest, missing):
@@ -416,9 +408,7 @@ def open(
       with another classifier, other preprocessing or other images.
   """
   folder = os.path.join(folder, split)
-  found = _manifest(folder)
-  _compare(_facts(classifier, dataset, split), found, folder)
-  return CachedLogits(folder, found)
+  return CachedLogits(folder, _compare(_facts(classifier, dataset, split), folder))
 
 
 class CachedLogits:
