@@ -293,6 +293,16 @@ def _save(figure: Figure, path: Any) -> None:
     figure.savefig(temporary, metadata=_METADATA)
 
 
+def whole_rows(images: np.ndarray, most: int = 8) -> np.ndarray:
+  """Images [n, h, w, c], n > 0, as [rows, columns, h, w, c], with at most `most` columns.
+
+  Those that would not fill a row are left out.
+  """
+  columns = min(most, len(images))
+  rows = len(images) // columns
+  return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
+
+
 def near_square(images: Sequence[Any]) -> list[list[Any]]:
   """A list of images as rows of a near-square block: 9 tiles give 3 x 3."""
   columns = math.ceil(math.sqrt(len(images)))

@@ -58,9 +58,7 @@ def introduce(
   parts = (f"{name} {count:,}" for name, count in parameters.items())
   print("parameters: " + ", ".join(parts))
   path = os.path.join(model_dir, "training_images.png")
-  columns = min(8, len(images))
-  shown = images[: min(64, len(images) // columns * columns)]
-  figures.grid(shown.reshape(-1, columns, *images.shape[1:]), path)
+  figures.grid(figures.whole_rows(images[:64]), path)
   print(f"training images: {path}", flush=True)
 
 

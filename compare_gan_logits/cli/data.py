@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
   root, size = folders.parse_name(
     argv[1] if _has_size(argv[1]) else f"{argv[1]}@{FLAGS.size}"
   )
-  if registry.is_name(argv[1]) and not os.path.isdir(root):
+  if registry.kind_of(argv[1]) != "folder" and not os.path.isdir(root):
     raise errors.UserError(
       f"{argv[1]} is no folder but a set that dataset.name takes as it is; this command "
       "shows folders"
@@ -80,11 +80,11 @@ def main(argv: list[str]) -> None:
     f"reading at {dataset.resolution} px: {speed:.0f} pictures/s a core, in the first "
     "epoch; training keeps what was decoded"
   )
-  columns = 8 if len(images) >= 8 else len(images)
-  rows = len(images) // columns
-  shown = images[: rows * columns].reshape(rows, columns, *images.shape[1:])
+  shown = figures.whole_rows(images)
   figures.save_image(figures.tiles(shown) / 255.0, FLAGS.output)
-  print(f"{rows * columns} pictures of {split}, at random: {FLAGS.output}")
+  print(
+    f"{shown.shape[0] * shown.shape[1]} pictures of {split}, at random: {FLAGS.output}"
+  )
 
 
 def _has_size(name):

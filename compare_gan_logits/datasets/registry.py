@@ -117,17 +117,18 @@ def get_dataset(
     "flip": flip,
     "fixed_crops": fixed_crops,
   }
-  plain, _, side = name.partition("@")
-  if plain in DATASETS:
+  kind = kind_of(name)
+  if kind == "reference":
+    plain, _, side = name.partition("@")
     return _reference_set(plain, side, seed, crops)
   transform = Transform(**{k: value for k, value in crops.items() if value is not None})
   make_up = functools.partial(
     made_up.blobs, name, seed=seed, examples=examples, transform=transform
   )
-  if name.startswith("fake:"):
+  if kind == "fake":
     classes, size = made_up.parse_name(name)
     return make_up(size, colors or 3, [f"class {i}" for i in range(classes)])
-  if name.partition(":")[0] == "embedded":
+  if kind == "embedded":
     if fake:
       return make_up(32, 1, embedded.CLASS_NAMES)
     return embedded.embedded(name, seed, transform)
@@ -149,13 +150,13 @@ def get_dataset(
   return found
 
 
-def is_name(text: str) -> bool:
-  """Whether dataset.name takes it for a set that is no folder."""
-  return (
-    text.partition("@")[0] in DATASETS
-    or text.startswith("fake:")
-    or text.partition(":")[0] == "embedded"
-  )
+def kind_of(name: str) -> str:
+  """What dataset.name takes a name for: "reference", "fake", "embedded" or "folder"."""
+  if name.partition("@")[0] in DATASETS:
+    return "reference"
+  if name.startswith("fake:"):
+    return "fake"
+  return "embedded" if name.partition(":")[0] == "embedded" else "folder"
 
 
 def _check(name, colors):

@@ -63,9 +63,12 @@ def run(
   files.check_writable(folder)
   setting = describe(inverters, data, limit)
   # All of them first: a wrong one is told before hours of the others.
-  chosen = [(e, experiments.settings_of(e, limit)) for e in map(experiments.get, names)]
+  chosen = {
+    name: experiments.settings_of(experiments.get(name), limit) for name in names
+  }
   done = {}
-  for number, (name, (experiment, settings)) in enumerate(zip(names, chosen), 1):
+  for number, name in enumerate(names, 1):
+    experiment, settings = experiments.get(name), chosen[name]
     identity = files.as_json({**setting, "settings": dataclasses.asdict(settings)})
     place = os.path.join(folder, name)
     found = _finished(place, identity)
