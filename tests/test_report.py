@@ -3,6 +3,7 @@
 import json
 import re
 
+import gin
 import numpy as np
 import pytest
 import tiny
@@ -134,6 +135,20 @@ def test_what_cannot_be_run_says_why(inverters, tmp_path):
     assert "is not known" in done["misclassified"]["notes"][0]
     assert "is not known" in lines[-1]
   report.write(done, study.describe(inverters, strange, None), str(tmp_path))
+
+
+def test_wrong_settings_of_a_later_experiment_end_before_the_first(
+  inverters, data, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(experiments.get("rotation"), "run", None)
+  experiments.get("best_of_samples")  # which makes it known to gin
+  gin.bind_parameter("best_of_samples.samples", (4,))
+  try:
+    with pytest.raises(UserError, match="best_of_samples.samples is"):
+      study.run(["rotation", "best_of_samples"], inverters, data, str(tmp_path / "new"))
+  finally:
+    gin.clear_config()
+  assert not (tmp_path / "new").exists()
 
 
 def test_what_could_not_be_run_is_tried_again(inverters, data, tmp_path, monkeypatch):

@@ -60,12 +60,12 @@ def run(
   Raises:
     UserError: there is no such experiment, or its settings leave nothing to compare.
   """
-  files.check_writable(folder)
-  setting = describe(inverters, data, limit)
-  # All of them first: a wrong one is told before hours of the others.
+  # All of them first: a wrong one is told before hours of the others, and leaves no folder.
   chosen = {
     name: experiments.settings_of(experiments.get(name), limit) for name in names
   }
+  files.check_writable(folder)
+  setting = describe(inverters, data, limit)
   done = {}
   for number, name in enumerate(names, 1):
     experiment, settings = experiments.get(name), chosen[name]
