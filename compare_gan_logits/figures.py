@@ -37,7 +37,7 @@ def tiles(images: Any, pad: int = 1) -> np.ndarray:
   """Puts images side by side.
 
   Args:
-    images: [rows, columns, h, w, c] in [0, 1], c = 1 or 3.
+    images: [rows, columns, h, w, c] in [0, 1] or uint8, c = 1 or 3.
     pad: white pixels between tiles.
 
   Returns:
@@ -54,14 +54,16 @@ def tiles(images: Any, pad: int = 1) -> np.ndarray:
 
 
 def to_rgb(images: Any) -> np.ndarray:
-  """Float images [..., h, w, 1 or 3] in [0, 1] -> uint8 [..., h, w, 3], rounded."""
-  images = np.clip(np.asarray(images, np.float32), 0.0, 1.0)
-  images = np.round(images * 255.0).astype(np.uint8)
+  """Images [..., h, w, 1 or 3], floats in [0, 1] or uint8 -> uint8 [..., h, w, 3]."""
+  images = np.asarray(images)
+  if images.dtype != np.uint8:
+    fractions = np.clip(images.astype(np.float32), 0.0, 1.0)
+    images = np.round(fractions * 255.0).astype(np.uint8)
   return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
-  """Writes one image [h, w, 1 or 3] in [0, 1] as it is, pixel for pixel."""
+  """Writes one image [h, w, 1 or 3], in [0, 1] or uint8, pixel for pixel."""
   with files.atomic_path(os.fspath(path)) as temporary:
     Image.fromarray(to_rgb(image)).save(temporary)
 

@@ -27,6 +27,7 @@ def test_tiles_put_every_pixel_in_its_place():
 def test_grey_is_shown_as_rgb_and_values_are_clipped():
   shown = figures.to_rgb(np.array([-1.0, 0.5, 2.0]).reshape(1, 3, 1))
   np.testing.assert_array_equal(shown[0], [[0, 0, 0], [128, 128, 128], [255, 255, 255]])
+  np.testing.assert_array_equal(figures.to_rgb(shown), shown)
 
 
 def test_saved_image_is_pixel_for_pixel(tmp_path):

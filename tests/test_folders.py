@@ -621,6 +621,14 @@ def test_the_command_shows_what_is_made_of_a_folder(tmp_path, server):
     assert said in done.stdout, said
   with Image.open(output) as image:
     assert image.size == (8 * 17 - 1, 17 - 1)
+    found = np.asarray(image).astype(int)
+  train = datasets.get_dataset(f"{root}@16").source("train")
+  train = train.images(np.arange(10))[0].astype(int)
+  for column in range(8):  # Each tile is one of the pictures, and no two are the same.
+    tile = found[:, 17 * column : 17 * column + 16]
+    same = [np.abs(picture - tile).max() == 0 for picture in train]
+    assert sum(same) == 1
+    train = train[~np.array(same)]
 
 
 def test_the_command_refuses_a_folder_without_pictures(tmp_path, server):

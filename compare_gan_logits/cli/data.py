@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
     "epoch; training keeps what was decoded"
   )
   shown = figures.whole_rows(images)
-  figures.save_image(figures.tiles(shown) / 255.0, FLAGS.output)
+  figures.save_image(figures.tiles(shown), FLAGS.output)
   print(
     f"{shown.shape[0] * shown.shape[1]} pictures of {split}, at random: {FLAGS.output}"
   )
